@@ -1,0 +1,109 @@
+//! What a call fails with when the broker, not the method, is the reason.
+
+use std::error::Error;
+use std::fmt;
+
+use bytes::Bytes;
+
+/// Causes within causes, at the most; deeper ones are dropped when sent and refused when received.
+pub const MAX_CAUSES: usize = 8;
+
+/// Why a call has no result, other than the method's own error. The kind says what the caller may do, `ran` whether
+/// it may repeat the call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// What the caller may do.
+    pub kind: FailureKind,
+    /// Whether the method has run.
+    pub ran: Ran,
+    /// A sentence for people. Never a panic's text, a path or a backtrace of the other side.
+    pub message: Box<str>,
+    /// What brought it about, for example the failure of the promise that the call was made on.
+    pub cause: Option<Box<Cause>>,
+    /// Further facts for programs, at most 16.
+    pub details: Vec<(Box<str>, Box<str>)>,
+}
+
+/// What brought a failure about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// A method's own error.
+    App(AppCause),
+    /// A failure of the broker.
+    Broker(Failure),
+}
+
+/// A method's own error as a cause: still encoded, because only its caller knows the type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppCause {
+    /// As the body codec made it, without capabilities.
+    pub body: Bytes,
+}
+
+/// What the caller of a failed call may do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The call failed for a reason of its own: bad arguments, an answer that could not be encoded. Mend the call.
+    Failed,
+    /// The object has no such method, or the other side does not know how. Ask for something else.
+    Unimplemented,
+    /// The two sides' signatures differ. Build both from one trait.
+    Incompatible,
+    /// A limit is reached. Wait for running calls to end, then repeat.
+    Overloaded,
+    /// The connection has ended. Connect again.
+    Disconnected,
+    /// The call was cancelled by its caller.
+    Cancelled,
+    /// The deadline passed.
+    DeadlineExceeded,
+    /// The other side does not want this caller to do this.
+    Refused,
+    /// The reference that was called is broken; the cause says why. Get another one.
+    Broken,
+    /// The other side broke the protocol. The connection has ended.
+    Protocol,
+    /// The method panicked or was dropped half-way. A bug of the other side's.
+    Internal,
+}
+
+/// Whether a failed call's method has run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ran {
+    /// It has not: repeating is safe.
+    No,
+    /// Nobody knows.
+    Maybe,
+    /// It has, at least in part.
+    Yes,
+}
+
+impl Failure {
+    /// A failure without cause or details.
+    pub fn new(kind: FailureKind, ran: Ran, message: impl Into<Box<str>>) -> Self {
+        Failure { kind, ran, message: message.into(), cause: None, details: Vec::new() }
+    }
+
+    /// The same failure, brought about by `cause`.
+    #[must_use]
+    pub fn caused_by(mut self, cause: Cause) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.cause.as_deref() {
+            Some(Cause::Broker(failure)) => Some(failure),
+            Some(Cause::App(_)) | None => None,
+        }
+    }
+}
