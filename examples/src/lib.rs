@@ -1,1 +1,3 @@
-//! Code that the examples share.
+//! What the example programs are made of.
+
+pub mod files;

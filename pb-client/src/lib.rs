@@ -1,1 +1,22 @@
-//! The client side.
+//! The client's side of the broker: [`connect`] to a server and get its root object.
+//!
+//! ```no_run
+//! # #[pb_client::remote_interface]
+//! # pub trait Greeter { async fn greet(&self, name: String) -> String; }
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = pb_client::connect("tcp://127.0.0.1:8787").await?;
+//! let greeter: GreeterRef = broker.root();
+//! println!("{}", greeter.greet("Ada".into()).await?);
+//! # Ok(())
+//! # }
+//! ```
+
+mod connect;
+
+pub use connect::{ConnectError, connect};
+#[doc(hidden)]
+pub use pb_core::__private;
+pub use pb_core::{
+    AppError, Broker, Bytes, CallContext, CallError, Deferred, Failure, FailureKind, Limits, Ran,
+    Referenceable, Stub, TableSizes, remote_interface,
+};

@@ -1,6 +1,54 @@
-//! The core of the broker. See `ARCHITECTURE.md` for the floors that the modules stand on.
+//! The core of the broker: what stubs, servers and clients are made of.
+//!
+//! Most programs use [`pb-server`](https://docs.rs/pb-server) and [`pb-client`](https://docs.rs/pb-client), which give out everything here that
+//! a program names. `ARCHITECTURE.md` in the repository shows the floors that the modules stand on; `docs/protocol.md` is the protocol.
 
 extern crate self as pb_core;
 
+#[cfg(feature = "net")]
+pub mod broker;
+pub mod defer;
 pub mod message;
+pub mod objects;
+pub mod proto;
+#[cfg(feature = "net")]
+pub mod reactor;
 pub mod wire;
+
+#[cfg(feature = "net")]
+pub use broker::{Broker, Limits, TableSizes};
+pub use bytes::Bytes;
+pub use defer::Deferred;
+pub use message::{Failure, FailureKind, Ran};
+pub use objects::{AppError, CallContext, CallError, Referenceable, Stub};
+pub use pb_derive::{Referenceable, remote_interface};
+
+/// What the macros name. No part of the public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use core::clone::Clone;
+    pub use core::concat;
+    pub use core::fmt::{Debug, Formatter, Result as FmtResult};
+    pub use core::future::Future;
+    pub use core::marker::{Send, Sized, Sync};
+    pub use core::result::Result::{self, Err, Ok};
+    pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    pub use std::sync::Arc;
+
+    pub use crate::__pb_stub as stub;
+    pub use crate::defer::Deferred;
+    pub use crate::message::Failure;
+    pub use crate::objects::{
+        App, Argument, CallContext, CallError, DetectValue, Errors, Incoming, Interface, IntoObject, Method,
+        MethodFlags, NoError, Offer, Reference, Referenceable, Remote, ResultAlias, Returned, Signature,
+        Started, Stub, errors, no_errors,
+    };
+    pub use crate::objects::{deserialize_stub, serialize_stub};
+
+    /// A reference to an object of this process, whose calls can run from here on.
+    pub fn reference<O: IntoObject>(object: O, first: Offer<O::Object>) -> Reference {
+        #[cfg(feature = "net")]
+        crate::broker::install_executor();
+        Reference::new(object, first)
+    }
+}

@@ -149,10 +149,18 @@ pub struct Grants {
     pub calls: u64,
     /// Bytes of the bodies of calls not answered yet.
     pub call_bytes: u64,
-    /// Objects and promises of the receiver's that the sender holds for it as imports.
+    /// Objects and promises of the receiver's that the sender is willing to hold.
     pub imports: u64,
     /// Method names that may be defined.
     pub names: u64,
+    /// Objects of the sender's, and settled results of reference calls to it, that the receiver may hold.
+    pub exports: u64,
+}
+
+impl Grants {
+    /// What a side may count on before the other's hello has come, and what a hello that does not say grants.
+    pub const MINIMUM: Grants =
+        Grants { frame_bytes: 4096, calls: 16, call_bytes: 65_536, imports: 16, names: 16, exports: 16 };
 }
 
 /// How a call's result may be used.

@@ -1,1 +1,37 @@
-//! The server side.
+//! The server's side of the broker: [`Server`] hands a root object to everyone who connects.
+//!
+//! ```no_run
+//! use pb_server::{Referenceable, Server, remote_interface};
+//!
+//! #[remote_interface]
+//! pub trait Greeter {
+//!     async fn greet(&self, name: String) -> String;
+//! }
+//!
+//! #[derive(Referenceable)]
+//! struct Polite;
+//!
+//! impl Greeter for Polite {
+//!     async fn greet(&self, name: String) -> String {
+//!         format!("Good day, {name}!")
+//!     }
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! Server::new(GreeterRef::new(Polite)).listen("tcp://127.0.0.1:8787").await?.run().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod accept;
+mod pair;
+mod server;
+
+pub use pair::pair;
+#[doc(hidden)]
+pub use pb_core::__private;
+pub use pb_core::{
+    AppError, Broker, Bytes, CallContext, CallError, Deferred, Failure, FailureKind, Limits, Ran,
+    Referenceable, Stub, TableSizes, remote_interface,
+};
+pub use server::{Running, ServeError, Server};

@@ -1,0 +1,60 @@
+//! Processor time: a process's own, and what everybody else on the machine used meanwhile.
+
+use anyhow::{Context, Result};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Processor time, as far as it matters here.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// In the program itself.
+    pub user: Duration,
+    /// In the kernel on the program's behalf.
+    pub system: Duration,
+}
+
+impl Usage {
+    /// What this process has used since it started, all threads together.
+    pub fn of_this_process() -> Result<Usage> {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).context("the kernel tells no resource usage")?;
+        Ok(Usage { user: duration(usage.user_time()), system: duration(usage.system_time()) })
+    }
+
+    /// What was used between `earlier` and `self`.
+    pub fn since(self, earlier: Usage) -> Usage {
+        Usage {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+        }
+    }
+
+    /// Both kinds together, in seconds.
+    pub fn seconds(self) -> f64 {
+        (self.user + self.system).as_secs_f64()
+    }
+}
+
+/// Processor time of the whole machine, in seconds, that was used by processes or taken by the hypervisor.
+/// None where /proc/stat cannot be read; then disturbances go unseen, and the report says so.
+pub fn busy_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let ticks: Vec<f64> =
+        stat.lines().next()?.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    // user, nice, system and steal; interrupts are left out, they are the loopback's own work in part.
+    let busy = [0, 1, 2, 7].iter().filter_map(|field| ticks.get(*field)).sum::<f64>();
+    Some(busy / TICKS_PER_SECOND)
+}
+
+/// Processors of this machine.
+pub fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn duration(time: TimeVal) -> Duration {
+    Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()).unsigned_abs())
+}
+
+/// USER_HZ, the unit of /proc/stat: 100 on every Linux that the peers run on.
+const TICKS_PER_SECOND: f64 = 100.0;

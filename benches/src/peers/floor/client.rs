@@ -1,0 +1,142 @@
+//! The floor's calling side.
+
+use super::frame;
+use crate::peer::Calls;
+use anyhow::{Context, Result, bail};
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::task::{Context as TaskContext, Poll, Waker};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// One connection. A call that was begun must be awaited to its end.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    batch: Mutex<Batch>,
+    slots: Box<[Slot]>,
+}
+
+/// What the next write will carry, and the ids that nobody uses.
+struct Batch {
+    bytes: Vec<u8>,
+    free: Vec<u32>,
+    writer: Option<Waker>,
+}
+
+/// Where one call waits for its answer.
+#[derive(Default)]
+struct Slot {
+    answered: AtomicBool,
+    sum: AtomicI64,
+    caller: AtomicWaker,
+}
+
+impl Client {
+    /// Starts the two tasks of a connection.
+    pub fn start(stream: TcpStream) -> Client {
+        let batch = Batch { bytes: Vec::new(), free: (0..SLOTS).rev().collect(), writer: None };
+        let slots = (0..SLOTS).map(|_| Slot::default()).collect();
+        let shared = Arc::new(Shared { batch: Mutex::new(batch), slots });
+        let (reader, writer) = stream.into_split();
+        tokio::spawn(write(Arc::clone(&shared), writer));
+        tokio::spawn(read(Arc::clone(&shared), reader));
+        Client(shared)
+    }
+}
+
+impl Calls for Client {
+    async fn add(&self, a: i64, b: i64) -> Result<i64> {
+        let shared = &*self.0;
+        let (id, writer) = {
+            let mut batch = shared.batch.lock();
+            let Some(id) = batch.free.pop() else { bail!("more than {SLOTS} calls are in flight") };
+            batch.bytes.extend_from_slice(&frame::request(id, a, b));
+            (id, batch.writer.take())
+        };
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        let slot = &shared.slots[id as usize];
+        let sum = poll_fn(|cx| slot.poll(cx)).await;
+        shared.batch.lock().free.push(id);
+        Ok(sum)
+    }
+}
+
+impl Slot {
+    fn poll(&self, cx: &mut TaskContext<'_>) -> Poll<i64> {
+        if !self.answered.load(Ordering::Acquire) {
+            self.caller.register(cx.waker());
+            if !self.answered.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+        }
+        self.answered.store(false, Ordering::Relaxed);
+        Poll::Ready(self.sum.load(Ordering::Relaxed))
+    }
+
+    fn answer(&self, sum: i64) {
+        self.sum.store(sum, Ordering::Relaxed);
+        self.answered.store(true, Ordering::Release);
+        self.caller.wake();
+    }
+}
+
+impl Shared {
+    /// Waits until there is something to write.
+    async fn filled(&self) {
+        poll_fn(|cx| {
+            let mut batch = self.batch.lock();
+            if batch.bytes.is_empty() {
+                batch.writer = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+async fn write(shared: Arc<Shared>, mut stream: OwnedWriteHalf) {
+    let mut bytes = Vec::new();
+    loop {
+        shared.filled().await;
+        // Everyone who can run now adds its call first.
+        tokio::task::yield_now().await;
+        std::mem::swap(&mut bytes, &mut shared.batch.lock().bytes);
+        if stream.write_all(&bytes).await.is_err() {
+            break;
+        }
+        bytes.clear();
+    }
+}
+
+async fn read(shared: Arc<Shared>, mut stream: OwnedReadHalf) {
+    if let Err(error) = answers(&shared, &mut stream).await {
+        eprintln!("floor: {error:#}");
+    }
+}
+
+async fn answers(shared: &Shared, stream: &mut OwnedReadHalf) -> Result<()> {
+    let mut input = Vec::with_capacity(BUFFER_BYTES);
+    while stream.read_buf(&mut input).await? > 0 {
+        let mut rest = &input[..];
+        while let Some(reply) = frame::next(&mut rest) {
+            let (id, sum) = frame::read_reply(reply).context("a reply was malformed")?;
+            shared.slots.get(id as usize).context("a reply to nobody")?.answer(sum);
+        }
+        let read = input.len() - rest.len();
+        input.drain(..read);
+    }
+    Ok(())
+}
+
+/// Calls that can be in flight at once.
+const SLOTS: u32 = 8192;
+const BUFFER_BYTES: usize = 64 * 1024;

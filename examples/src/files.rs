@@ -1,0 +1,35 @@
+//! A directory tree of the real disk as live objects, and its copy: what the example `files` is made of. Unix only.
+//!
+//! [`api`] is the interface that both ends share, [`served`] the objects behind it, [`tree`] the disk under them,
+//! [`copy`](mod@copy) the client, [`target`] the disk that it writes to, and [`progress`] what its user sees.
+
+pub mod api;
+pub mod copy;
+pub mod progress;
+pub mod served;
+pub mod target;
+pub mod tree;
+
+use std::fmt;
+use std::path::Path;
+
+/// A path as it may be shown to people: control characters, which a peer may have put there, are escaped.
+pub struct Shown<'a>(pub &'a Path);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.to_string_lossy().chars() {
+            if char.is_control() { write!(f, "{}", char.escape_default())? } else { write!(f, "{char}")? }
+        }
+        Ok(())
+    }
+}
+
+/// What the system says of an error, without the number that it puts behind it.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}

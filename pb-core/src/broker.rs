@@ -1,0 +1,107 @@
+//! Drives one connection: bytes into [`Connection`](crate::proto::Connection) and out of it, methods started, answers told.
+//! One task reads and starts methods, one writes; callers append from their own threads.
+
+mod forward;
+mod line;
+mod link;
+mod reading;
+mod stranger;
+mod wiring;
+mod writing;
+
+use std::sync::Arc;
+
+use crate::message::Failure;
+use crate::objects::{self, BoxTask, Reference, Stop, Stub};
+pub use crate::proto::{Limits, TableSizes};
+use crate::reactor::Stream;
+use line::Line;
+use link::Link;
+
+/// One connection to a peer. Clones are handles to the same connection.
+///
+/// A connection that was made by connecting lives as long as a handle, a stub or a `Deferred` of it does; objects given to the peer alone
+/// don't hold it. Twisted: `Broker` (spread/pb.py).
+#[derive(Clone)]
+pub struct Broker {
+    link: Arc<Link>,
+}
+
+/// How a connection is set up.
+pub struct Config {
+    /// What the peer may call first; nothing where absent.
+    pub root: Option<Reference>,
+    /// What the peer may make us keep.
+    pub limits: Limits,
+    /// Whether the connection lives until the peer leaves, as a server's does; else it ends with the last handle.
+    pub stays: bool,
+}
+
+impl Broker {
+    /// Runs the protocol on a stream, in tasks of the current tokio runtime, and waits for the peer's hello.
+    ///
+    /// # Errors
+    /// `Disconnected` or `Protocol`: the stream ended, something else than this protocol answered, or nothing did for 5 s.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn open(stream: Stream, config: Config) -> Result<Broker, Failure> {
+        install_executor();
+        let link = Line::start(stream, config);
+        link.line().greeted().await?;
+        Ok(Broker { link })
+    }
+
+    /// The peer's root object. No message is sent: whether the peer serves one, and of this interface, its first call tells.
+    pub fn root<S: Stub>(&self) -> S {
+        S::from_reference(self.link.root())
+    }
+
+    /// The peer's address, for people.
+    pub fn peer(&self) -> &str {
+        self.link.line().peer_address()
+    }
+
+    /// Waits until the connection has ended, and says why.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn closed(&self) -> Failure {
+        self.link.line().closed().await
+    }
+
+    /// Ends the connection: what was sent before still leaves, calls in flight fail `Disconnected`, references break, methods that run for
+    /// the peer are stopped.
+    pub fn close(&self) {
+        self.link.line().close("this side closed the connection");
+    }
+
+    /// How many entries the connection's tables have: all 0 where nothing is in flight and nothing is held.
+    pub fn tables(&self) -> TableSizes {
+        self.link.line().sizes()
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("peer", &self.peer()).finish_non_exhaustive()
+    }
+}
+
+/// Lets methods of objects in this process run on tokio. Done by everything that makes a reference or a connection.
+pub fn install_executor() {
+    objects::install(spawn);
+}
+
+fn spawn(task: BoxTask) -> Result<Stop, BoxTask> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            let handle = runtime.spawn(task).abort_handle();
+            Ok(Box::new(move || handle.abort()))
+        }
+        Err(_) => Err(task),
+    }
+}

@@ -1,0 +1,154 @@
+//! Brings a peer's call to where its target leads: an object here, another connection, or a promise.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::line::Line;
+use super::wiring::Memo;
+use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
+use crate::objects::{
+    Answerer, Bound, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued, Reference,
+    Responder, Started, Stop, Waiter, Waiting, WireAnswer, bind, first_poll,
+};
+use crate::proto::{Known, MAX_HOPS};
+
+/// A call of a peer's on its way.
+pub(super) struct Request {
+    pub(super) line: Arc<Line>,
+    pub(super) answer: Option<(ExportId, Reply)>,
+    pub(super) known: Arc<Known<Memo>>,
+    pub(super) options: CallOptions,
+    pub(super) references: Vec<Reference>,
+    pub(super) body: Bytes,
+}
+
+impl Request {
+    fn answerer(&self) -> Arc<dyn Answerer> {
+        Arc::clone(&self.line) as Arc<dyn Answerer>
+    }
+
+    fn fail(self, failure: Failure) {
+        Responder::new(self.answerer(), self.answer).answer(WireAnswer::Failed(failure));
+    }
+
+    /// Lets the peer's cancel stop what runs for it.
+    fn stop_with(line: &Line, answer: Option<(ExportId, Reply)>, stop: Stop) {
+        let Some((id, _)) = answer else { return };
+        if let Err(stop) = line.with(|connection, _| connection.set_canceller(id, stop)) {
+            stop();
+        }
+    }
+}
+
+/// Starts the call, sends it on, or lets it wait.
+pub(super) fn deliver(target: &Reference, request: Request) {
+    match target.leads() {
+        Leads::Local(object) => start(object, request),
+        Leads::Distant(distant) => forward(distant, request),
+        Leads::Broken(failure) => request.fail(failure.clone()),
+        Leads::Promise(promise) => {
+            if let Err((queued, result)) = promise.queue(Box::new(Waits(request))) {
+                queued.go(result.as_ref());
+            }
+        }
+    }
+}
+
+fn start(object: &Arc<dyn Object>, request: Request) {
+    let bound = match find(object.as_ref(), &request.known) {
+        Ok(bound) => bound,
+        Err(failure) => return request.fail(failure),
+    };
+    let line = request.answerer();
+    let incoming = Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer);
+    let stop = match Arc::clone(object).dispatch(bound, incoming) {
+        Started::Task(task) if bound.flags.spawn => super::spawn(task).ok(),
+        Started::Task(task) => first_poll(task),
+        Started::Done => None,
+    };
+    if let Some(stop) = stop.filter(|_| !bound.flags.run_to_end) {
+        Request::stop_with(&request.line, request.answer, stop);
+    }
+}
+
+/// The method that a name means for an object, looked up once for each class of objects in a row.
+fn find(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Failure> {
+    let (class, facet) = object.class();
+    if let Some((known_class, known_facet, bound)) = known.memo.0.get()
+        && (class, facet) == (*known_class, *known_facet)
+    {
+        return Ok(*bound);
+    }
+    let bound = bind(object, &known.text)?;
+    let _ = known.memo.0.set((class, facet, bound));
+    Ok(bound)
+}
+
+/// Sends the call on over the target's own connection.
+fn forward(distant: &Arc<dyn Distant>, request: Request) {
+    let mut options = request.options.clone();
+    options.hops += 1;
+    if options.hops > MAX_HOPS {
+        let message = format!("the call passed {MAX_HOPS} middlemen, which is all that is allowed");
+        return request.fail(Failure::new(FailureKind::Failed, Ran::No, message));
+    }
+    let encoded = Encoded {
+        method: &request.known.text,
+        options,
+        references: &request.references,
+        body: &request.body,
+    };
+    let Some((_, reply)) = request.answer else {
+        if let Err(NotSent::Moved(reference)) = distant.line().cast(distant.id(), encoded) {
+            deliver(&reference, request);
+        }
+        return;
+    };
+    let responder = Responder::new(request.answerer(), request.answer);
+    let passing = Arc::new(Passing(Mutex::new(Some(responder))));
+    let waiter = Waiting::Strong(Arc::clone(&passing) as Arc<dyn Waiter>);
+    match distant.line().call(distant.id(), encoded, reply, waiter) {
+        Ok(id) => {
+            let onward = Arc::clone(distant);
+            let stop = Box::new(move || onward.line().cancel(id));
+            Request::stop_with(&request.line, request.answer, stop);
+        }
+        Err(NotSent::Failed(failure)) => passing.settle(Delivered::Failed(failure)),
+        Err(NotSent::Moved(reference)) => {
+            // The answer goes where the call goes now.
+            if let Some(responder) = passing.0.lock().take() {
+                responder.disarm();
+            }
+            deliver(&reference, request);
+        }
+    }
+}
+
+/// Passes an answer back to who asked.
+struct Passing(Mutex<Option<Responder>>);
+
+impl Waiter for Passing {
+    fn settle(self: Arc<Self>, answer: Delivered) {
+        let Some(responder) = self.0.lock().take() else { return };
+        match answer {
+            Delivered::Value(references, body) => responder.answer(WireAnswer::Value(&references, &body)),
+            Delivered::Reference(reference) => responder.answer(WireAnswer::Reference(reference)),
+            Delivered::App(references, body) => responder.answer(WireAnswer::App(&references, &body)),
+            Delivered::Failed(failure) => responder.answer(WireAnswer::Failed(failure)),
+        }
+    }
+}
+
+/// A call that waits for a promise to settle.
+struct Waits(Request);
+
+impl Queued for Waits {
+    fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
+        match to {
+            Ok(reference) => deliver(reference, self.0),
+            Err(failure) => self.0.fail(failure.clone()),
+        }
+    }
+}

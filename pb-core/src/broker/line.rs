@@ -1,0 +1,361 @@
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::link::Link;
+use super::wiring::Wiring;
+use super::{Config, reading, writing};
+use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, Message, Ran, Reply};
+use crate::objects::{self, Answerer, Encoded, NotSent, Waiting, WireAnswer};
+use crate::proto::{Answer, Connection, Garbage, Outbox, Outgoing, Refused, TableSizes};
+use crate::reactor::Stream;
+use crate::wire::frame;
+
+/// One connection: its tables and its outgoing bytes under one lock, and the means to wake its two tasks.
+pub(super) struct Line {
+    state: Mutex<State>,
+    /// There is something to write.
+    pub(super) write: Notify,
+    /// There is something to start or to tell, or the connection has ended.
+    pub(super) read: Notify,
+    status: watch::Sender<Status>,
+    peer: String,
+    pub(super) frame_bytes: u64,
+    /// Who waits for a promise to settle or for the end; few, so all are woken.
+    watchers: Mutex<Vec<Waker>>,
+}
+
+struct State {
+    connection: Connection<Wiring>,
+    /// Encoded frames that the writer has not taken.
+    out: Vec<u8>,
+    /// Bytes that the writer has taken and not written.
+    writing: usize,
+    /// The writer knows that there is something.
+    called: bool,
+}
+
+enum Status {
+    Greeting,
+    Open,
+    Ended(Failure),
+}
+
+/// What the reading task does next.
+pub(super) type Step = (Option<crate::proto::Notice<Wiring>>, Option<crate::proto::Task<Wiring>>);
+
+/// Encodes what the tables send behind what they sent before.
+pub(super) struct Out<'a>(&'a mut Vec<u8>);
+
+impl Outbox for Out<'_> {
+    fn send(&mut self, message: Message<&[u8]>) {
+        frame::encode(&message, self.0);
+    }
+}
+
+impl Line {
+    /// Starts a connection's two tasks.
+    pub(super) fn start(stream: Stream, config: Config) -> Arc<Link> {
+        let peer = stream.peer().to_owned();
+        let (read, write) = stream.into_split();
+        let Config { root, limits, stays } = config;
+        let link = Link::new(|link| {
+            Arc::new_cyclic(|line: &std::sync::Weak<Line>| {
+                let wiring = Wiring { link, address: line.as_ptr() as usize };
+                let connection = Connection::new(wiring, root, limits);
+                let mut out = frame::MAGIC.to_vec();
+                frame::encode::<&[u8]>(&Message::Hello(connection.hello()), &mut out);
+                Line {
+                    state: Mutex::new(State { connection, out, writing: 0, called: true }),
+                    write: Notify::new(),
+                    read: Notify::new(),
+                    status: watch::Sender::new(Status::Greeting),
+                    peer,
+                    frame_bytes: limits.frame_bytes,
+                    watchers: Mutex::new(Vec::new()),
+                }
+            })
+        });
+        let line = link.line();
+        line.write.notify_one();
+        let stay = stays.then(|| Arc::clone(&link));
+        tokio::spawn(reading::run(Arc::clone(line), stay, read));
+        tokio::spawn(writing::run(Arc::clone(line), write));
+        link
+    }
+
+    /// Works on the tables. What they let go of is dropped behind the lock; whoever has something to do is woken.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection<Wiring>, &mut Out<'_>) -> T) -> T {
+        let (result, garbage, write, read) = {
+            let mut state = self.state.lock();
+            let State { connection, out, .. } = &mut *state;
+            let result = work(connection, &mut Out(out));
+            let garbage = connection.take_garbage();
+            let read = connection.has_tasks();
+            let pending = !out.is_empty() || connection.has_releases();
+            let write = pending && !state.called;
+            state.called |= pending;
+            (result, garbage, write, read)
+        };
+        if write {
+            self.write.notify_one();
+        }
+        if read {
+            self.read.notify_one();
+        }
+        garbage.into_iter().for_each(discard);
+        result
+    }
+
+    /// What to do next, notices first. Calls are not started while too much waits to be written.
+    pub(super) fn next_step(&self) -> Option<Step> {
+        let (step, garbage, write) = {
+            let mut state = self.state.lock();
+            let State { connection, out, writing, .. } = &mut *state;
+            let backlog = out.len() + *writing;
+            let notice = connection.poll_notice();
+            let task = if notice.is_none() && (backlog < MAX_BACKLOG || connection.ended().is_some()) {
+                connection.poll_task(&mut Out(out))
+            } else {
+                None
+            };
+            let garbage = connection.take_garbage();
+            let write = !out.is_empty() && !state.called;
+            state.called |= write;
+            let step = (notice.is_some() || task.is_some()).then_some((notice, task));
+            (step, garbage, write)
+        };
+        if write {
+            self.write.notify_one();
+        }
+        garbage.into_iter().for_each(discard);
+        step
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn backlog(&self) -> usize {
+        let state = self.state.lock();
+        state.out.len() + state.writing
+    }
+
+    /// Moves what is to be written into `batch`, which is empty. Says whether there is anything; if not, the writer will be called again.
+    pub(super) fn take_batch(&self, batch: &mut Vec<u8>) -> bool {
+        let mut state = self.state.lock();
+        let State { connection, out, writing, called } = &mut *state;
+        connection.flush_releases(&mut Out(out));
+        std::mem::swap(out, batch);
+        *writing = batch.len();
+        *called = !batch.is_empty();
+        *called
+    }
+
+    /// What was taken has been written.
+    pub(super) fn written(&self) {
+        let mut state = self.state.lock();
+        state.writing = 0;
+        let waiting = state.connection.has_tasks();
+        drop(state);
+        if waiting {
+            self.read.notify_one();
+        }
+    }
+
+    /// The peer's hello has come.
+    pub(super) fn open(&self) {
+        self.status.send_if_modified(|status| {
+            let greeting = matches!(status, Status::Greeting);
+            if greeting {
+                *status = Status::Open;
+            }
+            greeting
+        });
+    }
+
+    /// Ends the connection, once: tells the peer with `abort`, fails everything, wakes both tasks.
+    pub(super) fn end(&self, reason: Failure, abort: Option<(AbortCode, &str)>) {
+        let ended = self.with(|connection, out| {
+            if connection.ended().is_some() {
+                return false;
+            }
+            if let Some((code, reason)) = abort {
+                connection.flush_releases(out);
+                out.send(Message::Abort(Abort { code, reason: reason.into() }));
+            }
+            connection.end(reason.clone());
+            true
+        });
+        if ended {
+            self.finish(reason);
+        }
+    }
+
+    /// Everything is failed; now everybody learns.
+    pub(super) fn finish(&self, reason: Failure) {
+        self.status.send_if_modified(|status| {
+            let first = !matches!(status, Status::Ended(_));
+            if first {
+                *status = Status::Ended(reason);
+            }
+            first
+        });
+        self.write.notify_one();
+        self.read.notify_one();
+        self.wake_watchers();
+    }
+
+    /// A promise has settled, or the connection has ended.
+    pub(super) fn wake_watchers(&self) {
+        let watchers = std::mem::take(&mut *self.watchers.lock());
+        watchers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits for the end; wakes at each promise that settles, too.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Failure> {
+        {
+            let mut watchers = self.watchers.lock();
+            if !watchers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                watchers.push(cx.waker().clone());
+            }
+        }
+        self.ended().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Ends the connection on purpose.
+    pub(super) fn close(self: &Arc<Self>, why: &str) {
+        let reason = Failure::new(FailureKind::Disconnected, Ran::Maybe, why);
+        self.end(reason, Some((AbortCode::Closing, why)));
+        reading::run_ready(self);
+    }
+
+    pub(super) fn ended(&self) -> Option<Failure> {
+        self.state.lock().connection.ended().cloned()
+    }
+
+    pub(super) fn sizes(&self) -> TableSizes {
+        self.state.lock().connection.sizes()
+    }
+
+    pub(super) fn peer_address(&self) -> &str {
+        &self.peer
+    }
+
+    /// Waits for the peer's hello.
+    pub(super) async fn greeted(&self) -> Result<(), Failure> {
+        let mut status = self.status.subscribe();
+        match status.wait_for(|status| !matches!(status, Status::Greeting)).await.as_deref() {
+            Ok(Status::Open) => Ok(()),
+            Ok(Status::Ended(failure)) => Err(failure.clone()),
+            Ok(Status::Greeting) | Err(_) => Err(gone()),
+        }
+    }
+
+    /// Waits for the end.
+    pub(super) async fn closed(&self) -> Failure {
+        let mut status = self.status.subscribe();
+        match status.wait_for(|status| matches!(status, Status::Ended(_))).await.as_deref() {
+            Ok(Status::Ended(failure)) => failure.clone(),
+            _ => gone(),
+        }
+    }
+}
+
+impl objects::Line for Line {
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    fn call(
+        &self,
+        target: ImportId,
+        call: Encoded<'_>,
+        reply: Reply,
+        waiter: Waiting,
+    ) -> Result<ImportId, NotSent> {
+        let sent = self.with(|connection, out| connection.call(outgoing(target, call), reply, waiter, out));
+        sent.map_err(|(refused, _waiter)| not_sent(refused))
+    }
+
+    fn cast(&self, target: ImportId, call: Encoded<'_>) -> Result<(), NotSent> {
+        let backlog = self.backlog();
+        if backlog > MAX_CAST_BACKLOG {
+            let message =
+                format!("{backlog} bytes wait to be sent; casts are dropped over {MAX_CAST_BACKLOG}");
+            return Err(NotSent::Failed(Failure::new(FailureKind::Overloaded, Ran::No, message)));
+        }
+        self.with(|connection, out| connection.cast(outgoing(target, call), out)).map_err(not_sent)
+    }
+
+    fn cancel(&self, id: ImportId) {
+        self.with(|connection, out| connection.cancel(id, out));
+    }
+
+    fn detach(&self, id: ImportId) {
+        self.with(|connection, _| connection.detach(id));
+    }
+}
+
+impl Answerer for Line {
+    fn answer(&self, id: ExportId, answer: WireAnswer<'_>) {
+        let answer = match answer {
+            WireAnswer::Value(references, body) => Answer::Value(references, body),
+            WireAnswer::Reference(reference) => Answer::Reference(reference),
+            WireAnswer::App(references, body) => Answer::App(references, body),
+            WireAnswer::Failed(failure) => Answer::Failed(failure),
+        };
+        self.with(|connection, out| connection.answer(id, answer, out));
+    }
+
+    fn peer(&self) -> &str {
+        &self.peer
+    }
+}
+
+fn outgoing(target: ImportId, call: Encoded<'_>) -> Outgoing<'_, Wiring> {
+    let Encoded { method, options, references, body } = call;
+    Outgoing { target, method, options, handles: references, body }
+}
+
+fn not_sent(refused: Refused<Wiring>) -> NotSent {
+    match refused {
+        Refused::Failed(failure) => NotSent::Failed(failure),
+        Refused::Moved(reference) => NotSent::Moved(reference),
+    }
+}
+
+/// Drops what left the tables, where it may run a user's `Drop`: under no lock.
+fn discard(garbage: Garbage<Wiring>) {
+    match garbage {
+        Garbage::Handles(references) => references.into_iter().for_each(|one| discard(Garbage::Handle(one))),
+        Garbage::Handle(reference) => drop_quietly(reference),
+        Garbage::Waiter(waiter) => drop_quietly(waiter),
+        Garbage::Canceller(stop) => drop_quietly(stop),
+        Garbage::Proxy(proxy) => drop(proxy),
+    }
+}
+
+/// A panic in a user's `Drop` ends nothing but itself.
+fn drop_quietly<T>(value: T) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
+}
+
+fn gone() -> Failure {
+    Failure::new(
+        FailureKind::Disconnected,
+        Ran::Maybe,
+        "the connection's tasks have ended with their runtime",
+    )
+}
+
+/// Outgoing bytes over which none of the peer's calls is started.
+const MAX_BACKLOG: usize = 1 << 20;
+/// Outgoing bytes over which reading pauses until some are written: what is answered without a start must not pile up either.
+pub(super) const MAX_READ_BACKLOG: usize = 4 << 20;
+/// Outgoing bytes over which casts, which nothing else bounds, are dropped.
+const MAX_CAST_BACKLOG: usize = 16 << 20;
+/// The peer's hello must have come by then.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
+/// The rest of a frame must go on coming, and a write must go on, within this.
+pub(super) const STALL: Duration = Duration::from_secs(10);

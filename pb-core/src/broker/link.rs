@@ -1,0 +1,171 @@
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use super::line::Line;
+use crate::message::{Failure, ImportId};
+use crate::objects::{self, Distant, Reference};
+
+/// What holds a connection open: every handle, reference and running call of ours on it.
+pub(super) struct Link {
+    line: Arc<Line>,
+    me: Weak<Link>,
+}
+
+impl Link {
+    pub(super) fn new(line: impl FnOnce(Weak<Link>) -> Arc<Line>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Link { line: line(me.clone()), me: me.clone() })
+    }
+
+    pub(super) fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+
+    /// The peer's root.
+    pub(super) fn root(&self) -> Reference {
+        match self.me.upgrade() {
+            Some(link) => Reference::distant(Arc::new(Held::new(link, ImportId::ROOT, 0))),
+            None => unreachable!("a link that is called is alive"),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.line.close("its last handle was dropped");
+    }
+}
+
+/// An object of the peer's that we hold. As it dies it gives back the mentions that it received, no more and no less: later ones are
+/// another handle's.
+pub(super) struct Held {
+    link: Arc<Link>,
+    id: ImportId,
+    mentions: AtomicU64,
+    /// Only references that broke, or that somebody watches, have this.
+    fate: Mutex<Option<Box<Fate>>>,
+}
+
+#[derive(Default)]
+struct Fate {
+    broken: Option<Failure>,
+    wakers: Vec<Waker>,
+}
+
+impl Held {
+    pub(super) fn new(link: Arc<Link>, id: ImportId, mentions: u64) -> Self {
+        Held { link, id, mentions: AtomicU64::new(mentions), fate: Mutex::new(None) }
+    }
+
+    /// One more mention has come. Called under the connection's lock only.
+    pub(super) fn mentioned(&self) {
+        self.mentions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is broken from now on.
+    pub(super) fn break_with(&self, failure: Failure) {
+        let wakers = {
+            let mut fate = self.fate.lock();
+            let fate = fate.get_or_insert_default();
+            if fate.broken.is_some() {
+                return;
+            }
+            fate.broken = Some(failure);
+            std::mem::take(&mut fate.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.id != ImportId::ROOT {
+            let mentions = *self.mentions.get_mut();
+            self.link.line.with(|connection, _| connection.let_go(self.id, mentions));
+        }
+    }
+}
+
+impl Distant for Held {
+    fn id(&self) -> ImportId {
+        self.id
+    }
+
+    fn line(&self) -> &dyn objects::Line {
+        self.link.line.as_ref()
+    }
+
+    fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let mut slot = self.fate.lock();
+        let fate = slot.get_or_insert_default();
+        if let Some(failure) = &fate.broken {
+            return Poll::Ready(failure.clone());
+        }
+        if !fate.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            fate.wakers.push(cx.waker().clone());
+        }
+        drop(slot);
+        // The end of the connection is told to references that stand in the tables; the root does not.
+        self.link.line.poll_ended(cx)
+    }
+
+    fn promise_of(&self, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference {
+        promise_of(&self.link, id, call)
+    }
+
+    fn settled(&self) -> Option<Reference> {
+        None
+    }
+
+    fn expect_cast(&self) {}
+}
+
+/// The result of a call of ours that is not known yet.
+struct Asked {
+    link: Arc<Link>,
+    id: ImportId,
+    /// The call, which lives as long as somebody names its result.
+    _call: Arc<dyn Any + Send + Sync>,
+}
+
+fn promise_of(link: &Arc<Link>, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference {
+    Reference::distant(Arc::new(Asked { link: Arc::clone(link), id, _call: call }))
+}
+
+impl Distant for Asked {
+    fn id(&self) -> ImportId {
+        self.id
+    }
+
+    fn line(&self) -> &dyn objects::Line {
+        self.link.line.as_ref()
+    }
+
+    fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let ended = self.link.line.poll_ended(cx);
+        // It may have settled since the caller looked, before the waker was there.
+        if self.settled().is_some() {
+            cx.waker().wake_by_ref();
+        }
+        ended
+    }
+
+    fn promise_of(&self, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference {
+        // Who waits for a call on this promise wants the promised call too.
+        promise_of(&self.link, id, call)
+    }
+
+    fn settled(&self) -> Option<Reference> {
+        self.link.line.with(|connection, _| connection.settled(self.id)).map(|settled| match settled {
+            Ok(reference) => reference,
+            Err(failure) => Reference::broken(Arc::new(failure)),
+        })
+    }
+
+    fn expect_cast(&self) {
+        self.link.line.with(|connection, _| connection.want_run(self.id));
+    }
+}

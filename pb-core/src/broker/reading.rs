@@ -1,0 +1,272 @@
+//! The task that reads: frames into the tables, and everything that must happen in their order.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout_at};
+
+use super::forward::{self, Request};
+use super::line::{HANDSHAKE, Line, MAX_READ_BACKLOG, STALL};
+use super::link::Link;
+use super::stranger;
+use super::wiring::Wiring;
+use crate::message::{AbortCode, Failure, FailureKind, Message, Ran};
+use crate::objects::{Delivered, Leads, Reference};
+use crate::proto::{Notice, Outcome, Start, Task, Violation};
+use crate::reactor::ReadHalf;
+use crate::wire::frame::{self, Decoded, MAGIC, Malformed};
+
+/// Why reading ended.
+#[derive(Debug, Error)]
+enum End {
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("the connection was lost: {0}")]
+    Lost(#[from] std::io::Error),
+    #[error("the peer sent a frame that is no message: {0}")]
+    Malformed(#[from] Malformed),
+    #[error("the peer broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    #[error("the other side does not speak this protocol but {0}")]
+    Stranger(&'static str),
+    #[error("the peer sent no hello within {} s", HANDSHAKE.as_secs())]
+    Silent,
+    #[error("the rest of a frame did not come within {} s", STALL.as_secs())]
+    Stalled,
+}
+
+impl End {
+    fn abort_code(&self) -> Option<AbortCode> {
+        match self {
+            End::Closed | End::Lost(_) | End::Stranger(_) => None,
+            End::Malformed(malformed) => Some(malformed.abort_code()),
+            End::Violation(violation) => Some(violation.abort_code()),
+            End::Silent | End::Stalled => Some(AbortCode::Timeout),
+        }
+    }
+
+    fn kind(&self) -> FailureKind {
+        match self {
+            End::Closed | End::Lost(_) => FailureKind::Disconnected,
+            _ => FailureKind::Protocol,
+        }
+    }
+}
+
+/// Ends the connection when its reading task goes, for whatever reason: a runtime that shuts down drops tasks in the middle.
+struct Ending(Arc<Line>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let reason = "the connection's tasks have ended with their runtime";
+        self.0.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
+        run_ready(&self.0);
+    }
+}
+
+/// Reads until the connection ends. `stay` holds it open meanwhile.
+pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf) {
+    let ending = Ending(Arc::clone(&line));
+    let Err(end) = Reading { line: &line, half, buffer: BytesMut::new(), due: None }.run().await else {
+        return;
+    };
+    let text = end.to_string();
+    tracing::debug!(peer = line.peer_address(), reason = text, "connection ended");
+    let abort = end.abort_code().map(|code| (code, text.as_str()));
+    line.end(Failure::new(end.kind(), Ran::Maybe, text.as_str()), abort);
+    drop((ending, stay));
+}
+
+struct Reading<'a> {
+    line: &'a Arc<Line>,
+    half: ReadHalf,
+    buffer: BytesMut,
+    /// When the hello, or the rest of a started frame, must have come.
+    due: Option<Instant>,
+}
+
+impl Reading<'_> {
+    /// Returns without an error where the connection was ended from elsewhere.
+    async fn run(&mut self) -> Result<(), End> {
+        self.due = Some(Instant::now() + HANDSHAKE);
+        while !self.take_magic()? {
+            if !self.more(|| End::Silent).await? {
+                return Ok(());
+            }
+        }
+        let mut greeted = false;
+        loop {
+            greeted = self.take_frames(greeted)?;
+            run_ready(self.line);
+            if self.line.ended().is_some() {
+                return Ok(());
+            }
+            self.set_due(greeted);
+            if !self.more(|| if greeted { End::Stalled } else { End::Silent }).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_magic(&mut self) -> Result<bool, End> {
+        let seen = self.buffer.len().min(MAGIC.len());
+        if self.buffer[..seen] != MAGIC[..seen] {
+            return Err(End::Stranger(stranger::guess(&self.buffer)));
+        }
+        if seen < MAGIC.len() {
+            return Ok(false);
+        }
+        bytes::Buf::advance(&mut self.buffer, seen);
+        Ok(true)
+    }
+
+    /// Handles all whole frames. Says whether the hello was among them, or before.
+    fn take_frames(&mut self, mut greeted: bool) -> Result<bool, End> {
+        let limit = self.line.frame_bytes;
+        while let Some(frame) = frame::split(&mut self.buffer, if greeted { limit } else { HELLO_BYTES })? {
+            self.due = None;
+            handle(self.line, frame)?;
+            if !greeted {
+                self.line.open();
+                greeted = true;
+            }
+            run_ready(self.line);
+        }
+        Ok(greeted)
+    }
+
+    fn set_due(&mut self, greeted: bool) {
+        if greeted && self.buffer.is_empty() {
+            self.due = None;
+        } else {
+            self.due = self.due.or_else(|| Some(Instant::now() + if greeted { STALL } else { HANDSHAKE }));
+        }
+    }
+
+    /// Reads some bytes, or learns that there is something to start or to tell. `false` once the connection was ended from elsewhere.
+    async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
+        loop {
+            run_ready(self.line);
+            if self.line.ended().is_some() {
+                return Ok(false);
+            }
+            // What the peer does not read it must not go on asking for.
+            let may_read = self.line.backlog() < MAX_READ_BACKLOG;
+            if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
+                self.buffer.reserve(READ_BYTES);
+            }
+            let before = self.buffer.len();
+            let due = self.due;
+            let read = async {
+                let read = self.half.read_buf(&mut self.buffer);
+                match due {
+                    None => Some(read.await),
+                    Some(due) => timeout_at(due, read).await.ok(),
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.line.read.notified() => {}
+                read = read, if may_read => {
+                    match read {
+                        None => return Err(late()),
+                        Some(Ok(0)) => return Err(End::Closed),
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => return Err(End::Lost(error)),
+                    }
+                    debug_assert!(self.buffer.len() > before);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+/// Puts one frame into the tables.
+fn handle(line: &Arc<Line>, frame: Bytes) -> Result<(), End> {
+    match frame::decode(frame)? {
+        Decoded::Message(message) => {
+            line.with(|connection, out| connection.handle(message, out))?;
+            if let Some(reason) = line.ended() {
+                line.finish(reason);
+            }
+        }
+        Decoded::Unknown { message_type, caps } => line.with(|connection, out| {
+            connection.handle_unknown(caps)?;
+            let unimplemented = crate::message::Unimplemented { message_type };
+            crate::proto::Outbox::send(out, Message::Unimplemented(unimplemented));
+            Ok::<(), Violation>(())
+        })?,
+    }
+    Ok(())
+}
+
+/// Does everything that the tables have ready.
+pub(super) fn run_ready(line: &Arc<Line>) {
+    while let Some((notice, task)) = line.next_step() {
+        if let Some(notice) = notice {
+            tell(line, notice);
+        }
+        match task {
+            None => {}
+            Some(Task::Start(start)) => begin(line, start),
+            Some(Task::Settle(promise, result)) => {
+                if let Leads::Promise(promise) = promise.leads() {
+                    promise.settle(result);
+                }
+            }
+            Some(Task::Echo(number)) => line.with(|connection, out| connection.echo(number, out)),
+        }
+    }
+}
+
+fn tell(line: &Line, notice: Notice<Wiring>) {
+    match notice {
+        Notice::Settled(waiter, outcome) => {
+            let settles = matches!(outcome, Outcome::Reference(_));
+            let delivered = match outcome {
+                Outcome::Value(carried) => Delivered::Value(carried.handles, carried.body),
+                Outcome::Reference(reference) => Delivered::Reference(reference),
+                Outcome::App(carried) => Delivered::App(carried.handles, carried.body),
+                Outcome::Failed(failure) => Delivered::Failed(failure),
+            };
+            let settles = settles || matches!(delivered, Delivered::App(..) | Delivered::Failed(_));
+            waiter.settle(delivered);
+            if settles {
+                line.wake_watchers();
+            }
+        }
+        Notice::Cancel(stop) => stop(),
+        Notice::Broken(held, failure) => {
+            if let Some(held) = held.upgrade() {
+                held.break_with(failure);
+            }
+        }
+    }
+}
+
+fn begin(line: &Arc<Line>, start: Start<Wiring>) {
+    let Start { target, request } = start;
+    let request = Request {
+        line: Arc::clone(line),
+        answer: request.answer,
+        known: request.method,
+        options: request.options,
+        references: request.arguments.handles,
+        body: request.arguments.body,
+    };
+    start_on(&target, request);
+}
+
+/// A user's `Deserialize` or constructor may panic: that fails its call only.
+fn start_on(target: &Reference, request: Request) {
+    let _ = catch_unwind(AssertUnwindSafe(|| forward::deliver(target, request)));
+}
+
+/// A hello is small; nothing is read before one that is larger than this.
+const HELLO_BYTES: u64 = 4096;
+/// Bytes that one read may take.
+const READ_BYTES: usize = 64 << 10;

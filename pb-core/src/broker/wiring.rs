@@ -1,0 +1,64 @@
+use std::sync::{Arc, OnceLock, Weak};
+
+use super::link::{Held, Link};
+use crate::message::ImportId;
+use crate::objects::Leads;
+use crate::objects::{Bound, Promise, Reference, Stop, Waiting};
+use crate::proto::{Host, Place};
+
+/// What the tables keep for the broker.
+pub(super) struct Wiring {
+    /// The connection's own handle, for the references that it makes.
+    pub(super) link: Weak<Link>,
+    /// The connection's address, by which its references know it.
+    pub(super) address: usize,
+}
+
+/// Where a named method was found last: objects of one class need not be searched twice.
+#[derive(Default)]
+pub(super) struct Memo(pub(super) OnceLock<(std::any::TypeId, usize, Bound)>);
+
+impl Host for Wiring {
+    type Handle = Reference;
+    type Waiter = Waiting;
+    type Canceller = Stop;
+    type Proxy = Weak<Held>;
+    type Memo = Memo;
+
+    fn place(&self, handle: &Reference) -> Place {
+        match handle.leads() {
+            Leads::Distant(distant) if distant.line().address() == self.address => Place::Peers(distant.id()),
+            Leads::Promise(promise) => match promise.settled() {
+                Some(Ok(reference)) => match self.place(&reference) {
+                    // The object itself tells whether it is exported already, whatever led to it.
+                    place @ Place::Ours(_) => place,
+                    place @ Place::Peers(_) => place,
+                },
+                _ => Place::Ours(handle.key()),
+            },
+            _ => Place::Ours(handle.key()),
+        }
+    }
+
+    fn mention(&self, id: ImportId, proxy: &mut Option<Weak<Held>>) -> (Reference, bool) {
+        if let Some(held) = proxy.as_ref().and_then(Weak::upgrade) {
+            held.mentioned();
+            return (Reference::distant(held), false);
+        }
+        let Some(link) = self.link.upgrade() else {
+            let gone = crate::message::Failure::new(
+                crate::message::FailureKind::Disconnected,
+                crate::message::Ran::No,
+                "the connection is closing",
+            );
+            return (Reference::broken(Arc::new(gone)), true);
+        };
+        let held = Arc::new(Held::new(link, id, 1));
+        *proxy = Some(Arc::downgrade(&held));
+        (Reference::distant(held), true)
+    }
+
+    fn promise(&self) -> Reference {
+        Reference::promised(Promise::new(None))
+    }
+}

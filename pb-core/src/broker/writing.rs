@@ -1,0 +1,51 @@
+//! The task that writes what the tables have sent, a batch at a time.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::line::{Line, STALL};
+use super::reading::run_ready;
+use crate::message::{Failure, FailureKind, Ran};
+use crate::reactor::WriteHalf;
+
+/// Writes until the connection has ended and everything before the end is written.
+pub(super) async fn run(line: Arc<Line>, mut half: WriteHalf) {
+    let mut batch = Vec::new();
+    loop {
+        line.write.notified().await;
+        // One turn of the runtime: whoever is about to send joins this batch instead of making one of its own.
+        tokio::task::yield_now().await;
+        while line.take_batch(&mut batch) {
+            if let Err(reason) = write(&mut half, &batch).await {
+                line.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
+                return run_ready(&line);
+            }
+            batch.clear();
+            batch.shrink_to(KEPT_BYTES);
+            line.written();
+            tokio::task::yield_now().await;
+        }
+        if line.ended().is_some() {
+            let _ = timeout(STALL, half.shutdown()).await;
+            return;
+        }
+    }
+}
+
+/// Writes all of `batch`; each step must come within the time that a stalled peer is given.
+async fn write(half: &mut WriteHalf, mut batch: &[u8]) -> Result<(), String> {
+    while !batch.is_empty() {
+        match timeout(STALL, half.write(batch)).await {
+            Err(_) => return Err(format!("the peer took no bytes for {} s", STALL.as_secs())),
+            Ok(Err(error)) => return Err(format!("the connection was lost: {error}")),
+            Ok(Ok(0)) => return Err("the connection takes no bytes".to_owned()),
+            Ok(Ok(written)) => batch = &batch[written..],
+        }
+    }
+    Ok(())
+}
+
+/// A larger buffer is given back once its batch is written.
+const KEPT_BYTES: usize = 256 << 10;

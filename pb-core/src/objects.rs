@@ -1,0 +1,38 @@
+//! References to objects, local or not: what a stub holds, what a served struct becomes, and how a typed call turns into an
+//! encoded one and back. Knows no socket, no task and no clock; connections come in as [`Line`]s.
+
+mod call_error;
+mod context;
+mod executor;
+mod incoming;
+mod interface;
+mod local;
+mod object;
+mod promise;
+mod reference;
+mod remote;
+mod scope;
+mod scratch;
+mod signature;
+mod slot;
+mod stub;
+
+pub use call_error::{AppError, CallError};
+pub use context::CallContext;
+pub use executor::{BoxTask, Executor, Stop, first_poll, install};
+pub use incoming::{Answerer, Bound, Incoming, Responder, Started, WireAnswer};
+pub use interface::{Interface, Method, MethodFlags, MethodShape};
+pub use local::LocalQueue;
+pub use object::{IntoObject, Object, Offer, Referenceable, bind};
+pub use promise::{Promise, Queued};
+pub use reference::{Distant, Encoded, Leads, Line, NotSent, Reference, Waiter, Waiting};
+pub use remote::{Broken, Remote};
+pub use scope::{decode_with, encode_with};
+pub use signature::{
+    AnswerCodec, App, Argument, Codec, Codecs, DetectValue, ErrorCodec, Errors, NoError, ResultAlias,
+    Returned, Signature, Values, errors, no_errors,
+};
+pub use slot::Delivered;
+pub use stub::Stub;
+#[doc(hidden)]
+pub use stub::{deserialize as deserialize_stub, serialize as serialize_stub};

@@ -1,0 +1,80 @@
+//! The one thing that references need of a runtime: somewhere to run a method that waits.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll, Waker};
+
+/// A method that has started.
+pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Stops a running method where it waits. May be called late, and from anywhere.
+pub type Stop = Box<dyn FnOnce() + Send>;
+
+/// Runs a task beside the caller; gives it back where no runtime is at hand.
+pub type Executor = fn(BoxTask) -> Result<Stop, BoxTask>;
+
+static EXECUTOR: OnceLock<Executor> = OnceLock::new();
+
+/// Sets the process's executor. Only the first one counts.
+pub fn install(executor: Executor) {
+    let _ = EXECUTOR.set(executor);
+}
+
+pub(super) fn spawn(task: BoxTask) -> Result<Stop, BoxTask> {
+    match EXECUTOR.get() {
+        Some(executor) => executor(task),
+        None => Err(task),
+    }
+}
+
+/// Polls a task once, here; spawns it if it waits. Returns what stops it then.
+///
+/// A panic ends the task and nothing else: dropping it answers its caller.
+/// Where it cannot be spawned it is dropped, which answers too.
+pub fn first_poll(mut task: BoxTask) -> Option<Stop> {
+    let mut cx = Context::from_waker(Waker::noop());
+    match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx))) {
+        Ok(Poll::Pending) => match spawn(Box::pin(Guarded(Some(task)))) {
+            Ok(stop) => Some(stop),
+            Err(task) => {
+                drop_quietly(task);
+                None
+            }
+        },
+        Ok(Poll::Ready(())) | Err(_) => {
+            drop_quietly(task);
+            None
+        }
+    }
+}
+
+/// Drops what may run a user's `Drop`, and survives its panic.
+pub(super) fn drop_quietly<T>(value: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+}
+
+/// A task that a panic ends without reaching the runtime.
+struct Guarded(Option<BoxTask>);
+
+impl Future for Guarded {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(task) = self.0.as_mut() else { return Poll::Ready(()) };
+        match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) | Err(_) => {
+                drop_quietly(self.0.take());
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        drop_quietly(self.0.take());
+    }
+}

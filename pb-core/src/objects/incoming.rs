@@ -1,0 +1,232 @@
+use std::any::Any;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::executor::BoxTask;
+use super::local::LocalArguments;
+use super::{
+    AnswerCodec, CallContext, Codecs, ErrorCodec, Errors, MethodFlags, Reference, Signature, Values, scope,
+};
+use crate::message::{ExportId, Failure, FailureKind, Ran, Reply};
+use crate::wire::body;
+
+/// A method found in an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bound {
+    /// Which of the object's interfaces.
+    pub offer: usize,
+    /// Which of the interface's methods.
+    pub method: usize,
+    /// How many of its arguments the caller sends.
+    pub arguments: usize,
+    /// How it is called.
+    pub flags: MethodFlags,
+}
+
+/// A call that has reached its object: arguments, and where the answer goes.
+pub struct Incoming {
+    arguments: Arguments,
+    context: CallContext,
+}
+
+enum Arguments {
+    /// A [`LocalArguments`].
+    Local(Box<dyn Any + Send>),
+    Wire {
+        references: Vec<Reference>,
+        body: Bytes,
+        responder: Responder,
+    },
+}
+
+/// What became of a call that was dispatched.
+pub enum Started {
+    /// Its method, not polled yet.
+    Task(BoxTask),
+    /// It ended without running.
+    Done,
+}
+
+/// A connection, as running methods see it.
+pub trait Answerer: Send + Sync {
+    /// Sends an answer. Late ones change nothing.
+    fn answer(&self, id: ExportId, answer: WireAnswer<'_>);
+    /// The peer's address.
+    fn peer(&self) -> &str;
+}
+
+/// What a method ended with, encoded.
+pub enum WireAnswer<'a> {
+    /// A value and the references in it.
+    Value(&'a [Reference], &'a [u8]),
+    /// The one reference that was asked for.
+    Reference(Reference),
+    /// The method's own error and the references in it.
+    App(&'a [Reference], &'a [u8]),
+    /// A failure of the broker.
+    Failed(Failure),
+}
+
+/// Answers one call of a peer's, once; dropped without an answer, it says so.
+pub struct Responder {
+    line: Arc<dyn Answerer>,
+    /// `None` once answered, and for casts.
+    to: Option<(ExportId, Reply)>,
+}
+
+impl Responder {
+    /// Answers to `to` on `line`; a cast has nobody to answer.
+    pub fn new(line: Arc<dyn Answerer>, to: Option<(ExportId, Reply)>) -> Self {
+        Responder { line, to }
+    }
+
+    /// Sends the answer.
+    pub fn answer(mut self, answer: WireAnswer<'_>) {
+        if let Some((id, _)) = self.to.take() {
+            self.line.answer(id, answer);
+        }
+    }
+
+    /// Somebody else answers.
+    pub fn disarm(mut self) {
+        self.to = None;
+    }
+
+    fn fail(self, kind: FailureKind, ran: Ran, message: String) {
+        self.answer(WireAnswer::Failed(Failure::new(kind, ran, message)));
+    }
+
+    /// Encodes what a method returned. Runs the user's `Serialize`, under no lock.
+    fn finish<R, K: Errors>(self, result: Result<R, K::Method>, ok: AnswerCodec<R>, err: ErrorCodec<K>) {
+        let Some((_, reply)) = self.to else { return };
+        match result {
+            Ok(value) => match (reply, ok.reference) {
+                (Reply::Reference, Some(reference)) => {
+                    let reference = (reference.to)(&value);
+                    self.answer(WireAnswer::Reference(reference));
+                }
+                _ => self.encode(
+                    "result",
+                    |out| (ok.codec.encode)(&value, out),
+                    |references, body| WireAnswer::Value(references, body),
+                ),
+            },
+            Err(error) => match err.codec {
+                Some(codec) => self.encode(
+                    "error",
+                    |out| (codec.encode)(&error, out),
+                    |references, body| WireAnswer::App(references, body),
+                ),
+                None => self.fail(FailureKind::Internal, Ran::Yes, "the method has no errors".to_owned()),
+            },
+        }
+    }
+
+    fn encode(
+        self,
+        what: &str,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), body::BodyError>,
+        answer: impl for<'a> FnOnce(&'a [Reference], &'a [u8]) -> WireAnswer<'a>,
+    ) {
+        super::scratch::with_scratch(|out| {
+            let (encoded, references) = scope::encode_with(|| encode(out));
+            match encoded {
+                Ok(()) => self.answer(answer(&references, out)),
+                Err(error) => {
+                    let message = format!("the method's {what} cannot be sent: {error}");
+                    self.fail(FailureKind::Failed, Ran::Yes, message);
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if let Some((id, _)) = self.to.take() {
+            let message = "the method ended without an answer: it panicked, or was stopped";
+            self.line
+                .answer(id, WireAnswer::Failed(Failure::new(FailureKind::Internal, Ran::Maybe, message)));
+        }
+    }
+}
+
+impl Incoming {
+    pub(super) fn local(arguments: Box<dyn Any + Send>, context: CallContext) -> Self {
+        Incoming { arguments: Arguments::Local(arguments), context }
+    }
+
+    /// A call of a peer's.
+    pub fn wire(
+        object: Arc<dyn super::Object>,
+        references: Vec<Reference>,
+        body: Bytes,
+        line: Arc<dyn Answerer>,
+        to: Option<(ExportId, Reply)>,
+    ) -> Self {
+        let responder = Responder::new(Arc::clone(&line), to);
+        let context = CallContext { this: object, line: Some(line) };
+        Incoming { arguments: Arguments::Wire { references, body, responder }, context }
+    }
+
+    /// Decodes the arguments and makes the method ready to run.
+    pub fn run<A, R, K, F, Fut>(self, signature: Signature<A, R, K>, method: F) -> Started
+    where
+        A: Values,
+        R: Send + 'static,
+        K: Errors,
+        F: FnOnce(A, CallContext) -> Fut,
+        Fut: Future<Output = Result<R, K::Method>> + Send + 'static,
+    {
+        match self.arguments {
+            Arguments::Local(arguments) => match arguments.downcast::<LocalArguments<A, R, K>>() {
+                Ok(arguments) => {
+                    let LocalArguments { values, answer } = *arguments;
+                    let running = method(values, self.context);
+                    Started::Task(Box::pin(async move {
+                        answer.finish(running.await);
+                    }))
+                }
+                // Another trait of the same name: its answer says so as it is dropped.
+                Err(_) => Started::Done,
+            },
+            Arguments::Wire { references, body, responder } => {
+                let values = match decode::<A>(&signature.arguments, references, &body) {
+                    Ok(values) => values,
+                    Err(message) => {
+                        responder.fail(FailureKind::Failed, Ran::No, message);
+                        return Started::Done;
+                    }
+                };
+                let running = method(values, self.context);
+                let (ok, err) = (signature.ok, signature.err);
+                Started::Task(Box::pin(async move {
+                    let result = running.await;
+                    responder.finish(result, ok, err);
+                }))
+            }
+        }
+    }
+
+    /// There is no such method.
+    pub fn unimplemented(self) -> Started {
+        if let Arguments::Wire { responder, .. } = self.arguments {
+            let message = "the object has no such method".to_owned();
+            responder.fail(FailureKind::Unimplemented, Ran::No, message);
+        }
+        Started::Done
+    }
+}
+
+fn decode<A: Values>(codecs: &A::Codecs, references: Vec<Reference>, body: &[u8]) -> Result<A, String> {
+    let mut rest = body;
+    let values = scope::decode_with(references, || codecs.decode(&mut rest))
+        .map_err(|error| format!("the arguments cannot be read: {error}"))?;
+    if !rest.is_empty() {
+        super::executor::drop_quietly(values);
+        return Err(format!("{} bytes are left over behind the arguments", rest.len()));
+    }
+    Ok(values)
+}

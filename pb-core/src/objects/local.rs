@@ -1,0 +1,159 @@
+//! Calls on objects of this process: nothing is encoded, and nothing runs on the caller's stack or under its locks.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+
+use super::executor::{self, BoxTask, first_poll};
+use super::slot::{Origin, Slot};
+use super::{CallContext, Errors, Incoming, Method, Object, Started, Values, bind};
+use crate::message::{Failure, FailureKind, Ran};
+
+/// The calls of one object that have not started, while a task starts them. Idle objects have none.
+#[derive(Default)]
+pub struct LocalQueue(Mutex<Option<Box<VecDeque<LocalCall>>>>);
+
+/// A call on its way to an object of this process.
+struct LocalCall {
+    method: &'static Method,
+    /// The typed arguments: a [`LocalArguments`].
+    arguments: Box<dyn Any + Send>,
+    caller: Weak<dyn Caller>,
+}
+
+/// The arguments of a local call, and where its answer goes.
+pub(super) struct LocalArguments<A, R: Send + 'static, K: Errors> {
+    pub(super) values: A,
+    pub(super) answer: LocalAnswer<R, K>,
+}
+
+/// Answers a local call once; dropped without an answer, it says so.
+pub(super) struct LocalAnswer<R: Send + 'static, K: Errors>(Option<Weak<Slot<R, K>>>);
+
+/// The slot of a local call, without its types.
+trait Caller: Send + Sync {
+    fn started(&self, stop: Option<executor::Stop>);
+    fn refused(&self, failure: Failure);
+}
+
+impl<R: Send + 'static, K: Errors> Caller for Slot<R, K> {
+    fn started(&self, stop: Option<executor::Stop>) {
+        self.set_origin(Origin::Local(stop));
+    }
+
+    fn refused(&self, failure: Failure) {
+        self.fail(failure);
+    }
+}
+
+/// Lets a call start behind those made before it, on the runtime.
+pub(super) fn start<A: Values, R: Send + 'static, K: Errors>(
+    object: &Arc<dyn Object>,
+    method: &'static Method,
+    values: A,
+    slot: &Arc<Slot<R, K>>,
+) {
+    let answer = LocalAnswer(Some(Arc::downgrade(slot)));
+    let arguments = Box::new(LocalArguments { values, answer });
+    let caller: Weak<dyn Caller> = Arc::downgrade(slot) as Weak<dyn Caller>;
+    let call = LocalCall { method, arguments, caller };
+    {
+        let mut queue = object.local_queue().0.lock();
+        if let Some(queue) = queue.as_mut() {
+            return queue.push_back(call);
+        }
+        *queue = Some(Box::new(VecDeque::from([call])));
+    }
+    // Where it cannot be spawned it is dropped, and refuses what it was to start.
+    drop(executor::spawn(Box::pin(Starter { object: Arc::clone(object) })));
+}
+
+/// Starts the calls of one object in their order.
+struct Starter {
+    object: Arc<dyn Object>,
+}
+
+/// Calls started before others get the thread.
+const STARTS_A_TURN: usize = 32;
+
+impl Future for Starter {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..STARTS_A_TURN {
+            let call = {
+                let mut queue = self.object.local_queue().0.lock();
+                match queue.as_mut().and_then(|queue| queue.pop_front()) {
+                    Some(call) => call,
+                    None => {
+                        *queue = None;
+                        return Poll::Ready(());
+                    }
+                }
+            };
+            run(&self.object, call);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Starter {
+    /// The runtime ended, or there is none: what has not started never will.
+    fn drop(&mut self) {
+        let left = self.object.local_queue().0.lock().take();
+        for call in left.into_iter().flat_map(|queue| *queue) {
+            if let Some(caller) = call.caller.upgrade() {
+                let message = "no runtime runs here; call from inside a tokio runtime";
+                caller.refused(Failure::new(FailureKind::Internal, Ran::No, message));
+            }
+        }
+    }
+}
+
+fn run(object: &Arc<dyn Object>, call: LocalCall) {
+    // Without its caller the call was cancelled before it started.
+    let Some(caller) = call.caller.upgrade() else { return executor::drop_quietly(call.arguments) };
+    let bound = match bind(object.as_ref(), call.method.text()) {
+        Ok(bound) => bound,
+        Err(failure) => return caller.refused(failure),
+    };
+    let context = CallContext { this: Arc::clone(object), line: None };
+    let incoming = Incoming::local(call.arguments, context);
+    let stop = match Arc::clone(object).dispatch(bound, incoming) {
+        Started::Task(task) if bound.flags.spawn => spawned(task),
+        Started::Task(task) => first_poll(task),
+        Started::Done => None,
+    };
+    caller.started(stop.filter(|_| !bound.flags.run_to_end));
+}
+
+fn spawned(task: BoxTask) -> Option<executor::Stop> {
+    executor::spawn(task).ok()
+}
+
+impl<R: Send + 'static, K: Errors> LocalAnswer<R, K> {
+    pub(super) fn finish(mut self, result: Result<R, K::Method>) {
+        match self.0.take().and_then(|slot| slot.upgrade()) {
+            Some(slot) => slot.finish(result),
+            None => executor::drop_quietly(result),
+        }
+    }
+}
+
+impl<R: Send + 'static, K: Errors> Drop for LocalAnswer<R, K> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take().and_then(|slot| slot.upgrade()) {
+            slot.fail(Failure::new(
+                FailureKind::Internal,
+                Ran::Maybe,
+                "the method ended without an answer: it panicked, or was stopped",
+            ));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+use std::any::{Any, TypeId};
+use std::sync::Arc;
+
+use super::local::LocalQueue;
+use super::{Bound, Incoming, Interface, Started};
+use crate::message::{Failure, FailureKind, MethodText, Ran};
+use crate::proto::Key;
+
+/// A struct that can be served by reference: `#[derive(Referenceable)]`. Twisted: `Referenceable` (spread/flavors.py).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be served by reference",
+    label = "add `#[derive(Referenceable)]` to `{Self}`"
+)]
+pub trait Referenceable: Send + Sync + Sized + 'static {
+    /// The interfaces it offers beside the one that it is handed out as.
+    #[doc(hidden)]
+    const OFFERS: &'static [Offer<Self>];
+}
+
+/// What a stub's `new` takes: a served struct, or an `Arc` of one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be served by reference",
+    label = "add `#[derive(Referenceable)]` to the struct"
+)]
+pub trait IntoObject {
+    /// The struct.
+    type Object: Referenceable;
+    /// The shared struct.
+    fn into_object(self) -> Arc<Self::Object>;
+}
+
+impl<T: Referenceable> IntoObject for T {
+    type Object = T;
+    fn into_object(self) -> Arc<T> {
+        Arc::new(self)
+    }
+}
+
+impl<T: Referenceable> IntoObject for Arc<T> {
+    type Object = T;
+    fn into_object(self) -> Arc<T> {
+        self
+    }
+}
+
+/// An interface that `T` implements, with its dispatcher.
+pub struct Offer<T> {
+    interface: fn() -> &'static Interface,
+    dispatch: fn(&Arc<T>, usize, Incoming) -> Started,
+}
+
+impl<T> Offer<T> {
+    #[doc(hidden)]
+    pub const fn new(
+        interface: fn() -> &'static Interface,
+        dispatch: fn(&Arc<T>, usize, Incoming) -> Started,
+    ) -> Self {
+        Offer { interface, dispatch }
+    }
+}
+
+impl<T> Clone for Offer<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Offer<T> {}
+
+/// A served struct with its type erased.
+pub trait Object: Send + Sync {
+    /// The interface it offers at `index`, 0 being the one that it is handed out as.
+    fn interface(&self, index: usize) -> Option<&'static Interface>;
+    /// Starts the method `bound`.
+    fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started;
+    /// What tells it apart while it lives.
+    fn key(&self) -> Key;
+    /// What is the same for all objects with the same methods.
+    fn class(&self) -> (TypeId, usize);
+    /// The struct itself.
+    fn object(&self) -> Arc<dyn Any + Send + Sync>;
+    /// Calls from this process that have not started yet.
+    #[doc(hidden)]
+    fn local_queue(&self) -> &LocalQueue;
+}
+
+/// A struct, and the interface that it is handed out as.
+pub(super) struct Held<T> {
+    object: Arc<T>,
+    first: Offer<T>,
+    queue: LocalQueue,
+}
+
+impl<T: Referenceable> Held<T> {
+    pub(super) fn new(object: Arc<T>, first: Offer<T>) -> Self {
+        Held { object, first, queue: LocalQueue::default() }
+    }
+
+    fn offer(&self, index: usize) -> Option<&Offer<T>> {
+        match index.checked_sub(1) {
+            None => Some(&self.first),
+            Some(further) => T::OFFERS.get(further),
+        }
+    }
+
+    fn facet(&self) -> usize {
+        std::ptr::from_ref((self.first.interface)()) as usize
+    }
+}
+
+impl<T: Referenceable> Object for Held<T> {
+    fn interface(&self, index: usize) -> Option<&'static Interface> {
+        self.offer(index).map(|offer| (offer.interface)())
+    }
+
+    fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started {
+        match self.offer(bound.offer) {
+            Some(offer) => (offer.dispatch)(&self.object, bound.method, call),
+            None => call.unimplemented(),
+        }
+    }
+
+    fn key(&self) -> Key {
+        Key { object: Arc::as_ptr(&self.object).cast::<u8>() as usize, facet: self.facet() }
+    }
+
+    fn class(&self) -> (TypeId, usize) {
+        (TypeId::of::<T>(), self.facet())
+    }
+
+    fn object(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::clone(&self.object) as Arc<dyn Any + Send + Sync>
+    }
+
+    fn local_queue(&self) -> &LocalQueue {
+        &self.queue
+    }
+}
+
+/// Finds the method of `object` that a caller means.
+///
+/// # Errors
+/// `Unimplemented` where no interface has it, `Failed` where a bare name is found in two, `Incompatible` where the signatures differ.
+pub fn bind(object: &dyn Object, name: &MethodText) -> Result<Bound, Failure> {
+    let mut found: Option<(&'static Interface, usize, usize)> = None;
+    for offer in 0.. {
+        let Some(interface) = object.interface(offer) else { break };
+        let Some(method) = interface.find(&name.name) else { continue };
+        match found {
+            Some((first, ..)) if std::ptr::eq(first, interface) => {}
+            Some((first, ..)) if !name.name.contains('/') => {
+                let message = format!(
+                    "{} is ambiguous: {} and {} have a method of this name",
+                    name.name,
+                    first.name(),
+                    interface.name()
+                );
+                return Err(Failure::new(FailureKind::Failed, Ran::No, message));
+            }
+            Some(_) => {}
+            None => found = Some((interface, offer, method)),
+        }
+    }
+    let Some((interface, offer, method)) = found else {
+        let message = format!("the object has no method {}", name.name);
+        return Err(Failure::new(FailureKind::Unimplemented, Ran::No, message));
+    };
+    let known = &interface.methods()[method];
+    Ok(Bound { offer, method, arguments: known.agree(name)?, flags: known.flags() })
+}

@@ -1,0 +1,346 @@
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::object::Held;
+use super::slot::Slot;
+use super::{
+    Delivered, Errors, IntoObject, Method, Object, Offer, Promise, Signature, Values, local, scope, slot,
+};
+use crate::defer::Deferred;
+use crate::message::{CallOptions, Cause, Failure, FailureKind, ImportId, MethodText, Ran, Reply};
+use crate::proto::Key;
+
+/// A reference to an object without its type: what every stub holds.
+#[derive(Clone)]
+pub struct Reference(Inner);
+
+#[derive(Clone)]
+enum Inner {
+    Local(Arc<dyn Object>),
+    Distant(Arc<dyn Distant>),
+    Promise(Arc<Promise>),
+    Broken(Arc<Failure>),
+}
+
+/// Where a reference leads, for those who send calls.
+pub enum Leads<'a> {
+    /// To an object of this process.
+    Local(&'a Arc<dyn Object>),
+    /// To something of a peer's.
+    Distant(&'a Arc<dyn Distant>),
+    /// Nobody knows yet.
+    Promise(&'a Arc<Promise>),
+    /// Nowhere.
+    Broken(&'a Failure),
+}
+
+/// Something of a peer's that this process holds: an object, or a call's result that is not known yet.
+pub trait Distant: Send + Sync {
+    /// Its id on its connection.
+    fn id(&self) -> ImportId;
+    /// Its connection.
+    fn line(&self) -> &dyn Line;
+    /// Waits until it is broken.
+    fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<Failure>;
+    /// A promise of the result of call `id` on the same connection, which keeps `call` alive.
+    fn promise_of(&self, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference;
+    /// What it has settled to, if it was a promise and has.
+    fn settled(&self) -> Option<Reference>;
+    /// A cast follows: if this is the result of a call, that call runs to its end though nobody waits.
+    fn expect_cast(&self);
+}
+
+/// A connection, as references see it. Cancel and detach are for calls that were sent; late ones change nothing.
+pub trait Line: Send + Sync {
+    /// The same number for the same connection while it lives.
+    fn address(&self) -> usize;
+    /// Sends a call; `waiter` is told the answer.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    fn call(
+        &self,
+        target: ImportId,
+        call: Encoded<'_>,
+        reply: Reply,
+        waiter: Waiting,
+    ) -> Result<ImportId, NotSent>;
+    /// Sends a call that is never answered.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    fn cast(&self, target: ImportId, call: Encoded<'_>) -> Result<(), NotSent>;
+    /// Nobody wants the call any more, nor names its result.
+    fn cancel(&self, id: ImportId);
+    /// Nobody wants the answer any more, but the run.
+    fn detach(&self, id: ImportId);
+}
+
+/// A call's method and arguments, encoded.
+pub struct Encoded<'a> {
+    /// The method.
+    pub method: &'a Arc<MethodText>,
+    /// Deadline, limits, metadata.
+    pub options: CallOptions,
+    /// The references that the body names by index.
+    pub references: &'a [Reference],
+    /// The arguments.
+    pub body: &'a [u8],
+}
+
+/// Why a call was not sent.
+pub enum NotSent {
+    /// It cannot be.
+    Failed(Failure),
+    /// What it was to be called on is settled: call this.
+    Moved(Reference),
+}
+
+/// Who is told a call's answer. Runs no user code but wakers.
+pub trait Waiter: Send + Sync {
+    /// The answer.
+    fn settle(self: Arc<Self>, answer: Delivered);
+}
+
+/// How a connection holds a [`Waiter`].
+pub enum Waiting {
+    /// By its `Deferred` alone: once that is gone nobody waits.
+    Weak(std::sync::Weak<dyn Waiter>),
+    /// By the connection alone.
+    Strong(Arc<dyn Waiter>),
+}
+
+impl Waiting {
+    /// Tells it the answer, if it still waits.
+    pub fn settle(self, answer: Delivered) {
+        match self {
+            Waiting::Weak(waiter) => {
+                if let Some(waiter) = waiter.upgrade() {
+                    waiter.settle(answer);
+                }
+            }
+            Waiting::Strong(waiter) => waiter.settle(answer),
+        }
+    }
+}
+
+impl Reference {
+    /// A reference to an object of this process, handed out as `first`.
+    pub fn new<O: IntoObject>(object: O, first: Offer<O::Object>) -> Self {
+        Self::local(Arc::new(Held::new(object.into_object(), first)))
+    }
+
+    /// A reference to an object of this process.
+    pub fn local(object: Arc<dyn Object>) -> Self {
+        Reference(Inner::Local(object))
+    }
+
+    /// A reference to something of a peer's.
+    pub fn distant(distant: Arc<dyn Distant>) -> Self {
+        Reference(Inner::Distant(distant))
+    }
+
+    /// A reference that is not known yet.
+    pub fn promised(promise: Arc<Promise>) -> Self {
+        Reference(Inner::Promise(promise))
+    }
+
+    /// A reference that leads nowhere.
+    pub fn broken(failure: Arc<Failure>) -> Self {
+        Reference(Inner::Broken(failure))
+    }
+
+    /// Where it leads.
+    pub fn leads(&self) -> Leads<'_> {
+        match &self.0 {
+            Inner::Local(object) => Leads::Local(object),
+            Inner::Distant(distant) => Leads::Distant(distant),
+            Inner::Promise(promise) => Leads::Promise(promise),
+            Inner::Broken(failure) => Leads::Broken(failure),
+        }
+    }
+
+    /// The promise, if it is one.
+    pub(super) fn as_promise(&self) -> Option<&Arc<Promise>> {
+        match &self.0 {
+            Inner::Promise(promise) => Some(promise),
+            _ => None,
+        }
+    }
+
+    /// The end of the settled promises that it leads through.
+    #[must_use]
+    pub fn end(&self) -> Reference {
+        let mut at = self.clone();
+        loop {
+            let next = match &at.0 {
+                Inner::Promise(promise) => promise.settled(),
+                Inner::Distant(distant) => distant.settled().map(Ok),
+                Inner::Local(_) | Inner::Broken(_) => None,
+            };
+            at = match next {
+                None => return at,
+                Some(Ok(reference)) => reference,
+                Some(Err(failure)) => return Reference::broken(Arc::new(failure)),
+            };
+        }
+    }
+
+    /// What tells it apart from other references of this process while it lives.
+    pub fn key(&self) -> Key {
+        match &self.0 {
+            Inner::Local(object) => object.key(),
+            Inner::Distant(distant) => {
+                Key { object: distant.line().address(), facet: distant.id().0 as usize }
+            }
+            Inner::Promise(promise) => Key { object: Arc::as_ptr(promise) as usize, facet: 0 },
+            Inner::Broken(failure) => Key { object: Arc::as_ptr(failure) as usize, facet: 0 },
+        }
+    }
+
+    /// Whether both are one reference, settled promises not followed.
+    pub(super) fn is(&self, other: &Reference) -> bool {
+        self.key() == other.key()
+    }
+
+    /// Debug text of a stub.
+    #[doc(hidden)]
+    pub fn describe(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Inner::Local(_) => write!(f, "{name}(local)"),
+            Inner::Distant(distant) => write!(f, "{name}({})", distant.id()),
+            Inner::Promise(_) => write!(f, "{name}(promise)"),
+            Inner::Broken(_) => write!(f, "{name}(broken)"),
+        }
+    }
+
+    /// Calls a method. The call is on its way when this returns; where it cannot be sent, the Deferred fails.
+    pub fn call<A: Values, R: Send + 'static, K: Errors>(
+        &self,
+        method: &'static Method,
+        signature: Signature<A, R, K>,
+        arguments: A,
+    ) -> Deferred<R, K::Caller> {
+        let slot = Slot::new(signature.ok, signature.err);
+        send(self, TypedCall { method, signature, arguments }, &slot);
+        Deferred::waiting_for(slot)
+    }
+
+    /// Calls a method that is never answered; what goes wrong is lost, but for a line in the log.
+    pub fn cast<A: Values>(
+        &self,
+        method: &'static Method,
+        signature: Signature<A, (), super::NoError>,
+        arguments: A,
+    ) {
+        match &self.0 {
+            Inner::Distant(distant) => {
+                distant.expect_cast();
+                cast(distant.as_ref(), method, signature, arguments);
+            }
+            _ => self.call(method, signature, arguments).detach(),
+        }
+    }
+}
+
+/// A call with its types, on its way to wherever the reference leads.
+struct TypedCall<A: Values, R, K: Errors> {
+    method: &'static Method,
+    signature: Signature<A, R, K>,
+    arguments: A,
+}
+
+fn send<A: Values, R: Send + 'static, K: Errors>(
+    to: &Reference,
+    call: TypedCall<A, R, K>,
+    slot: &Arc<Slot<R, K>>,
+) {
+    match &to.0 {
+        Inner::Local(object) => local::start(object, call.method, call.arguments, slot),
+        Inner::Distant(distant) => send_distant(distant, call, slot),
+        Inner::Promise(promise) => {
+            slot.set_origin(slot::Origin::Promise(Arc::clone(promise)));
+            let queued = Box::new(QueuedCall { call, slot: Arc::downgrade(slot) });
+            if let Err((queued, result)) = promise.queue(queued) {
+                queued.go(result.as_ref());
+            }
+        }
+        Inner::Broken(failure) => slot.fail(as_cause(failure)),
+    }
+}
+
+fn send_distant<A: Values, R: Send + 'static, K: Errors>(
+    distant: &Arc<dyn Distant>,
+    call: TypedCall<A, R, K>,
+    slot: &Arc<Slot<R, K>>,
+) {
+    let reply = if call.signature.ok.reference.is_some() { Reply::Reference } else { Reply::Value };
+    let sent = encoded(&call, |encoded| {
+        let waiter = Arc::downgrade(slot);
+        distant.line().call(distant.id(), encoded, reply, Waiting::Weak(waiter))
+    });
+    match sent {
+        Ok(id) => slot.set_origin(slot::Origin::Distant(Arc::clone(distant), id)),
+        Err(NotSent::Failed(failure)) => slot.fail(failure),
+        Err(NotSent::Moved(reference)) => send(&reference, call, slot),
+    }
+}
+
+fn cast<A: Values>(
+    distant: &dyn Distant,
+    method: &'static Method,
+    signature: Signature<A, (), super::NoError>,
+    arguments: A,
+) {
+    let call = TypedCall { method, signature, arguments };
+    match encoded(&call, |encoded| distant.line().cast(distant.id(), encoded)) {
+        Ok(()) => {}
+        Err(NotSent::Failed(failure)) => tracing::debug!(method = method.name(), %failure, "cast not sent"),
+        Err(NotSent::Moved(reference)) => reference.cast(method, signature, call.arguments),
+    }
+}
+
+/// Encodes the arguments into this thread's scratch buffer and hands them to `send`.
+fn encoded<A: Values, R, K: Errors, T>(
+    call: &TypedCall<A, R, K>,
+    send: impl FnOnce(Encoded<'_>) -> Result<T, NotSent>,
+) -> Result<T, NotSent> {
+    use super::Codecs as _;
+    let method = call.method.text();
+    super::scratch::with_scratch(|body| {
+        let (result, references) =
+            scope::encode_with(|| call.signature.arguments.encode(&call.arguments, body));
+        if let Err(error) = result {
+            let message = format!("the arguments of {} cannot be sent: {error}", call.method.name());
+            return Err(NotSent::Failed(Failure::new(FailureKind::Failed, Ran::No, message)));
+        }
+        send(Encoded { method, options: CallOptions::default(), references: &references, body })
+    })
+}
+
+/// A call that waits for a promise. Its Deferred owns it: once that is gone there is nothing to send.
+struct QueuedCall<A: Values, R, K: Errors> {
+    call: TypedCall<A, R, K>,
+    slot: std::sync::Weak<Slot<R, K>>,
+}
+
+impl<A: Values, R: Send + 'static, K: Errors> super::Queued for QueuedCall<A, R, K> {
+    fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
+        let Some(slot) = self.slot.upgrade() else { return };
+        match to {
+            Ok(reference) => send(reference, self.call, &slot),
+            Err(failure) => slot.fail(as_cause(failure)),
+        }
+    }
+}
+
+/// The failure of a call on a reference that is broken by `failure`; however long the chain, the first is the cause.
+pub(super) fn as_cause(failure: &Failure) -> Failure {
+    if failure.kind == FailureKind::Broken {
+        return failure.clone();
+    }
+    let message = "the reference that was called is broken; the cause says why";
+    Failure::new(FailureKind::Broken, Ran::No, message).caused_by(Cause::Broker(failure.clone()))
+}

@@ -1,0 +1,97 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::reference::Leads;
+use super::{Promise, Reference, Stub};
+use crate::defer::Deferred;
+use crate::message::Failure;
+
+/// What can be done with a stub beside calling its methods: `stub.remote()`.
+#[derive(Clone, Copy)]
+pub struct Remote<'a>(&'a Reference);
+
+impl<'a> Remote<'a> {
+    #[doc(hidden)]
+    pub fn new(reference: &'a Reference) -> Self {
+        Remote(reference)
+    }
+
+    /// The same reference as another interface. Free: no message. If the object does not offer it, calls fail `Unimplemented`.
+    pub fn cast<S: Stub>(self) -> S {
+        S::from_reference(self.0.clone())
+    }
+
+    /// Our own object behind the reference, once it is known to be here and to be a `T`: for example when a reference that
+    /// was given away has come home. A promise that is not settled yet gives `None`.
+    pub fn local<T: Send + Sync + 'static>(self) -> Option<Arc<T>> {
+        match self.0.end().leads() {
+            Leads::Local(object) => object.object().downcast().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether both lead to one object, handed out as one interface. Of promises only settled ones are looked through.
+    pub fn same<S: Stub>(self, other: &S) -> bool {
+        self.0.end().key() == other.as_reference().end().key()
+    }
+
+    /// Waits until the reference is broken: its connection ended, its owner broke it, or its promise failed. A reference to an
+    /// object of this process never breaks.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing; a new one still learns the reason.
+    pub fn on_broken(self) -> Broken {
+        Broken(self.0.clone())
+    }
+}
+
+/// The future of [`Remote::on_broken`]. Resolves once with the reason.
+pub struct Broken(Reference);
+
+impl Future for Broken {
+    type Output = Failure;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Failure> {
+        loop {
+            let settled = match self.0.leads() {
+                Leads::Local(_) => return Poll::Pending,
+                Leads::Broken(failure) => return Poll::Ready(failure.clone()),
+                Leads::Distant(distant) => match distant.settled() {
+                    Some(reference) => Ok(reference),
+                    None => return distant.poll_broken(cx),
+                },
+                Leads::Promise(promise) => match Promise::poll_settled(promise, cx) {
+                    Poll::Ready(settled) => settled,
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            self.0 = settled.unwrap_or_else(|failure| Reference::broken(Arc::new(failure)));
+        }
+    }
+}
+
+impl<R: Stub, E> Deferred<R, E> {
+    /// The promised reference itself, to pass as an argument or to keep: it can be called before it is known.
+    ///
+    /// As long as it lives, dropping the Deferred does not cancel the call.
+    pub fn promised(&self) -> R {
+        self.promise().clone()
+    }
+
+    fn promise(&self) -> &R {
+        self.promise_with(|reference| match reference.downcast::<Reference>() {
+            Ok(reference) => R::from_reference(*reference),
+            Err(_) => unreachable!("promises of stubs are references"),
+        })
+    }
+}
+
+impl<R: Stub, E> std::ops::Deref for Deferred<R, E> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        self.promise()
+    }
+}

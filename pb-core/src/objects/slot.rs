@@ -1,0 +1,267 @@
+//! Where a call's answer arrives and its Deferred waits: the one allocation of a call on the caller's side.
+
+use std::any::Any;
+use std::mem;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::executor::{Stop, drop_quietly};
+use super::reference::as_cause;
+use super::{AnswerCodec, Distant, ErrorCodec, Errors, Promise, Reference, Waiter, scope};
+use crate::defer::Pending;
+use crate::message::{AppCause, Cause, Failure, FailureKind, ImportId, Ran};
+
+/// An answer as it arrived, not decoded yet.
+pub enum Delivered {
+    /// A value, with the references that its body names.
+    Value(Vec<Reference>, Bytes),
+    /// The one reference that was asked for.
+    Reference(Reference),
+    /// The method's own error, with the references that its body names.
+    App(Vec<Reference>, Bytes),
+    /// A failure of the broker.
+    Failed(Failure),
+}
+
+/// A call of ours.
+pub(super) struct Slot<R, K: Errors> {
+    state: Mutex<State<R, K>>,
+    ok: AnswerCodec<R>,
+    err: ErrorCodec<K>,
+}
+
+struct State<R, K: Errors> {
+    phase: Phase<R, K>,
+    origin: Origin,
+    waker: Option<Waker>,
+    /// The promise of a result that does not travel.
+    promise: Weak<Promise>,
+    detached: bool,
+    /// Itself, so that a detached call that was not sent yet is not forgotten.
+    keep: Option<Arc<Slot<R, K>>>,
+}
+
+enum Phase<R, K: Errors> {
+    Waiting,
+    Delivered(Delivered),
+    Local(Result<R, K::Method>),
+    Taken,
+}
+
+/// Where the call went: what stops it, and what must live as long as it does.
+pub(super) enum Origin {
+    Nowhere,
+    Promise(#[allow(dead_code, reason = "held for its drop")] Arc<Promise>),
+    Distant(Arc<dyn Distant>, ImportId),
+    Local(Option<Stop>),
+}
+
+impl<R: Send + 'static, K: Errors> Slot<R, K> {
+    pub(super) fn new(ok: AnswerCodec<R>, err: ErrorCodec<K>) -> Arc<Self> {
+        let state = State {
+            phase: Phase::Waiting,
+            origin: Origin::Nowhere,
+            waker: None,
+            promise: Weak::new(),
+            detached: false,
+            keep: None,
+        };
+        Arc::new(Slot { state: Mutex::new(state), ok, err })
+    }
+
+    pub(super) fn set_origin(&self, origin: Origin) {
+        let before = mem::replace(&mut self.state.lock().origin, origin);
+        drop(before);
+    }
+
+    pub(super) fn fail(&self, failure: Failure) {
+        self.fill(Phase::Delivered(Delivered::Failed(failure)));
+    }
+
+    pub(super) fn finish(&self, result: Result<R, K::Method>) {
+        self.fill(Phase::Local(result));
+    }
+
+    /// The one place where a call ends. A second end changes nothing.
+    fn fill(&self, phase: Phase<R, K>) {
+        let mut state = self.state.lock();
+        if !matches!(state.phase, Phase::Waiting) {
+            drop(state);
+            return drop_quietly(phase);
+        }
+        let promise = state.promise.upgrade().map(|promise| (promise, self.reference_in(&phase)));
+        state.phase = phase;
+        let (waker, keep) = (state.waker.take(), state.keep.take());
+        drop(state);
+        if let Some((promise, result)) = promise {
+            promise.settle(result);
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        drop(keep);
+    }
+
+    /// The reference that the call ended with.
+    fn reference_in(&self, phase: &Phase<R, K>) -> Result<Reference, Failure> {
+        let failed = |message: &str| Failure::new(FailureKind::Broken, Ran::No, message);
+        match phase {
+            Phase::Delivered(Delivered::Reference(reference)) => Ok(reference.clone()),
+            Phase::Delivered(Delivered::Failed(failure)) => Err(as_cause(failure)),
+            Phase::Delivered(Delivered::App(_, body)) => Err(broken_by(body.clone())),
+            Phase::Local(Ok(stub)) => match self.ok.reference {
+                Some(reference) => Ok((reference.to)(stub)),
+                None => Err(failed("the result is no reference")),
+            },
+            Phase::Local(Err(error)) => Err(self.encode_cause(error)),
+            Phase::Delivered(Delivered::Value(..)) => Err(failed("the result is no reference")),
+            Phase::Waiting | Phase::Taken => Err(failed("the result was taken before it was called")),
+        }
+    }
+
+    fn encode_cause(&self, error: &K::Method) -> Failure {
+        let mut body = Vec::new();
+        match self.err.codec {
+            Some(codec) if scope::encode_with(|| (codec.encode)(error, &mut body)).0.is_ok() => {
+                broken_by(body.into())
+            }
+            _ => Failure::new(FailureKind::Broken, Ran::No, "the call that was to give the reference failed"),
+        }
+    }
+
+    /// Turns an answer into what the caller gets. Runs the user's `Deserialize`, so under no lock.
+    fn open(&self, phase: Phase<R, K>) -> Result<R, K::Caller> {
+        let failure = match phase {
+            Phase::Local(Ok(value)) => return Ok(value),
+            Phase::Local(Err(error)) => return Err(K::app(error)),
+            Phase::Delivered(Delivered::Failed(failure)) => failure,
+            Phase::Delivered(Delivered::Reference(reference)) => match self.ok.reference {
+                Some(stub) => return Ok((stub.from)(reference)),
+                None => undecodable("a reference came where a value was due"),
+            },
+            Phase::Delivered(Delivered::Value(references, body)) => {
+                match decode(references, &body, self.ok.codec.decode) {
+                    Ok(value) => return Ok(value),
+                    Err(message) => undecodable(&message),
+                }
+            }
+            Phase::Delivered(Delivered::App(references, body)) => match self.err.codec {
+                Some(codec) => match decode(references, &body, codec.decode) {
+                    Ok(error) => return Err(K::app(error)),
+                    Err(message) => undecodable(&message),
+                },
+                None => {
+                    undecodable("the method failed with an error of its own, which this side does not know")
+                }
+            },
+            Phase::Waiting | Phase::Taken => unreachable!("only an end is opened"),
+        };
+        Err(K::failed(failure))
+    }
+}
+
+fn decode<T>(
+    references: Vec<Reference>,
+    body: &[u8],
+    decode: fn(&mut &[u8]) -> Result<T, crate::wire::body::BodyError>,
+) -> Result<T, String> {
+    let mut rest = body;
+    let value = scope::decode_with(references, || decode(&mut rest)).map_err(|error| error.to_string())?;
+    if !rest.is_empty() {
+        drop_quietly(value);
+        return Err(format!("{} bytes are left over behind the value", rest.len()));
+    }
+    Ok(value)
+}
+
+fn undecodable(message: &str) -> Failure {
+    Failure::new(FailureKind::Incompatible, Ran::Yes, format!("the answer cannot be read: {message}"))
+}
+
+fn broken_by(body: Bytes) -> Failure {
+    let message = "the call that was to give the reference failed; the cause says how";
+    Failure::new(FailureKind::Broken, Ran::No, message).caused_by(Cause::App(AppCause { body }))
+}
+
+impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<R, K::Caller>> {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Waiting => {
+                let waker = &mut state.waker;
+                match waker {
+                    Some(known) if known.will_wake(cx.waker()) => {}
+                    _ => *waker = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+            Phase::Taken => {
+                drop(state);
+                panic!("a Deferred was polled after it had answered")
+            }
+            Phase::Delivered(_) | Phase::Local(_) => {
+                let phase = mem::replace(&mut state.phase, Phase::Taken);
+                drop(state);
+                Poll::Ready(self.open(phase))
+            }
+        }
+    }
+
+    fn detach(self: Arc<Self>) {
+        let mut state = self.state.lock();
+        state.detached = true;
+        if matches!(state.phase, Phase::Waiting) && !matches!(state.origin, Origin::Distant(..)) {
+            state.keep = Some(Arc::clone(&self));
+        }
+    }
+
+    fn promise(self: Arc<Self>) -> Box<dyn Any> {
+        let mut state = self.state.lock();
+        let reference = match (&state.phase, &state.origin) {
+            (Phase::Waiting, Origin::Distant(distant, id)) => {
+                let (distant, id) = (Arc::clone(distant), *id);
+                drop(state);
+                distant.promise_of(id, self)
+            }
+            (Phase::Waiting, _) => {
+                let promise = Promise::new(Some(Arc::clone(&self) as Arc<dyn Any + Send + Sync>));
+                state.promise = Arc::downgrade(&promise);
+                Reference::promised(promise)
+            }
+            (phase, _) => match self.reference_in(phase) {
+                Ok(reference) => reference,
+                Err(failure) => Reference::broken(Arc::new(failure)),
+            },
+        };
+        Box::new(reference)
+    }
+}
+
+impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
+    fn settle(self: Arc<Self>, answer: Delivered) {
+        self.fill(Phase::Delivered(answer));
+    }
+}
+
+impl<R, K: Errors> Drop for Slot<R, K> {
+    /// Nobody waits for the answer, and nobody names the result.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let waiting = matches!(state.phase, Phase::Waiting);
+        match mem::replace(&mut state.origin, Origin::Nowhere) {
+            // A value's entry is gone with its answer; a reference's stays for its promise.
+            Origin::Distant(distant, id) if waiting || self.ok.reference.is_some() => {
+                if state.detached {
+                    distant.line().detach(id);
+                } else {
+                    distant.line().cancel(id);
+                }
+            }
+            Origin::Local(Some(stop)) if waiting && !state.detached => stop(),
+            _ => {}
+        }
+    }
+}

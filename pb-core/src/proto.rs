@@ -1,0 +1,174 @@
+//! A connection's tables and rules, without I/O, tasks or clock (`docs/protocol.md`, sections 6 to 9 and 12 to 14).
+//!
+//! [`Connection`] is a plain value: `handle` takes a message in, an [`Outbox`] takes messages out, `poll_start` and `poll_settled`
+//! hand out what is to be done. It never runs a method, never drops what its owner handed in (see [`Connection::take_garbage`])
+//! and never sees a byte of a body.
+
+mod connection;
+mod exports;
+mod imports;
+mod incoming;
+mod limits;
+mod names;
+mod outgoing;
+mod payload;
+mod violation;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use connection::Connection;
+pub use limits::{Limits, MAX_HOPS};
+pub use names::Known;
+pub use outgoing::{Outgoing, Refused};
+pub use violation::Violation;
+
+use crate::message::{CallOptions, ExportId, Failure, ImportId, Message, Reply};
+
+/// What the tables keep for their owner and never look into.
+pub trait Host {
+    /// Whatever a payload can carry: an object of ours, one of the peer's, one of somebody else's, a promise.
+    type Handle: Clone;
+    /// Who is told the answer of a call of ours.
+    type Waiter;
+    /// What stops a method of ours that runs.
+    type Canceller;
+    /// The owner's weak hold on the handles of one import.
+    type Proxy;
+    /// What the owner remembers with a method's name that the peer defined.
+    type Memo: Default;
+
+    /// Where `handle` lives, seen from this connection.
+    fn place(&self, handle: &Self::Handle) -> Place;
+    /// Counts one mention of the peer's object on the handles behind `proxy`, or makes a new handle with a count of one and replaces
+    /// `proxy`. Says whether it made one.
+    fn mention(&self, id: ImportId, proxy: &mut Option<Self::Proxy>) -> (Self::Handle, bool);
+    /// A promise that a [`Task::Settle`] will settle.
+    fn promise(&self) -> Self::Handle;
+}
+
+/// Where a handle lives, seen from one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// With us, or behind us: the peer gets it as an export. Handles of equal keys are one object.
+    Ours(Key),
+    /// With the peer: an object we hold, or the result of a call that is not settled yet.
+    Peers(ImportId),
+}
+
+/// What tells exported objects apart: the object, and the facet it is handed out by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key {
+    /// The same number for the same object as long as it lives.
+    pub object: usize,
+    /// The same number for the same facet.
+    pub facet: usize,
+}
+
+/// Takes the messages that a connection sends, in their order.
+pub trait Outbox {
+    /// Takes one message.
+    fn send(&mut self, message: Message<&[u8]>);
+}
+
+/// A payload with its capabilities turned into handles.
+pub struct Carried<H: Host> {
+    /// In the order of the capability table.
+    pub handles: Vec<H::Handle>,
+    /// Not decoded yet.
+    pub body: Bytes,
+}
+
+/// How a call ended.
+pub enum Outcome<H: Host> {
+    /// With a value.
+    Value(Carried<H>),
+    /// With the one reference that was asked for.
+    Reference(H::Handle),
+    /// With the method's own error.
+    App(Carried<H>),
+    /// With a failure of the broker.
+    Failed(Failure),
+}
+
+/// What a method of ours ended with, on its way to the peer.
+pub enum Answer<'a, H: Host> {
+    /// A value: the references in it and its encoded body.
+    Value(&'a [H::Handle], &'a [u8]),
+    /// The one reference that was asked for.
+    Reference(H::Handle),
+    /// The method's own error.
+    App(&'a [H::Handle], &'a [u8]),
+    /// A failure of the broker.
+    Failed(Failure),
+}
+
+/// What is to be done in exactly this order, by one task at a time.
+pub enum Task<H: Host> {
+    /// Start a method.
+    Start(Start<H>),
+    /// Settle a promise that [`Host::promise`] made.
+    Settle(H::Handle, Result<H::Handle, Failure>),
+    /// Everything before this has been sent on: tell the peer ([`Connection::echo`]).
+    Echo(u64),
+}
+
+/// A method to be started.
+pub struct Start<H: Host> {
+    /// What is called.
+    pub target: H::Handle,
+    /// The call.
+    pub request: Request<H>,
+}
+
+/// A call of the peer's.
+pub struct Request<H: Host> {
+    /// Where the answer goes; a cast has none.
+    pub answer: Option<(ExportId, Reply)>,
+    /// The method's name, and what was remembered with it.
+    pub method: Arc<Known<H::Memo>>,
+    /// Deadline, limits, metadata.
+    pub options: CallOptions,
+    /// The arguments.
+    pub arguments: Carried<H>,
+}
+
+/// What is to be done as soon as possible, in any order with [`Task`]s.
+pub enum Notice<H: Host> {
+    /// A call of ours has ended.
+    Settled(H::Waiter, Outcome<H>),
+    /// A call of the peer's is not wanted any more.
+    Cancel(H::Canceller),
+    /// A reference to the peer's object is broken.
+    Broken(H::Proxy, Failure),
+}
+
+/// What was taken out of the tables and must be dropped where no lock is held.
+pub enum Garbage<H: Host> {
+    /// A handle.
+    Handle(H::Handle),
+    /// Arguments or results nobody wants.
+    Handles(Vec<H::Handle>),
+    /// Somebody who does not wait any more.
+    Waiter(H::Waiter),
+    /// The means to stop what has ended.
+    Canceller(H::Canceller),
+    /// A hold on handles that are gone.
+    Proxy(H::Proxy),
+}
+
+/// How many entries each table has; all are 0 when a connection is idle or has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TableSizes {
+    /// Objects of ours that the peer holds.
+    pub exports: usize,
+    /// Objects of the peer's that we hold.
+    pub imports: usize,
+    /// Calls of ours that are not answered, or whose reference result is still held as a promise.
+    pub calls: usize,
+    /// Calls of the peer's that are not answered, or whose reference result it has not released.
+    pub answers: usize,
+    /// Promises that wait for an echo.
+    pub embargoes: usize,
+}

@@ -1,0 +1,237 @@
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use super::exports::Exports;
+use super::imports::{Import, Imports};
+use super::names::Names;
+use super::{Garbage, Host, Limits, Notice, Outbox, Outcome, TableSizes, Task, Violation};
+use crate::message::{Failure, FailureKind, Grants, Hello, ImportId, Message, Ping, Ran, Release};
+
+/// One side of one connection: what each side may name, and what is on its way.
+pub struct Connection<H: Host> {
+    pub(super) host: H,
+    pub(super) limits: Limits,
+    /// The peer's grants; the fixed minimum until its hello has come.
+    pub(super) granted: Grants,
+    greeted: bool,
+    pub(super) exports: Exports<H>,
+    pub(super) imports: Imports<H>,
+    pub(super) names: Names<H>,
+    pub(super) embargoes: HashMap<u64, Embargo<H>>,
+    pub(super) last_embargo: u64,
+    pub(super) strikes: u64,
+    /// Last words that go out with the next batch.
+    pub(super) releases: Vec<(ImportId, u64)>,
+    pub(super) tasks: VecDeque<Task<H>>,
+    pub(super) notices: VecDeque<Notice<H>>,
+    pub(super) garbage: Vec<Garbage<H>>,
+    pub(super) ended: Option<Failure>,
+}
+
+/// A promise whose old path may still hold calls of ours (`docs/protocol.md`, section 9).
+pub(super) struct Embargo<H: Host> {
+    /// The call whose result came home.
+    pub(super) result: ImportId,
+    /// What new calls wait on.
+    pub(super) promise: H::Handle,
+    /// Our own object.
+    pub(super) home: H::Handle,
+}
+
+impl<H: Host> Connection<H> {
+    /// A connection that serves `root` to its peer, or nothing. The hello is the owner's to send: [`Connection::hello`].
+    pub fn new(host: H, root: Option<H::Handle>, limits: Limits) -> Self {
+        Connection {
+            host,
+            limits,
+            granted: Grants::MINIMUM,
+            greeted: false,
+            exports: Exports::new(root),
+            imports: Imports::new(),
+            names: Names::new(),
+            embargoes: HashMap::new(),
+            last_embargo: 0,
+            strikes: 0,
+            releases: Vec::new(),
+            tasks: VecDeque::new(),
+            notices: VecDeque::new(),
+            garbage: Vec::new(),
+            ended: None,
+        }
+    }
+
+    /// The first message to send.
+    pub fn hello(&self) -> Hello {
+        Hello { versions: (VERSION, VERSION), features: 0, grants: self.limits.grants() }
+    }
+
+    /// The owner's own part of the connection.
+    pub fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// Whether the peer's hello has come.
+    pub fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
+    /// Takes one message in.
+    ///
+    /// # Errors
+    /// What the peer did wrong. The owner sends `abort`, closes, and calls [`Connection::end`]; until then the tables keep what they had.
+    pub fn handle(&mut self, message: Message, out: &mut impl Outbox) -> Result<(), Violation> {
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        if !self.greeted {
+            return match message {
+                Message::Hello(hello) => self.on_hello(&hello),
+                Message::Abort(abort) => self.on_abort(&abort),
+                _ => Err(Violation::BeforeHello),
+            };
+        }
+        match message {
+            Message::Hello(_) => Err(Violation::SecondHello),
+            Message::Call(call) => self.on_call(call, out),
+            Message::Cast(cast) => self.on_cast(cast),
+            Message::Resolve(resolve) => self.on_resolve(resolve, out),
+            Message::Reject(reject) => self.on_reject(reject),
+            Message::Release(release) => self.on_release(&release),
+            Message::Cancel(cancel) => self.on_cancel(cancel),
+            Message::Disembargo(disembargo) => self.on_disembargo(disembargo),
+            Message::Ping(Ping { nonce }) => {
+                out.send(Message::Pong(Ping { nonce }));
+                Ok(())
+            }
+            Message::Abort(abort) => self.on_abort(&abort),
+            Message::Credit(_) => Err(Violation::NotOffered { feature: "credit" }),
+            Message::Goaway(_) => Err(Violation::NotOffered { feature: "drain" }),
+            Message::Pong(_) | Message::Unimplemented(_) => Ok(()),
+        }
+    }
+
+    fn on_hello(&mut self, hello: &Hello) -> Result<(), Violation> {
+        let (lowest, highest) = hello.versions;
+        if lowest > VERSION || highest < VERSION {
+            return Err(Violation::Version { lowest, highest });
+        }
+        self.granted = hello.grants;
+        self.greeted = true;
+        Ok(())
+    }
+
+    fn on_abort(&mut self, abort: &crate::message::Abort) -> Result<(), Violation> {
+        let message = format!("the peer ended the connection: {}", abort.reason);
+        self.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, message));
+        Ok(())
+    }
+
+    /// The next thing to do in order. Calls that were cancelled before they started are answered instead.
+    pub fn poll_task(&mut self, out: &mut impl Outbox) -> Option<Task<H>> {
+        while let Some(task) = self.tasks.pop_front() {
+            let Task::Start(start) = task else { return Some(task) };
+            let cancelled = start
+                .request
+                .answer
+                .filter(|(id, _)| self.exports.running(*id).is_none_or(|running| running.cancelled));
+            let Some((id, _)) = cancelled else { return Some(Task::Start(start)) };
+            self.garbage.push(Garbage::Handle(start.target));
+            self.garbage.push(Garbage::Handles(start.request.arguments.handles));
+            self.reject(
+                id,
+                Failure::new(FailureKind::Cancelled, Ran::No, "cancelled before it started"),
+                out,
+            );
+        }
+        None
+    }
+
+    /// Whether [`Connection::poll_task`] has something.
+    pub fn has_tasks(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
+    /// The next thing to tell.
+    pub fn poll_notice(&mut self) -> Option<Notice<H>> {
+        self.notices.pop_front()
+    }
+
+    /// What left the tables. To be dropped where no lock is held: it may run anybody's `Drop`.
+    pub fn take_garbage(&mut self) -> Vec<Garbage<H>> {
+        std::mem::take(&mut self.garbage)
+    }
+
+    /// Whether there are last words to send: [`Connection::flush_releases`].
+    pub fn has_releases(&self) -> bool {
+        !self.releases.is_empty()
+    }
+
+    /// Sends the last words collected, in messages of at most 1,024 entries.
+    pub fn flush_releases(&mut self, out: &mut impl Outbox) {
+        for batch in self.releases.chunks(super::limits::RELEASE_BATCH) {
+            out.send(Message::Release(Release { mentions: batch.to_vec() }));
+        }
+        self.releases.clear();
+    }
+
+    /// Why the connection has ended, if it has.
+    pub fn ended(&self) -> Option<&Failure> {
+        self.ended.as_ref()
+    }
+
+    /// How many entries each table has.
+    pub fn sizes(&self) -> TableSizes {
+        let (exports, answers) = self.exports.sizes();
+        let (imports, calls) = self.imports.sizes();
+        TableSizes { exports, imports, calls, answers, embargoes: self.embargoes.len() }
+    }
+
+    /// Ends the connection: every call in flight fails once with `reason`, every reference breaks once, running methods are stopped,
+    /// all tables are empty. What is still to be told stands in [`Connection::poll_notice`] and [`Connection::poll_task`].
+    /// Ending twice changes nothing.
+    pub fn end(&mut self, reason: Failure) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.scrap_tasks();
+        let cancellers = self.exports.clear(&mut self.garbage);
+        self.notices.extend(cancellers.into_iter().map(Notice::Cancel));
+        for import in self.imports.clear() {
+            match import {
+                Import::Object { proxy: Some(proxy), .. } => {
+                    self.notices.push_back(Notice::Broken(proxy, reason.clone()));
+                }
+                Import::Asked(asked) => self.notices.extend(
+                    asked.waiter.map(|waiter| Notice::Settled(waiter, Outcome::Failed(reason.clone()))),
+                ),
+                Import::Moved(handle) => self.garbage.push(Garbage::Handle(handle)),
+                Import::Object { .. } | Import::Rejected(_) => {}
+            }
+        }
+        // Calls that went down an embargoed path are lost with the connection; what waits behind them must not overtake them.
+        for (_, embargo) in self.embargoes.drain() {
+            self.garbage.push(Garbage::Handle(embargo.home));
+            self.tasks.push_back(Task::Settle(embargo.promise, Err(reason.clone())));
+        }
+        self.releases.clear();
+        self.ended = Some(reason);
+    }
+
+    /// Calls that have not started never will; promises that were to be settled still are.
+    fn scrap_tasks(&mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            match task {
+                Task::Start(start) => {
+                    self.garbage.push(Garbage::Handle(start.target));
+                    self.garbage.push(Garbage::Handles(start.request.arguments.handles));
+                }
+                Task::Settle(..) => self.tasks.push_back(task),
+                Task::Echo(_) => {}
+            }
+        }
+    }
+}
+
+/// The version of the protocol that this side speaks.
+const VERSION: u32 = 1;

@@ -1,0 +1,281 @@
+use hashbrown::HashMap;
+
+use super::{Garbage, Host, Key, Request, Violation};
+use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
+
+/// What the peer may call here: objects of ours that it holds, and the results of its calls.
+/// Twisted: `localObjects` (spread/pb.py). Wire: `docs/protocol.md`, section 6.
+pub(super) struct Exports<H: Host> {
+    root: Option<H::Handle>,
+    open: HashMap<i64, Export<H>>,
+    ids: HashMap<Key, i64>,
+    /// Id of the object exported last: 0, -1, -2 …
+    last_object: i64,
+    /// Id of the result that the peer's last call took.
+    last_result: i64,
+    /// Calls without an answer.
+    running: u64,
+    /// Bytes of their bodies.
+    running_bytes: u64,
+}
+
+/// One thing the peer may name.
+pub(super) enum Export<H: Host> {
+    /// An object, under a negative id, with the mentions that the peer has not given back.
+    Object { handle: H::Handle, key: Key, mentions: u64 },
+    /// A call that has no answer yet, under a positive id.
+    Running(Running<H>),
+    /// A reference result, until the peer's last word. `home`: it is the peer's own.
+    Settled { handle: H::Handle, home: bool },
+    /// A rejected reference result, until the peer's last word.
+    Rejected(Cause),
+}
+
+/// A call of the peer's that has no answer yet.
+pub(super) struct Running<H: Host> {
+    pub(super) reply: Reply,
+    /// Bytes of its body, given back with the answer.
+    pub(super) bytes: u64,
+    /// What was called on its result, in order.
+    pub(super) queue: Vec<Request<H>>,
+    /// The promise that arguments naming the result were given.
+    pub(super) promise: Option<H::Handle>,
+    pub(super) canceller: Option<H::Canceller>,
+    pub(super) cancelled: bool,
+}
+
+/// What a target id leads to.
+pub(super) enum Target<'a, H: Host> {
+    Handle(H::Handle),
+    Queue(&'a mut Vec<Request<H>>),
+    Dead(Failure),
+}
+
+impl<H: Host> Exports<H> {
+    pub(super) fn new(root: Option<H::Handle>) -> Self {
+        Exports {
+            root,
+            open: HashMap::new(),
+            ids: HashMap::new(),
+            last_object: 0,
+            last_result: 0,
+            running: 0,
+            running_bytes: 0,
+        }
+    }
+
+    /// Takes the id that a call of the peer's chose for its result.
+    pub(super) fn take_result_id(&mut self, id: ExportId) -> Result<(), Violation> {
+        let next = self.last_result + 1;
+        if id.0 != next {
+            return Err(Violation::ResultNotNext { id: id.0, next });
+        }
+        self.last_result = next;
+        Ok(())
+    }
+
+    /// Records a call that will be answered.
+    pub(super) fn begin(&mut self, id: ExportId, reply: Reply, bytes: u64) {
+        self.running += 1;
+        self.running_bytes += bytes;
+        let running =
+            Running { reply, bytes, queue: Vec::new(), promise: None, canceller: None, cancelled: false };
+        self.open.insert(id.0, Export::Running(running));
+    }
+
+    /// Ends a call that is about to be answered. `None` where it is not running: the connection has ended meanwhile.
+    pub(super) fn end(&mut self, id: ExportId) -> Option<Running<H>> {
+        match self.open.remove(&id.0) {
+            Some(Export::Running(running)) => {
+                self.running -= 1;
+                self.running_bytes -= running.bytes;
+                Some(running)
+            }
+            Some(other) => {
+                self.open.insert(id.0, other);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Keeps a reference result, or its failure, until the peer's last word.
+    pub(super) fn keep(&mut self, id: ExportId, settled: Export<H>) {
+        self.open.insert(id.0, settled);
+    }
+
+    pub(super) fn running(&mut self, id: ExportId) -> Option<&mut Running<H>> {
+        match self.open.get_mut(&id.0) {
+            Some(Export::Running(running)) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// What the peer means by a target, or by a capability of ours.
+    pub(super) fn target(&mut self, id: ExportId) -> Result<Target<'_, H>, Violation> {
+        if id == ExportId::ROOT {
+            return Ok(match &self.root {
+                Some(root) => Target::Handle(root.clone()),
+                None => Target::Dead(failure(FailureKind::Refused, "this side serves no root object")),
+            });
+        }
+        let given = self.was_given(id);
+        match self.open.get_mut(&id.0) {
+            Some(Export::Object { handle, .. } | Export::Settled { handle, .. }) => {
+                Ok(Target::Handle(handle.clone()))
+            }
+            Some(Export::Running(running)) if running.reply == Reply::Reference => {
+                Ok(Target::Queue(&mut running.queue))
+            }
+            Some(Export::Running(_)) => Err(Violation::NotAReference { id: id.0 }),
+            Some(Export::Rejected(cause)) => Ok(Target::Dead(broken(cause.clone()))),
+            None if given => Ok(Target::Dead(failure(
+                FailureKind::Broken,
+                "the reference was released before this call arrived",
+            ))),
+            None => Err(Violation::NeverGiven { id: id.0 }),
+        }
+    }
+
+    /// The handle behind a capability of ours that came home; a promise made by `make` where it is not settled yet.
+    pub(super) fn come_home(
+        &mut self,
+        id: ExportId,
+        make: impl Fn() -> H::Handle,
+    ) -> Result<Result<H::Handle, Failure>, Violation> {
+        if let Some(Export::Running(Running { reply: Reply::Reference, promise, .. })) =
+            self.open.get_mut(&id.0)
+        {
+            return Ok(Ok(promise.get_or_insert_with(make).clone()));
+        }
+        match self.target(id)? {
+            Target::Handle(handle) => Ok(Ok(handle)),
+            Target::Dead(failure) => Ok(Err(failure)),
+            Target::Queue(_) => Err(Violation::NotAReference { id: id.0 }),
+        }
+    }
+
+    /// Counts one mention of an object and returns its id, with the handle where the table has one already.
+    pub(super) fn mention(&mut self, key: Key, handle: H::Handle) -> (ExportId, Option<H::Handle>) {
+        if let Some(&id) = self.ids.get(&key)
+            && let Some(Export::Object { mentions, .. }) = self.open.get_mut(&id)
+        {
+            *mentions += 1;
+            return (ExportId(id), Some(handle));
+        }
+        self.last_object -= 1;
+        let id = self.last_object;
+        self.ids.insert(key, id);
+        self.open.insert(id, Export::Object { handle, key, mentions: 1 });
+        (ExportId(id), None)
+    }
+
+    /// Whether mentioning an object of this key would take a new entry.
+    pub(super) fn is_new(&self, key: Key) -> bool {
+        !self.ids.contains_key(&key)
+    }
+
+    /// Gives back `count` mentions.
+    pub(super) fn release(
+        &mut self,
+        id: ExportId,
+        count: u64,
+        garbage: &mut Vec<Garbage<H>>,
+    ) -> Result<(), Violation> {
+        let held = match self.open.get_mut(&id.0) {
+            Some(Export::Object { mentions, .. }) if *mentions > count => {
+                *mentions -= count;
+                return Ok(());
+            }
+            Some(Export::Object { mentions, .. }) => *mentions,
+            Some(Export::Settled { .. } | Export::Rejected(_)) => 1,
+            Some(Export::Running(_)) | None => 0,
+        };
+        if held != count {
+            return Err(Violation::ReleasedTooMany { id: id.0, held, released: count });
+        }
+        self.discard(id, garbage);
+        Ok(())
+    }
+
+    /// The caller's last word on a settled result.
+    pub(super) fn discard(&mut self, id: ExportId, garbage: &mut Vec<Garbage<H>>) {
+        match self.open.remove(&id.0) {
+            Some(Export::Object { handle, key, .. }) => {
+                self.ids.remove(&key);
+                garbage.push(Garbage::Handle(handle));
+            }
+            Some(Export::Settled { handle, .. }) => garbage.push(Garbage::Handle(handle)),
+            Some(Export::Rejected(_)) | None => {}
+            Some(running @ Export::Running(_)) => {
+                self.open.insert(id.0, running);
+            }
+        }
+    }
+
+    /// Whether the result is settled and is the peer's own.
+    pub(super) fn is_home(&self, id: ExportId) -> bool {
+        matches!(self.open.get(&id.0), Some(Export::Settled { home: true, .. }))
+    }
+
+    /// Whether `id` was given at some time, open or not.
+    pub(super) fn was_given(&self, id: ExportId) -> bool {
+        id.0 >= self.last_object && id.0 <= self.last_result
+    }
+
+    pub(super) fn running_count(&self) -> u64 {
+        self.running
+    }
+
+    pub(super) fn running_bytes(&self) -> u64 {
+        self.running_bytes
+    }
+
+    /// Objects and settled results: what the peer holds.
+    pub(super) fn held_count(&self) -> u64 {
+        self.open.len() as u64 - self.running
+    }
+
+    /// Objects, and everything under a positive id.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.ids.len(), self.open.len() - self.ids.len())
+    }
+
+    /// Empties the table; the root goes too.
+    pub(super) fn clear(&mut self, garbage: &mut Vec<Garbage<H>>) -> Vec<H::Canceller> {
+        let mut cancellers = Vec::new();
+        garbage.extend(self.root.take().map(Garbage::Handle));
+        for (_, export) in self.open.drain() {
+            match export {
+                Export::Object { handle, .. } | Export::Settled { handle, .. } => {
+                    garbage.push(Garbage::Handle(handle));
+                }
+                Export::Rejected(_) => {}
+                Export::Running(running) => {
+                    garbage.extend(running.promise.map(Garbage::Handle));
+                    garbage.extend(
+                        running.queue.into_iter().map(|request| Garbage::Handles(request.arguments.handles)),
+                    );
+                    cancellers.extend(running.canceller);
+                }
+            }
+        }
+        self.ids.clear();
+        self.running = 0;
+        self.running_bytes = 0;
+        cancellers
+    }
+}
+
+fn failure(kind: FailureKind, message: &str) -> Failure {
+    Failure::new(kind, Ran::No, message)
+}
+
+/// The failure of a call on a promise that was rejected with `cause`. However long a chain of such calls is, each has the first failure as its cause.
+pub(super) fn broken(cause: Cause) -> Failure {
+    match cause {
+        Cause::Broker(first) if first.kind == FailureKind::Broken && first.cause.is_some() => first,
+        cause => failure(FailureKind::Broken, "the reference that was called is broken; the cause says why")
+            .caused_by(cause),
+    }
+}

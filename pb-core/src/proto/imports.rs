@@ -1,0 +1,213 @@
+use hashbrown::HashMap;
+
+use super::{Garbage, Host, Violation};
+use crate::message::{ExportId, Failure, ImportId, Reply};
+
+/// What the peer owns and we may call: its objects, and the results of our calls.
+/// Twisted: `waitingForAnswers` and the luids we hold (spread/pb.py). Wire: `docs/protocol.md`, section 6.
+pub(super) struct Imports<H: Host> {
+    open: HashMap<i64, Import<H>>,
+    objects: usize,
+    /// Id of the object that the peer exported last: 0, -1, -2 …
+    last_object: i64,
+    /// Id of the result that our last call took.
+    last_result: i64,
+    /// Calls without an answer, and the bytes of their bodies.
+    asked: u64,
+    asked_bytes: u64,
+}
+
+/// One thing of the peer's.
+pub(super) enum Import<H: Host> {
+    /// An object. `handles` of ours hold it; each gives back the mentions it received as it dies.
+    Object { proxy: Option<H::Proxy>, handles: u64, broken: Option<Failure> },
+    /// A call of ours without an answer.
+    Asked(Asked<H>),
+    /// The settled result of a reference call, as long as its caller may still name the promise.
+    Moved(H::Handle),
+    /// The rejected result of a reference call, as long as its caller may still name the promise.
+    Rejected(Failure),
+}
+
+/// A call of ours without an answer.
+pub(super) struct Asked<H: Host> {
+    /// Gone once the caller does not wait any more.
+    pub(super) waiter: Option<H::Waiter>,
+    pub(super) reply: Reply,
+    pub(super) bytes: u64,
+    /// Calls went to the peer on this result: what they are called on may be on its way back to us.
+    pub(super) piped: bool,
+    pub(super) wanted: Wanted,
+    /// A cast went down the promise: it must arrive, though nobody waits.
+    pub(super) pinned: bool,
+}
+
+/// What the caller still wants of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wanted {
+    /// The answer.
+    Answer,
+    /// Only that the call runs.
+    Run,
+    /// Nothing: it was cancelled, and the peer heard our last word on it.
+    Nothing,
+}
+
+/// What calling an import leads to.
+pub(super) enum Reached<'a, H: Host> {
+    Object,
+    Asked(&'a mut Asked<H>),
+    Moved(H::Handle),
+    Dead(Failure),
+    Unknown,
+}
+
+impl<H: Host> Imports<H> {
+    pub(super) fn new() -> Self {
+        Imports { open: HashMap::new(), objects: 0, last_object: 0, last_result: 0, asked: 0, asked_bytes: 0 }
+    }
+
+    /// Opens the import that our next call's result will settle.
+    pub(super) fn ask(&mut self, reply: Reply, bytes: u64, waiter: H::Waiter) -> ImportId {
+        self.last_result += 1;
+        self.asked += 1;
+        self.asked_bytes += bytes;
+        let asked =
+            Asked { waiter: Some(waiter), reply, bytes, piped: false, wanted: Wanted::Answer, pinned: false };
+        self.open.insert(self.last_result, Import::Asked(asked));
+        ImportId(self.last_result)
+    }
+
+    /// Ends a call of ours whose answer has come.
+    pub(super) fn settle(&mut self, id: ImportId) -> Result<Asked<H>, Violation> {
+        match self.open.remove(&id.0) {
+            Some(Import::Asked(asked)) => {
+                self.asked -= 1;
+                self.asked_bytes -= asked.bytes;
+                Ok(asked)
+            }
+            Some(other) => {
+                self.open.insert(id.0, other);
+                Err(Violation::AnswerNotAsked { id: id.0 })
+            }
+            None => Err(Violation::AnswerNotAsked { id: id.0 }),
+        }
+    }
+
+    /// Keeps the settled result for its promise.
+    pub(super) fn keep(&mut self, id: ImportId, settled: Import<H>) {
+        self.open.insert(id.0, settled);
+    }
+
+    /// What a call on `id` reaches.
+    pub(super) fn reach(&mut self, id: ImportId) -> Reached<'_, H> {
+        if id == ImportId::ROOT {
+            return Reached::Object;
+        }
+        match self.open.get_mut(&id.0) {
+            Some(Import::Object { broken: Some(failure), .. }) => Reached::Dead(failure.clone()),
+            Some(Import::Object { .. }) => Reached::Object,
+            Some(Import::Asked(asked)) => Reached::Asked(asked),
+            Some(Import::Moved(handle)) => Reached::Moved(handle.clone()),
+            Some(Import::Rejected(failure)) => Reached::Dead(failure.clone()),
+            None => Reached::Unknown,
+        }
+    }
+
+    /// Takes in a mention of an object of the peer's.
+    pub(super) fn mention(
+        &mut self,
+        host: &H,
+        id: ExportId,
+        limit: u64,
+        garbage: &mut Vec<Garbage<H>>,
+    ) -> Result<H::Handle, Violation> {
+        let next = self.last_object - 1;
+        if id.0 < next {
+            return Err(Violation::ObjectNotNext { id: id.0, next });
+        }
+        self.last_object = self.last_object.min(id.0);
+        if let Some(Import::Object { proxy, handles, .. }) = self.open.get_mut(&id.0) {
+            let (handle, made) = host.mention(id.turned(), proxy);
+            *handles += u64::from(made);
+            return Ok(handle);
+        }
+        if self.objects as u64 >= limit {
+            return Err(Violation::Limit { what: "imports", limit });
+        }
+        self.objects += 1;
+        let mut proxy = None;
+        let (handle, _) = host.mention(id.turned(), &mut proxy);
+        let import = Import::Object { proxy, handles: 1, broken: None };
+        garbage.extend(self.open.insert(id.0, import).and_then(leftover));
+        Ok(handle)
+    }
+
+    /// One of our handles of an object has died.
+    pub(super) fn let_go(&mut self, id: ImportId, garbage: &mut Vec<Garbage<H>>) {
+        let Some(Import::Object { handles, .. }) = self.open.get_mut(&id.0) else { return };
+        *handles -= 1;
+        if *handles == 0 {
+            self.objects -= 1;
+            garbage.extend(self.open.remove(&id.0).and_then(leftover));
+        }
+    }
+
+    /// Nobody names the promise of a settled result any more.
+    pub(super) fn forget(&mut self, id: ImportId, garbage: &mut Vec<Garbage<H>>) {
+        if matches!(self.open.get(&id.0), Some(Import::Moved(_) | Import::Rejected(_))) {
+            garbage.extend(self.open.remove(&id.0).and_then(leftover));
+        }
+    }
+
+    /// The object is broken from now on. Says whether it is held, and by whom.
+    pub(super) fn break_object(&mut self, id: ImportId, failure: &Failure) -> Option<H::Proxy> {
+        match self.open.get_mut(&id.0) {
+            Some(Import::Object { proxy, broken, .. }) if broken.is_none() => {
+                *broken = Some(failure.clone());
+                proxy.take()
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the peer has exported this object at some time.
+    pub(super) fn was_given(&self, id: ImportId) -> bool {
+        id.0 >= self.last_object && id.0 <= self.last_result
+    }
+
+    pub(super) fn asked_count(&self) -> u64 {
+        self.asked
+    }
+
+    pub(super) fn asked_bytes(&self) -> u64 {
+        self.asked_bytes
+    }
+
+    /// What we hold of the peer's, its settled results not yet released included.
+    pub(super) fn held_count(&self) -> u64 {
+        self.objects as u64
+    }
+
+    /// Objects, and calls with the promises that outlive them.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.objects, self.open.len() - self.objects)
+    }
+
+    /// Empties the table.
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = Import<H>> + use<H> {
+        self.objects = 0;
+        self.asked = 0;
+        self.asked_bytes = 0;
+        std::mem::take(&mut self.open).into_values()
+    }
+}
+
+fn leftover<H: Host>(import: Import<H>) -> Option<Garbage<H>> {
+    match import {
+        Import::Object { proxy, .. } => proxy.map(Garbage::Proxy),
+        Import::Asked(asked) => asked.waiter.map(Garbage::Waiter),
+        Import::Moved(handle) => Some(Garbage::Handle(handle)),
+        Import::Rejected(_) => None,
+    }
+}

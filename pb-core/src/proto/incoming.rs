@@ -1,0 +1,253 @@
+//! What each received message does.
+
+use super::connection::Embargo;
+use super::exports::{Target, broken};
+use super::imports::{Asked, Import, Wanted};
+use super::{Connection, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
+use crate::message::{
+    AppCause, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message,
+    Ran, Reject, Rejection, Release, Reply, Resolve,
+};
+
+impl<H: Host> Connection<H> {
+    pub(super) fn on_call(&mut self, call: Call, out: &mut impl Outbox) -> Result<(), Violation> {
+        let id = call.result.turned();
+        self.exports.take_result_id(id)?;
+        if call.target == call.result {
+            return Err(Violation::NeverGiven { id: id.0 });
+        }
+        let method = self.names.known(call.method, self.limits.names)?;
+        let arguments = self.take_in(call.payload)?;
+        let bytes = arguments.body.len() as u64;
+        let refused = self.over_the_grant(bytes, call.reply);
+        self.exports.begin(id, call.reply, bytes);
+        let request = Request { answer: Some((id, call.reply)), method, options: call.options, arguments };
+        if let Some(failure) = refused {
+            self.garbage.push(Garbage::Handles(request.arguments.handles));
+            return self.strike(id, failure, out);
+        }
+        if let Some((request, failure)) = self.deliver(call.target.turned(), request)? {
+            self.garbage.push(Garbage::Handles(request.arguments.handles));
+            self.reject(id, failure, out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_cast(&mut self, cast: Cast) -> Result<(), Violation> {
+        let method = self.names.known(cast.method, self.limits.names)?;
+        let arguments = self.take_in(cast.payload)?;
+        let request = Request { answer: None, method, options: cast.options, arguments };
+        if let Some((request, _)) = self.deliver(cast.target.turned(), request)? {
+            self.garbage.push(Garbage::Handles(request.arguments.handles));
+        }
+        Ok(())
+    }
+
+    /// Lets a call start, or wait for the promise that it names. Hands it back where it can do neither.
+    fn deliver(
+        &mut self,
+        target: ExportId,
+        request: Request<H>,
+    ) -> Result<Option<(Request<H>, Failure)>, Violation> {
+        match self.exports.target(target)? {
+            Target::Handle(target) => self.tasks.push_back(Task::Start(Start { target, request })),
+            // Casts have no answer whose grant would bound them.
+            Target::Queue(queue) if request.answer.is_none() && queue.len() as u64 >= self.limits.calls => {
+                return Err(Violation::Limit { what: "casts on one promise", limit: self.limits.calls });
+            }
+            Target::Queue(queue) => queue.push(request),
+            Target::Dead(failure) => return Ok(Some((request, failure))),
+        }
+        Ok(None)
+    }
+
+    fn over_the_grant(&self, bytes: u64, reply: Reply) -> Option<Failure> {
+        let (running, running_bytes) = (self.exports.running_count(), self.exports.running_bytes());
+        let message = if running >= self.limits.calls {
+            format!("{running} calls are not answered yet; {} are granted", self.limits.calls)
+        } else if running_bytes + bytes > self.limits.call_bytes {
+            format!(
+                "{} bytes of calls are not answered yet; {} are granted",
+                running_bytes + bytes,
+                self.limits.call_bytes
+            )
+        } else if reply == Reply::Reference && self.exports.held_count() >= self.limits.exports {
+            format!("{} objects are held; {} are granted", self.exports.held_count(), self.limits.exports)
+        } else {
+            return None;
+        };
+        Some(Failure::new(FailureKind::Overloaded, Ran::No, message))
+    }
+
+    /// A call over the grant is answered; persisting ends the connection.
+    fn strike(&mut self, id: ExportId, failure: Failure, out: &mut impl Outbox) -> Result<(), Violation> {
+        self.strikes += 1;
+        if self.strikes > self.limits.strikes {
+            return Err(Violation::Limit { what: "calls over the grant", limit: self.limits.strikes });
+        }
+        self.reject(id, failure, out);
+        Ok(())
+    }
+
+    pub(super) fn on_resolve(&mut self, resolve: Resolve, out: &mut impl Outbox) -> Result<(), Violation> {
+        let id = resolve.export.turned();
+        if !id.is_result() {
+            return Err(Violation::NotOffered { feature: "promises as capabilities" });
+        }
+        let asked = self.imports.settle(id)?;
+        if asked.reply == Reply::Reference {
+            let ([cap], true) = (resolve.payload.caps.as_slice(), resolve.payload.body.is_empty()) else {
+                let (caps, bytes) = (resolve.payload.caps.len(), resolve.payload.body.len());
+                self.garbage.extend(asked.waiter.map(Garbage::Waiter));
+                return Err(Violation::NotOneReference { id: id.0, caps, bytes });
+            };
+            return self.on_reference(id, asked, *cap, out);
+        }
+        let carried = self.take_in(resolve.payload)?;
+        match asked.waiter {
+            Some(waiter) => self.notices.push_back(Notice::Settled(waiter, Outcome::Value(carried))),
+            None => self.garbage.push(Garbage::Handles(carried.handles)),
+        }
+        Ok(())
+    }
+
+    fn on_reference(
+        &mut self,
+        id: ImportId,
+        asked: Asked<H>,
+        cap: Cap,
+        out: &mut impl Outbox,
+    ) -> Result<(), Violation> {
+        let handle = self.take_in_cap(cap)?;
+        // Whether calls went down the old path and the form of the resolution decide; not what the id is by now.
+        let embargoed = asked.piped && matches!(cap, Cap::Yours(_)) && asked.wanted != Wanted::Nothing;
+        let to = if embargoed { self.embargo(id, handle, out) } else { handle };
+        if !embargoed && asked.wanted != Wanted::Nothing {
+            self.releases.push((id, 1));
+        }
+        match (asked.waiter, asked.wanted) {
+            (Some(waiter), Wanted::Answer) => {
+                self.imports.keep(id, Import::Moved(to.clone()));
+                self.notices.push_back(Notice::Settled(waiter, Outcome::Reference(to)));
+            }
+            (waiter, _) => {
+                self.garbage.extend(waiter.map(Garbage::Waiter));
+                self.garbage.push(Garbage::Handle(to));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the echo, and makes the promise that later calls wait on.
+    fn embargo(&mut self, result: ImportId, home: H::Handle, out: &mut impl Outbox) -> H::Handle {
+        self.last_embargo += 1;
+        let number = self.last_embargo;
+        out.send(Message::Disembargo(Disembargo::Ask { target: result, number }));
+        let promise = self.host.promise();
+        self.embargoes.insert(number, Embargo { result, promise: promise.clone(), home });
+        promise
+    }
+
+    pub(super) fn on_reject(&mut self, reject: Reject) -> Result<(), Violation> {
+        let id = reject.export.turned();
+        if !id.is_result() {
+            return self.on_break(id, reject.rejection);
+        }
+        let asked = self.imports.settle(id)?;
+        let (cause, outcome) = match reject.rejection {
+            Rejection::App(payload) => {
+                let carried = self.take_in(payload)?;
+                (app_cause(&carried.handles, &carried.body), Outcome::App(carried))
+            }
+            Rejection::Broker(failure) => (Cause::Broker(failure.clone()), Outcome::Failed(failure)),
+        };
+        if asked.reply == Reply::Reference && asked.wanted != Wanted::Nothing {
+            self.releases.push((id, 1));
+        }
+        match (asked.waiter, asked.wanted) {
+            (Some(waiter), Wanted::Answer) => {
+                if asked.reply == Reply::Reference {
+                    self.imports.keep(id, Import::Rejected(broken(cause)));
+                }
+                self.notices.push_back(Notice::Settled(waiter, outcome));
+            }
+            (waiter, _) => {
+                self.garbage.extend(waiter.map(Garbage::Waiter));
+                if let Outcome::App(carried) = outcome {
+                    self.garbage.push(Garbage::Handles(carried.handles));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An object of the peer's is broken from now on.
+    fn on_break(&mut self, id: ImportId, rejection: Rejection) -> Result<(), Violation> {
+        if !self.imports.was_given(id) {
+            return Err(Violation::NeverGiven { id: id.0 });
+        }
+        let cause = match rejection {
+            Rejection::App(payload) => {
+                let carried = self.take_in(payload)?;
+                let cause = app_cause(&carried.handles, &carried.body);
+                self.garbage.push(Garbage::Handles(carried.handles));
+                cause
+            }
+            Rejection::Broker(failure) => Cause::Broker(failure),
+        };
+        let failure = broken(cause);
+        if let Some(proxy) = self.imports.break_object(id, &failure) {
+            self.notices.push_back(Notice::Broken(proxy, failure));
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_release(&mut self, release: &Release) -> Result<(), Violation> {
+        release
+            .mentions
+            .iter()
+            .try_for_each(|(id, count)| self.exports.release(id.turned(), *count, &mut self.garbage))
+    }
+
+    pub(super) fn on_cancel(&mut self, cancel: Cancel) -> Result<(), Violation> {
+        let id = cancel.result.turned();
+        if !self.exports.was_given(id) {
+            return Err(Violation::NeverGiven { id: id.0 });
+        }
+        match self.exports.running(id) {
+            Some(running) => {
+                running.cancelled = true;
+                self.notices.extend(running.canceller.take().map(Notice::Cancel));
+            }
+            None => self.exports.discard(id, &mut self.garbage),
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_disembargo(&mut self, disembargo: Disembargo) -> Result<(), Violation> {
+        match disembargo {
+            Disembargo::Ask { target, .. } if !self.exports.is_home(target.turned()) => {
+                Err(Violation::NotEmbargoed { id: target.0 })
+            }
+            Disembargo::Ask { number, .. } => {
+                self.tasks.push_back(Task::Echo(number));
+                Ok(())
+            }
+            Disembargo::Echo { number } => {
+                let embargo = self.embargoes.remove(&number).ok_or(Violation::EchoNotAsked { number })?;
+                self.releases.push((embargo.result, 1));
+                self.tasks.push_back(Task::Settle(embargo.promise, Ok(embargo.home)));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A method's error as the cause of another failure; references in it do not travel that far.
+pub(super) fn app_cause<T>(handles: &[T], body: &bytes::Bytes) -> Cause {
+    if handles.is_empty() {
+        return Cause::App(AppCause { body: body.clone() });
+    }
+    let message = "the method failed with an error that holds references";
+    Cause::Broker(Failure::new(FailureKind::Failed, Ran::Yes, message))
+}

@@ -1,0 +1,57 @@
+use crate::message::Grants;
+
+/// What one peer may make us keep. Each bound with its default, its unit and what happens there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Bytes of one frame that we read, 4 KiB to 64 MiB; default 1 MiB. A longer one ends the connection before anything is allocated.
+    pub frame_bytes: u64,
+    /// Calls of the peer's without an answer; default 1,024. One more is answered `Overloaded` and not run.
+    pub calls: u64,
+    /// Bytes of the bodies of those calls; default 2 MiB. One more byte, and the call is answered `Overloaded` and not run.
+    pub call_bytes: u64,
+    /// Objects of the peer's that we hold; default 65,536. One more ends the connection.
+    pub imports: u64,
+    /// Objects of ours, and settled results, that the peer holds; default 65,536. Answers with one more become `Overloaded`.
+    pub exports: u64,
+    /// Method names the peer may define; default 4,096. One more ends the connection.
+    pub names: u64,
+    /// Calls over a limit that are answered before the connection ends; default 1,000.
+    pub strikes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            frame_bytes: 1 << 20,
+            calls: 1024,
+            call_bytes: 2 << 20,
+            imports: 65_536,
+            exports: 65_536,
+            names: 4096,
+            strikes: 1000,
+        }
+    }
+}
+
+impl Limits {
+    /// What the hello tells the peer of them.
+    pub fn grants(&self) -> Grants {
+        Grants {
+            frame_bytes: self.frame_bytes,
+            calls: self.calls,
+            call_bytes: self.call_bytes,
+            imports: self.imports,
+            names: self.names,
+            exports: self.exports,
+        }
+    }
+}
+
+/// Bytes of a frame that are not body, at the most, for a message without metadata: type, ids, method definition.
+pub(super) const ENVELOPE_BYTES: u64 = 512;
+/// Bytes of one capability on the wire, at the most.
+pub(super) const CAP_BYTES: u64 = 10;
+/// Entries of one `release` message.
+pub(super) const RELEASE_BATCH: usize = 1024;
+/// Middlemen that pass a call on, at the most: a cycle of references through several processes is seen by nobody else.
+pub const MAX_HOPS: u32 = 16;

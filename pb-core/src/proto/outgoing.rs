@@ -1,0 +1,311 @@
+//! What we send: calls, casts, answers, last words.
+
+use std::sync::Arc;
+
+use super::exports::{Export, Running, broken};
+use super::imports::{Reached, Wanted};
+use super::incoming::app_cause;
+use super::payload::Planned;
+use super::{Answer, Connection, Garbage, Host, Outbox, Start, Task};
+use crate::message::{
+    Call, CallOptions, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId,
+    Message, MethodName, MethodText, Payload, Ran, Reject, Rejection, Reply, Resolve,
+};
+
+/// A call of ours, encoded.
+pub struct Outgoing<'a, H: Host> {
+    /// What is called.
+    pub target: ImportId,
+    /// The method.
+    pub method: &'a Arc<MethodText>,
+    /// Deadline, limits, metadata.
+    pub options: CallOptions,
+    /// The references that the body names by index.
+    pub handles: &'a [H::Handle],
+    /// The arguments.
+    pub body: &'a [u8],
+}
+
+/// Why a call was not sent. Nothing is recorded.
+pub enum Refused<H: Host> {
+    /// It cannot be.
+    Failed(Failure),
+    /// What it names is settled by now; it goes there.
+    Moved(H::Handle),
+}
+
+impl<H: Host> Connection<H> {
+    /// Sends a call and returns the id that its answer will settle.
+    ///
+    /// # Errors
+    /// [`Refused`], with the waiter that was not needed; nothing was sent or recorded.
+    pub fn call(
+        &mut self,
+        call: Outgoing<'_, H>,
+        reply: Reply,
+        waiter: H::Waiter,
+        out: &mut impl Outbox,
+    ) -> Result<ImportId, (Refused<H>, H::Waiter)> {
+        match self.prepare(&call, Some(reply)) {
+            Err(refused) => Err((refused, waiter)),
+            Ok((method, caps)) => {
+                let result = self.imports.ask(reply, call.body.len() as u64, waiter);
+                let payload = Payload { caps, body: call.body };
+                let (target, options) = (call.target, call.options);
+                out.send(Message::Call(Call { target, result, reply, method, options, payload }));
+                Ok(result)
+            }
+        }
+    }
+
+    /// Sends a call that is never answered.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing was sent or recorded.
+    pub fn cast(&mut self, call: Outgoing<'_, H>, out: &mut impl Outbox) -> Result<(), Refused<H>> {
+        let (method, caps) = self.prepare(&call, None)?;
+        let payload = Payload { caps, body: call.body };
+        out.send(Message::Cast(Cast { target: call.target, method, options: call.options, payload }));
+        Ok(())
+    }
+
+    /// Checks everything before anything is counted. What it returns must be sent.
+    fn prepare(
+        &mut self,
+        call: &Outgoing<'_, H>,
+        reply: Option<Reply>,
+    ) -> Result<(MethodName, Vec<Cap>), Refused<H>> {
+        if let Some(failure) = &self.ended {
+            return Err(Refused::Failed(Failure { ran: Ran::No, ..failure.clone() }));
+        }
+        match self.imports.reach(call.target) {
+            Reached::Object => {}
+            Reached::Asked(asked) if asked.reply == Reply::Reference => {}
+            Reached::Moved(handle) => return Err(Refused::Moved(handle)),
+            Reached::Dead(failure) => return Err(Refused::Failed(failure)),
+            Reached::Asked(_) | Reached::Unknown => return Err(overdue()),
+        }
+        self.check_grants(call, reply).map_err(Refused::Failed)?;
+        let planned = self.plan(call.handles).map_err(Refused::Failed)?;
+        let Some(method) = self.names.name(call.method, self.granted.names) else {
+            return Err(Refused::Failed(overloaded("method names are defined", self.granted.names)));
+        };
+        if let Reached::Asked(asked) = self.imports.reach(call.target) {
+            asked.piped = true;
+        }
+        Ok((method, self.commit(planned)))
+    }
+
+    fn check_grants(&self, call: &Outgoing<'_, H>, reply: Option<Reply>) -> Result<(), Failure> {
+        self.fits("call", call.body.len(), call.handles.len(), &call.options)?;
+        let Some(reply) = reply else { return Ok(()) };
+        if self.imports.asked_count() >= self.granted.calls {
+            return Err(overloaded("calls wait for their answers", self.granted.calls));
+        }
+        if self.imports.asked_bytes() + call.body.len() as u64 > self.granted.call_bytes {
+            return Err(overloaded("bytes of calls wait for their answers", self.granted.call_bytes));
+        }
+        if reply == Reply::Reference && self.imports.held_count() >= self.granted.exports {
+            return Err(overloaded("objects of the peer's are held", self.granted.exports));
+        }
+        Ok(())
+    }
+
+    /// Sends what a call of the peer's ended with, and lets go what waited for it.
+    /// An answer that cannot be sent becomes a failure. After the end of the connection nothing happens.
+    pub fn answer(&mut self, id: ExportId, answer: Answer<'_, H>, out: &mut impl Outbox) {
+        let Some(running) = self.exports.end(id) else {
+            if let Answer::Reference(handle) = answer {
+                self.garbage.push(Garbage::Handle(handle));
+            }
+            return;
+        };
+        match (running.reply, answer) {
+            (Reply::Value, Answer::Value(handles, body)) => match self.plan_answer(handles, body) {
+                Ok(planned) => {
+                    let payload = Payload { caps: self.commit(planned), body };
+                    out.send(Message::Resolve(Resolve { export: id, payload }));
+                }
+                Err(failure) => self.reject_running(id, running, failure, out),
+            },
+            (Reply::Reference, Answer::Reference(handle)) => self.answer_reference(id, running, handle, out),
+            (_, Answer::App(handles, body)) => match self.plan_answer(handles, body) {
+                Ok(planned) => {
+                    let cause = app_cause(handles, &bytes::Bytes::copy_from_slice(body));
+                    let rejection = Rejection::App(Payload { caps: self.commit(planned), body });
+                    out.send(Message::Reject(Reject { export: id, rejection }));
+                    self.settle_rejected(id, running, cause, out);
+                }
+                Err(failure) => self.reject_running(id, running, failure, out),
+            },
+            (_, Answer::Failed(failure)) => self.reject_running(id, running, failure, out),
+            (Reply::Reference, Answer::Value(..)) | (Reply::Value, Answer::Reference(_)) => {
+                let message = "the caller and the method disagree on whether the result is a reference";
+                let failure = Failure::new(FailureKind::Incompatible, Ran::Yes, message);
+                self.reject_running(id, running, failure, out);
+            }
+        }
+    }
+
+    fn plan_answer(
+        &mut self,
+        handles: &[H::Handle],
+        body: &[u8],
+    ) -> Result<Vec<Planned<H::Handle>>, Failure> {
+        self.fits("answer", body.len(), handles.len(), &CallOptions::default())
+            .and_then(|()| self.plan(handles))
+            .map_err(|failure| Failure { ran: Ran::Yes, ..failure })
+    }
+
+    fn answer_reference(
+        &mut self,
+        id: ExportId,
+        running: Running<H>,
+        handle: H::Handle,
+        out: &mut impl Outbox,
+    ) {
+        let planned = match self.plan_answer(std::slice::from_ref(&handle), &[]) {
+            Ok(planned) => planned,
+            Err(failure) => {
+                self.garbage.push(Garbage::Handle(handle));
+                return self.reject_running(id, running, failure, out);
+            }
+        };
+        let home = matches!(planned.as_slice(), [Planned::Yours(_)]);
+        let caps = self.commit(planned);
+        out.send(Message::Resolve(Resolve { export: id, payload: Payload { caps, body: &[] } }));
+        for request in running.queue {
+            self.tasks.push_back(Task::Start(Start { target: handle.clone(), request }));
+        }
+        if let Some(promise) = running.promise {
+            self.tasks.push_back(Task::Settle(promise, Ok(handle.clone())));
+        }
+        self.garbage.extend(running.canceller.map(Garbage::Canceller));
+        if running.cancelled {
+            self.garbage.push(Garbage::Handle(handle));
+        } else {
+            self.exports.keep(id, Export::Settled { handle, home });
+        }
+    }
+
+    /// Answers a call with a failure of the broker.
+    pub(super) fn reject(&mut self, id: ExportId, failure: Failure, out: &mut impl Outbox) {
+        if let Some(running) = self.exports.end(id) {
+            self.reject_running(id, running, failure, out);
+        }
+    }
+
+    fn reject_running(&mut self, id: ExportId, running: Running<H>, failure: Failure, out: &mut impl Outbox) {
+        send_reject(id, &failure, out);
+        self.settle_rejected(id, running, Cause::Broker(failure), out);
+    }
+
+    /// Fails everything that waited for a call that was rejected, and for those calls in turn.
+    fn settle_rejected(&mut self, id: ExportId, running: Running<H>, cause: Cause, out: &mut impl Outbox) {
+        let failure = broken(cause.clone());
+        let mut work = vec![(id, running, cause)];
+        while let Some((id, running, cause)) = work.pop() {
+            self.garbage.extend(running.canceller.map(Garbage::Canceller));
+            if let Some(promise) = running.promise {
+                self.tasks.push_back(Task::Settle(promise, Err(failure.clone())));
+            }
+            if running.reply == Reply::Reference && !running.cancelled {
+                self.exports.keep(id, Export::Rejected(cause));
+            }
+            for request in running.queue {
+                self.garbage.push(Garbage::Handles(request.arguments.handles));
+                let waiting = request.answer.and_then(|(id, _)| Some((id, self.exports.end(id)?)));
+                if let Some((id, running)) = waiting {
+                    send_reject(id, &failure, out);
+                    work.push((id, running, Cause::Broker(failure.clone())));
+                }
+            }
+        }
+    }
+
+    /// Keeps what stops a running method, until it has ended.
+    ///
+    /// # Errors
+    /// The canceller, where the call has ended or was cancelled already: the owner uses it at once.
+    pub fn set_canceller(&mut self, id: ExportId, canceller: H::Canceller) -> Result<(), H::Canceller> {
+        match self.exports.running(id) {
+            Some(running) if !running.cancelled => {
+                running.canceller = Some(canceller);
+                Ok(())
+            }
+            _ => Err(canceller),
+        }
+    }
+
+    /// The caller wants neither the answer nor the run.
+    pub fn cancel(&mut self, id: ImportId, out: &mut impl Outbox) {
+        match self.imports.reach(id) {
+            Reached::Asked(asked) if asked.pinned => self.detach(id),
+            Reached::Asked(asked) if asked.wanted == Wanted::Answer => {
+                asked.wanted = Wanted::Nothing;
+                self.garbage.extend(asked.waiter.take().map(Garbage::Waiter));
+                out.send(Message::Cancel(Cancel { result: id }));
+            }
+            _ => self.imports.forget(id, &mut self.garbage),
+        }
+    }
+
+    /// The caller wants the run, but not the answer.
+    pub fn detach(&mut self, id: ImportId) {
+        match self.imports.reach(id) {
+            Reached::Asked(asked) if asked.wanted == Wanted::Answer => {
+                asked.wanted = Wanted::Run;
+                self.garbage.extend(asked.waiter.take().map(Garbage::Waiter));
+            }
+            _ => self.imports.forget(id, &mut self.garbage),
+        }
+    }
+
+    /// A handle of the peer's object has died; `mentions` is what it had received.
+    pub fn let_go(&mut self, id: ImportId, mentions: u64) {
+        if self.ended.is_none() {
+            self.imports.let_go(id, &mut self.garbage);
+            self.releases.push((id, mentions));
+        }
+    }
+
+    /// Sends the echo that a [`Task::Echo`] asked for, now that everything before it was sent on.
+    pub fn echo(&mut self, number: u64, out: &mut impl Outbox) {
+        if self.ended.is_none() {
+            out.send(Message::Disembargo(Disembargo::Echo { number }));
+        }
+    }
+
+    /// A cast goes down this promise: cancelling it only detaches from here on.
+    pub fn want_run(&mut self, id: ImportId) {
+        if let Reached::Asked(asked) = self.imports.reach(id) {
+            asked.pinned = true;
+        }
+    }
+
+    /// What the result of a call of ours has settled to, as long as its promise is kept.
+    pub fn settled(&mut self, id: ImportId) -> Option<Result<H::Handle, Failure>> {
+        match self.imports.reach(id) {
+            Reached::Moved(handle) => Some(Ok(handle)),
+            Reached::Dead(failure) => Some(Err(failure)),
+            Reached::Object | Reached::Asked(_) | Reached::Unknown => None,
+        }
+    }
+}
+
+fn send_reject(id: ExportId, failure: &Failure, out: &mut impl Outbox) {
+    let rejection = Rejection::Broker(failure.clone());
+    out.send(Message::Reject(Reject { export: id, rejection }));
+}
+
+fn overloaded(what: &str, limit: u64) -> Failure {
+    Failure::new(
+        FailureKind::Overloaded,
+        Ran::No,
+        format!("{limit} {what}, which is all that the peer grants"),
+    )
+}
+
+fn overdue<H: Host>() -> Refused<H> {
+    Refused::Failed(Failure::new(FailureKind::Broken, Ran::No, "the reference that was called is gone"))
+}

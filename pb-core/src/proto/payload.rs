@@ -1,0 +1,154 @@
+//! Capabilities into handles and back.
+
+use super::exports::broken;
+use super::imports::Reached;
+use super::limits::{CAP_BYTES, ENVELOPE_BYTES};
+use super::{Carried, Connection, Garbage, Host, Key, Place, Task, Violation};
+use crate::message::{CallOptions, Cap, Cause, Failure, FailureKind, ImportId, MAX_CAPS, Payload, Ran};
+
+/// A capability that can be sent, before anything is counted for it.
+pub(super) enum Planned<H> {
+    Mine(Key, H),
+    Yours(ImportId),
+}
+
+impl<H: Host> Connection<H> {
+    /// Turns a received payload's capabilities into handles.
+    pub(super) fn take_in(&mut self, payload: Payload) -> Result<Carried<H>, Violation> {
+        let mut handles = Vec::with_capacity(payload.caps.len());
+        for cap in payload.caps {
+            match self.take_in_cap(cap) {
+                Ok(handle) => handles.push(handle),
+                Err(violation) => {
+                    self.garbage.push(Garbage::Handles(handles));
+                    return Err(violation);
+                }
+            }
+        }
+        Ok(Carried { handles, body: payload.body })
+    }
+
+    /// Turns one received capability into a handle.
+    pub(super) fn take_in_cap(&mut self, cap: Cap) -> Result<H::Handle, Violation> {
+        match cap {
+            Cap::Mine(id) => self.imports.mention(&self.host, id, self.limits.imports, &mut self.garbage),
+            Cap::MyPromise(_) => Err(Violation::NotOffered { feature: "promises as capabilities" }),
+            Cap::Yours(id) => {
+                let host = &self.host;
+                match self.exports.come_home(id.turned(), || host.promise())? {
+                    Ok(handle) => Ok(handle),
+                    Err(failure) => {
+                        let promise = self.host.promise();
+                        self.tasks.push_back(Task::Settle(promise.clone(), Err(failure)));
+                        Ok(promise)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in the capabilities of a message of a type that this side does not know, and lets go of them.
+    ///
+    /// # Errors
+    /// As for any message; [`Violation::BeforeHello`] before the peer's hello.
+    pub fn handle_unknown(&mut self, caps: Vec<Cap>) -> Result<(), Violation> {
+        if !self.is_greeted() {
+            return Err(Violation::BeforeHello);
+        }
+        let carried = self.take_in(Payload { caps, body: bytes::Bytes::new() })?;
+        self.garbage.push(Garbage::Handles(carried.handles));
+        Ok(())
+    }
+
+    /// Looks at what `handles` would be on the wire; counts nothing yet.
+    pub(super) fn plan(&mut self, handles: &[H::Handle]) -> Result<Vec<Planned<H::Handle>>, Failure> {
+        if handles.len() > MAX_CAPS {
+            let message = format!("{} references in one message; {MAX_CAPS} are allowed", handles.len());
+            return Err(Failure::new(FailureKind::Failed, Ran::No, message));
+        }
+        let mut planned = Vec::with_capacity(handles.len());
+        for handle in handles {
+            match self.plan_one(handle) {
+                Ok(plan) => planned.push(plan),
+                Err(failure) => return Err(self.unplan(planned, failure)),
+            }
+        }
+        let new =
+            planned.iter().filter(|plan| matches!(plan, Planned::Mine(key, _) if self.exports.is_new(*key)));
+        let (new, limit) = (new.count() as u64, self.granted.imports.min(self.limits.exports));
+        let held = self.exports.held_count();
+        if new > 0 && held + new > limit {
+            let message = format!("the peer holds {held} of our objects and may hold {limit}");
+            return Err(self.unplan(planned, Failure::new(FailureKind::Overloaded, Ran::No, message)));
+        }
+        Ok(planned)
+    }
+
+    fn unplan(&mut self, planned: Vec<Planned<H::Handle>>, failure: Failure) -> Failure {
+        for plan in planned {
+            if let Planned::Mine(_, handle) = plan {
+                self.garbage.push(Garbage::Handle(handle));
+            }
+        }
+        failure
+    }
+
+    fn plan_one(&mut self, handle: &H::Handle) -> Result<Planned<H::Handle>, Failure> {
+        let mut handle = handle.clone();
+        loop {
+            let id = match self.host.place(&handle) {
+                Place::Ours(key) => return Ok(Planned::Mine(key, handle)),
+                Place::Peers(id) => id,
+            };
+            // Even a clone may be the last one by now, so none is dropped here.
+            self.garbage.push(Garbage::Handle(handle));
+            handle = match self.imports.reach(id) {
+                Reached::Object | Reached::Asked(_) => return Ok(Planned::Yours(id)),
+                Reached::Moved(to) => to,
+                Reached::Dead(failure) => return Err(broken(Cause::Broker(failure))),
+                Reached::Unknown => {
+                    return Err(Failure::new(
+                        FailureKind::Broken,
+                        Ran::No,
+                        "a reference in the message is broken",
+                    ));
+                }
+            };
+        }
+    }
+
+    /// Counts what was planned. From here on the message must be sent.
+    pub(super) fn commit(&mut self, planned: Vec<Planned<H::Handle>>) -> Vec<Cap> {
+        planned
+            .into_iter()
+            .map(|plan| match plan {
+                Planned::Mine(key, handle) => {
+                    let (id, spare) = self.exports.mention(key, handle);
+                    self.garbage.extend(spare.map(Garbage::Handle));
+                    Cap::Mine(id)
+                }
+                Planned::Yours(id) => Cap::Yours(id),
+            })
+            .collect()
+    }
+
+    /// Whether a message of this size is one that the peer takes.
+    pub(super) fn fits(
+        &self,
+        what: &str,
+        body: usize,
+        caps: usize,
+        options: &CallOptions,
+    ) -> Result<(), Failure> {
+        let metadata: usize = options.metadata.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+        let bytes = body as u64 + caps as u64 * CAP_BYTES + metadata as u64 + ENVELOPE_BYTES;
+        if bytes <= self.granted.frame_bytes {
+            return Ok(());
+        }
+        let message = format!(
+            "the {what} takes {bytes} bytes; the peer takes frames of at most {}",
+            self.granted.frame_bytes
+        );
+        Err(Failure::new(FailureKind::Overloaded, Ran::No, message))
+    }
+}

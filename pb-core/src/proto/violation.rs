@@ -1,0 +1,122 @@
+use thiserror::Error;
+
+use crate::message::AbortCode;
+
+/// What a peer did that ends the connection. Wire: `docs/protocol.md`, section 14.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// Something came before the hello.
+    #[error("a message came before the hello")]
+    BeforeHello,
+    /// A second hello.
+    #[error("a second hello came")]
+    SecondHello,
+    /// No version in common.
+    #[error("the peer speaks versions {lowest} to {highest} of the protocol, this side speaks 1")]
+    Version {
+        /// The peer's lowest.
+        lowest: u32,
+        /// The peer's highest.
+        highest: u32,
+    },
+    /// A call's result id is not the next.
+    #[error("a call takes the result id {id}, the next is {next}")]
+    ResultNotNext {
+        /// The id taken.
+        id: i64,
+        /// The id that was due.
+        next: i64,
+    },
+    /// An id that was never given.
+    #[error("id {id} was never given")]
+    NeverGiven {
+        /// The id.
+        id: i64,
+    },
+    /// A value's result used as a reference.
+    #[error("result {id} is a value and cannot be named")]
+    NotAReference {
+        /// The id.
+        id: i64,
+    },
+    /// An object's id that is not the next.
+    #[error("object id {id} skips ids, the next is {next}")]
+    ObjectNotNext {
+        /// The id.
+        id: i64,
+        /// The id that was due.
+        next: i64,
+    },
+    /// A number without a definition.
+    #[error("method number {number} is not defined, {defined} are")]
+    UndefinedMethod {
+        /// The number.
+        number: u32,
+        /// How many are.
+        defined: usize,
+    },
+    /// An answer nobody waits for.
+    #[error("an answer came for call {id}, which is not open")]
+    AnswerNotAsked {
+        /// The id.
+        id: i64,
+    },
+    /// A reference was to come.
+    #[error("call {id} asked for a reference; the answer has {caps} capabilities and {bytes} bytes")]
+    NotOneReference {
+        /// The id.
+        id: i64,
+        /// Capabilities that came.
+        caps: usize,
+        /// Bytes that came.
+        bytes: usize,
+    },
+    /// More released than held.
+    #[error("{released} references to export {id} are released, {held} were held")]
+    ReleasedTooMany {
+        /// The id.
+        id: i64,
+        /// What the peer held.
+        held: u64,
+        /// What it gave back.
+        released: u64,
+    },
+    /// A disembargo for something else than a settled reference of the peer's own.
+    #[error("a disembargo names {id}, which is no settled reference to the asker's own object")]
+    NotEmbargoed {
+        /// The id.
+        id: i64,
+    },
+    /// An echo never asked for, or a second one.
+    #[error("an echo came with number {number}, which is not awaited")]
+    EchoNotAsked {
+        /// The number.
+        number: u64,
+    },
+    /// A feature that this side does not offer.
+    #[error("the peer uses {feature}, which this side does not offer")]
+    NotOffered {
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A limit whose passing cannot be answered.
+    #[error("the limit of {limit} {what} is passed")]
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// The bound.
+        limit: u64,
+    },
+}
+
+impl Violation {
+    /// The code of the `abort` that tells the peer.
+    pub fn abort_code(&self) -> AbortCode {
+        match self {
+            Violation::Version { .. } => AbortCode::Version,
+            Violation::Limit { .. } => AbortCode::Limit,
+            _ => AbortCode::Violation,
+        }
+    }
+}

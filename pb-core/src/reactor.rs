@@ -1,0 +1,8 @@
+//! Sockets: addresses, listeners, streams. tokio is the event loop; this is its thin face.
+
+mod address;
+mod mem;
+mod stream;
+
+pub use address::{Address, AddressError};
+pub use stream::{Listener, ReadHalf, Stream, WriteHalf};

@@ -1,0 +1,117 @@
+//! Frames of the native dialect: one message each, its length in front. Wire: `docs/protocol.md`, sections 1 to 4.
+//!
+//! Everything but a `hello` has exactly one encoding: what [`decode`] accepts, [`encode`] gives back byte for byte.
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use pb_core::message::{Message, Ping};
+//! use pb_core::wire::frame::{Decoded, decode, encode, split};
+//!
+//! let ping: Message = Message::Ping(Ping { nonce: 7 });
+//! let mut out = Vec::new();
+//! encode(&ping, &mut out);
+//! assert_eq!(out, [3, 11, 0, 7]); // Length, type, no capabilities, nonce.
+//!
+//! let frame = split(&mut BytesMut::from(&out[..]), 4096)?.expect("the frame is whole");
+//! assert_eq!(decode(frame)?, Decoded::Message(ping));
+//! # Ok::<(), pb_core::wire::frame::Malformed>(())
+//! ```
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::message::{Cap, Message};
+
+mod codes;
+mod decode;
+mod encode;
+mod malformed;
+mod number;
+mod reader;
+mod sink;
+
+pub use decode::decode;
+pub use malformed::Malformed;
+
+use number::Uint;
+use sink::{Count, Sink};
+
+/// The first four bytes that each side sends, before its first frame.
+pub const MAGIC: [u8; 4] = [0x89, b'P', b'B', b'\n'];
+
+/// Bytes of a frame behind its length that no grant goes beyond: 64 MiB.
+pub const MAX_FRAME_BYTES: u64 = 1 << 26;
+
+/// Entries of one `release`, at the most.
+pub const MAX_RELEASES: usize = 1024;
+
+/// What a frame held.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decoded {
+    /// A message that this version knows.
+    Message(Message<Bytes>),
+    /// A type from 32 to 127 that this version does not know. It is answered `unimplemented`, and what its
+    /// capabilities brought is released.
+    Unknown {
+        /// The type, which the answer names.
+        message_type: u8,
+        /// What the sender exported, or named, for the message.
+        caps: Vec<Cap>,
+    },
+}
+
+/// Appends `message` as a whole frame, its length in front. Allocates nothing but what `out` grows by.
+///
+/// A failure's texts and details, its causes and reasons are cut to their bounds. No other bound is looked at:
+/// who makes a message keeps to those in `docs/protocol.md`, or the receiver refuses it.
+pub fn encode<B: AsRef<[u8]>>(message: &Message<B>, out: &mut Vec<u8>) {
+    let length = content_len(message);
+    out.reserve(number::uint_len(length as u64) + length);
+    out.uint(length as u64);
+    let start = out.len();
+    encode::message(message, out);
+    debug_assert_eq!(out.len() - start, length, "counting and writing are one function");
+}
+
+/// The bytes that [`encode`] appends for `message`, length prefix included.
+pub fn encoded_len<B: AsRef<[u8]>>(message: &Message<B>) -> usize {
+    let length = content_len(message);
+    number::uint_len(length as u64) + length
+}
+
+/// Takes the first frame off the front of `buffer`, without its length; `None` until all of it is there.
+///
+/// Reserves nothing: a claimed length costs this side no memory until its bytes have come.
+///
+/// # Errors
+/// [`Malformed`] when the length is under 2, over `max_frame` or [`MAX_FRAME_BYTES`] bytes, or not in its one
+/// encoding: as soon as the bytes that are there show it. `buffer` is as before.
+pub fn split(buffer: &mut BytesMut, max_frame: u64) -> Result<Option<Bytes>, Malformed> {
+    let limit = max_frame.min(MAX_FRAME_BYTES);
+    let (length, prefix) = match number::read_uint(buffer) {
+        Uint::Whole { value, len } => (value, len),
+        Uint::Partial { least } if least > limit => return Err(Malformed::TooLong { length: least, limit }),
+        Uint::Partial { .. } => return Ok(None),
+        Uint::Wrong => return Err(Malformed::Number { at: 0 }),
+    };
+    if length > limit {
+        return Err(Malformed::TooLong { length, limit });
+    }
+    if length < 2 {
+        return Err(Malformed::TooShort { length });
+    }
+    let length = length as usize; // At most 2^26.
+    if buffer.len() - prefix < length {
+        return Ok(None);
+    }
+    buffer.advance(prefix);
+    Ok(Some(buffer.split_to(length).freeze()))
+}
+
+fn content_len<B: AsRef<[u8]>>(message: &Message<B>) -> usize {
+    let mut count = Count::default();
+    encode::message(message, &mut count);
+    count.bytes
+}
+
+#[cfg(test)]
+mod tests;

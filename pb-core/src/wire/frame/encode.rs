@@ -1,0 +1,233 @@
+//! The fields of each message, in the order of `docs/protocol.md`, "Messages".
+
+use super::codes::{self, caps, flags, grants, types};
+use super::number::zigzag;
+use super::sink::Sink;
+use crate::message::{
+    Abort, Call, CallOptions, Cap, Cast, Cause, Disembargo, Failure, Goaway, Hello, MAX_CAUSES, Message,
+    MethodName, Payload, Reject, Rejection, Release, Reply, Resolve,
+};
+
+/// Details of one failure, at the most; further ones are dropped when sent.
+pub(super) const MAX_DETAILS: usize = 16;
+
+/// Everything behind the frame's length.
+pub(super) fn message<B: AsRef<[u8]>>(message: &Message<B>, to: &mut impl Sink) {
+    match message {
+        Message::Hello(message) => hello(message, to),
+        Message::Call(message) => call(message, to),
+        Message::Cast(message) => cast(message, to),
+        Message::Resolve(message) => resolve(message, to),
+        Message::Reject(message) => reject(message, to),
+        Message::Release(message) => release(message, to),
+        Message::Cancel(message) => bare(types::CANCEL, to).int(message.result.0),
+        Message::Disembargo(message) => disembargo(*message, to),
+        Message::Credit(message) => uints(types::CREDIT, &[message.casts, message.bytes], to),
+        Message::Unimplemented(message) => bare(types::UNIMPLEMENTED, to).byte(message.message_type),
+        Message::Ping(message) => uints(types::PING, &[message.nonce], to),
+        Message::Pong(message) => uints(types::PONG, &[message.nonce], to),
+        Message::Goaway(message) => goaway(message, to),
+        Message::Abort(message) => abort(message, to),
+    }
+}
+
+fn hello(hello: &Hello, to: &mut impl Sink) {
+    let given = [
+        (grants::FRAME_BYTES, hello.grants.frame_bytes),
+        (grants::CALLS, hello.grants.calls),
+        (grants::CALL_BYTES, hello.grants.call_bytes),
+        (grants::IMPORTS, hello.grants.imports),
+        (grants::NAMES, hello.grants.names),
+        (grants::EXPORTS, hello.grants.exports),
+    ];
+    let (lowest, highest) = hello.versions;
+    uints(types::HELLO, &[lowest.into(), highest.into(), hello.features, given.len() as u64], to);
+    for (key, value) in given {
+        to.uint(key);
+        to.uint(value);
+    }
+}
+
+fn call<B: AsRef<[u8]>>(call: &Call<B>, to: &mut impl Sink) {
+    head(types::CALL, &call.payload.caps, to);
+    let reply = match call.reply {
+        Reply::Value => 0,
+        Reply::Reference => flags::REFERENCE,
+    };
+    to.byte(reply | option_flags(&call.options));
+    to.int(call.target.0);
+    // A call's result is positive, so it is sent without its sign.
+    to.uint(call.result.0 as u64);
+    method(&call.method, to);
+    options(&call.options, to);
+    body(&call.payload, to);
+}
+
+fn cast<B: AsRef<[u8]>>(cast: &Cast<B>, to: &mut impl Sink) {
+    head(types::CAST, &cast.payload.caps, to);
+    to.byte(option_flags(&cast.options));
+    to.int(cast.target.0);
+    method(&cast.method, to);
+    options(&cast.options, to);
+    body(&cast.payload, to);
+}
+
+fn resolve<B: AsRef<[u8]>>(resolve: &Resolve<B>, to: &mut impl Sink) {
+    head(types::RESOLVE, &resolve.payload.caps, to);
+    to.int(resolve.export.0);
+    body(&resolve.payload, to);
+}
+
+fn reject<B: AsRef<[u8]>>(reject: &Reject<B>, to: &mut impl Sink) {
+    match &reject.rejection {
+        Rejection::App(payload) => {
+            head(types::REJECT, &payload.caps, to);
+            to.int(reject.export.0);
+            to.byte(codes::ORIGIN_APP);
+            body(payload, to);
+        }
+        Rejection::Broker(reason) => {
+            head(types::REJECT, &[], to);
+            to.int(reject.export.0);
+            to.byte(codes::ORIGIN_BROKER);
+            failure(reason, to);
+        }
+    }
+}
+
+fn release(release: &Release, to: &mut impl Sink) {
+    uints(types::RELEASE, &[release.mentions.len() as u64], to);
+    for &(import, count) in &release.mentions {
+        to.int(import.0);
+        to.uint(count);
+    }
+}
+
+fn disembargo(disembargo: Disembargo, to: &mut impl Sink) {
+    let to = bare(types::DISEMBARGO, to);
+    match disembargo {
+        Disembargo::Ask { target, number } => {
+            to.byte(codes::ASK);
+            to.int(target.0);
+            to.uint(number);
+        }
+        Disembargo::Echo { number } => {
+            to.byte(codes::ECHO);
+            to.uint(number);
+        }
+    }
+}
+
+fn goaway(goaway: &Goaway, to: &mut impl Sink) {
+    let to = bare(types::GOAWAY, to);
+    to.int(goaway.last.0);
+    to.uint(goaway.drain_ms);
+    to.text(&goaway.reason);
+}
+
+fn abort(abort: &Abort, to: &mut impl Sink) {
+    uints(types::ABORT, &[codes::abort_code(abort.code).into()], to);
+    to.text(&abort.reason);
+}
+
+/// Type and capabilities.
+fn head(message_type: u8, caps: &[Cap], to: &mut impl Sink) {
+    to.byte(message_type);
+    to.uint(caps.len() as u64);
+    for &cap in caps {
+        let (id, kind) = match cap {
+            Cap::Mine(export) => (export.0, caps::MINE),
+            Cap::MyPromise(export) => (export.0, caps::MY_PROMISE),
+            Cap::Yours(import) => (import.0, caps::YOURS),
+        };
+        to.uint(zigzag(id) << 2 | kind);
+    }
+}
+
+/// The head of a message without capabilities; its fields follow.
+fn bare<S: Sink>(message_type: u8, to: &mut S) -> &mut S {
+    head(message_type, &[], to);
+    to
+}
+
+/// A message, or the front of one, whose fields are all numbers.
+fn uints(message_type: u8, fields: &[u64], to: &mut impl Sink) {
+    head(message_type, &[], to);
+    for &field in fields {
+        to.uint(field);
+    }
+}
+
+fn body<B: AsRef<[u8]>>(payload: &Payload<B>, to: &mut impl Sink) {
+    to.raw(payload.body.as_ref());
+}
+
+fn method(method: &MethodName, to: &mut impl Sink) {
+    match method {
+        MethodName::Known(number) => to.uint((*number).into()),
+        MethodName::Defined(text) => {
+            to.uint(0);
+            to.bytes(text.name.as_bytes());
+            to.uint(text.fewest.into());
+            to.uint(text.prints.len() as u64);
+            for print in &text.prints {
+                to.raw(&print.to_le_bytes());
+            }
+        }
+    }
+}
+
+fn option_flags(options: &CallOptions) -> u8 {
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    flag(options.answer_bytes.is_some(), flags::ANSWER_LIMIT)
+        | flag(options.deadline_ms.is_some(), flags::DEADLINE)
+        | flag(options.hops > 0, flags::HOPS)
+        | flag(!options.metadata.is_empty(), flags::METADATA)
+}
+
+fn options(options: &CallOptions, to: &mut impl Sink) {
+    if let Some(limit) = options.answer_bytes {
+        to.uint(limit);
+    }
+    if let Some(left) = options.deadline_ms {
+        to.uint(left);
+    }
+    if options.hops > 0 {
+        to.uint(options.hops.into());
+    }
+    if !options.metadata.is_empty() {
+        to.uint(options.metadata.len() as u64);
+    }
+    for (key, value) in &options.metadata {
+        to.bytes(key.as_bytes());
+        to.bytes(value);
+    }
+}
+
+fn failure(outermost: &Failure, to: &mut impl Sink) {
+    let mut failure = outermost;
+    let mut causes_left = MAX_CAUSES;
+    loop {
+        to.byte(codes::kind_code(failure.kind));
+        to.byte(codes::ran_code(failure.ran));
+        to.text(&failure.message);
+        let details = &failure.details[..failure.details.len().min(MAX_DETAILS)];
+        to.uint(details.len() as u64);
+        for (key, value) in details {
+            to.text(key);
+            to.text(value);
+        }
+        match failure.cause.as_deref() {
+            Some(Cause::Broker(next)) if causes_left > 0 => {
+                to.byte(codes::CAUSE_BROKER);
+                failure = next;
+                causes_left -= 1;
+            }
+            Some(Cause::App(cause)) if causes_left > 0 => {
+                to.byte(codes::CAUSE_APP);
+                return to.bytes(&cause.body);
+            }
+            Some(_) | None => return to.byte(codes::CAUSE_NONE),
+        }
+    }
+}

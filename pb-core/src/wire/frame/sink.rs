@@ -1,0 +1,63 @@
+//! Where encoding writes to. Counting and writing run the same code, so they cannot disagree.
+
+use super::number::{uint_len, zigzag};
+use crate::message::MAX_TEXT_BYTES;
+
+/// Takes the parts of a message.
+pub(super) trait Sink {
+    fn byte(&mut self, byte: u8);
+    fn uint(&mut self, value: u64);
+    fn raw(&mut self, bytes: &[u8]);
+
+    fn int(&mut self, value: i64) {
+        self.uint(zigzag(value));
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.uint(bytes.len() as u64);
+        self.raw(bytes);
+    }
+
+    /// A text for people, cut to its bound.
+    fn text(&mut self, text: &str) {
+        self.bytes(&text.as_bytes()[..text.floor_char_boundary(MAX_TEXT_BYTES)]);
+    }
+}
+
+/// Counts bytes instead of writing them.
+#[derive(Default)]
+pub(super) struct Count {
+    pub(super) bytes: usize,
+}
+
+impl Sink for Count {
+    fn byte(&mut self, _: u8) {
+        self.bytes += 1;
+    }
+
+    fn uint(&mut self, value: u64) {
+        self.bytes += uint_len(value);
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn byte(&mut self, byte: u8) {
+        self.push(byte);
+    }
+
+    fn uint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}

@@ -1,0 +1,106 @@
+//! `#[derive(Referenceable)]`.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{Data, DeriveInput, Path, parse_quote};
+
+use crate::mistakes::Mistakes;
+use crate::paths;
+
+/// The whole macro.
+pub fn derive(item: TokenStream) -> TokenStream {
+    let input: DeriveInput = match syn::parse2(item) {
+        Ok(input) => input,
+        Err(error) => return error.into_compile_error(),
+    };
+    let mut mistakes = Mistakes::default();
+    if let Data::Union(data) = &input.data {
+        mistakes.at(data.union_token, "a union has no state that many callers could share: use a struct");
+    }
+    let options = Options::read(&input, &mut mistakes);
+    let mut code = match paths::runtime(options.runtime.as_ref()) {
+        Ok(pb) => expand(&input, &options.interfaces, &pb),
+        Err(error) => return error.into_compile_error(),
+    };
+    code.extend(mistakes.into_compile_errors());
+    code
+}
+
+/// What `#[referenceable(…)]` says.
+#[derive(Default)]
+struct Options {
+    runtime: Option<Path>,
+    interfaces: Vec<Path>,
+}
+
+impl Options {
+    fn read(input: &DeriveInput, mistakes: &mut Mistakes) -> Self {
+        let mut options = Options::default();
+        for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("referenceable")) {
+            let Ok(list) = attribute.meta.require_list() else {
+                mistakes
+                    .at(attribute, "write the further interfaces in parentheses: #[referenceable(Audited)]");
+                continue;
+            };
+            if let Err(error) =
+                list.parse_args_with(|input: syn::parse::ParseStream<'_>| options.items(input, mistakes))
+            {
+                mistakes.add(error);
+            }
+        }
+        options
+    }
+
+    fn items(&mut self, input: syn::parse::ParseStream<'_>, mistakes: &mut Mistakes) -> syn::Result<()> {
+        use syn::{Token, parse::discouraged::Speculative as _};
+        while !input.is_empty() {
+            let ahead = input.fork();
+            if input.peek(Token![crate]) && input.peek2(Token![=]) {
+                input.parse::<Token![crate]>()?;
+                input.parse::<Token![=]>()?;
+                self.runtime = Some(input.call(Path::parse_mod_style)?);
+            } else if let Ok(path) = ahead.parse::<Path>()
+                && (ahead.is_empty() || ahead.peek(Token![,]))
+            {
+                input.advance_to(&ahead);
+                self.interfaces.push(path);
+            } else {
+                let mut other = TokenStream::new();
+                while !input.is_empty() && !input.peek(Token![,]) {
+                    other.extend([input.parse::<proc_macro2::TokenTree>()?]);
+                }
+                mistakes.at(
+                    other,
+                    "this is no interface: write the path of a trait, as in #[referenceable(Audited)]",
+                );
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn expand(input: &DeriveInput, interfaces: &[Path], pb: &TokenStream) -> TokenStream {
+    let ident = &input.ident;
+    let offers = interfaces.iter().map(|path| quote_spanned!(path.span()=> <Self as #path>::__PB));
+    let mut generics = input.generics.clone();
+    if !generics.params.is_empty() {
+        // What of a generic type can be handed out is decided where it is used.
+        let clause = generics.make_where_clause();
+        clause.predicates.push(parse_quote!(Self: #pb::Send + #pb::Sync + 'static));
+        clause
+            .predicates
+            .extend(interfaces.iter().map(|path| -> syn::WherePredicate { parse_quote!(Self: #path) }));
+    }
+    let (parameters, arguments, clause) = generics.split_for_impl();
+    let parameters = parameters.to_token_stream();
+    quote! {
+        #[automatically_derived]
+        impl #parameters #pb::Referenceable for #ident #arguments #clause {
+            const OFFERS: &'static [#pb::Offer<Self>] = &[#(#offers),*];
+        }
+    }
+}

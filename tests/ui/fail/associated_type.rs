@@ -1,0 +1,10 @@
+use pb_core::remote_interface;
+
+#[remote_interface]
+trait Bank {
+    type Money;
+
+    async fn count(&self) -> u64;
+}
+
+fn main() {}

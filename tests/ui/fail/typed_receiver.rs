@@ -1,0 +1,10 @@
+use std::sync::Arc;
+
+use pb_core::remote_interface;
+
+#[remote_interface]
+trait Bank {
+    async fn close(self: Arc<Self>);
+}
+
+fn main() {}
