@@ -32,7 +32,7 @@ pub mod __private {
     pub use core::future::Future;
     pub use core::marker::{Send, Sized, Sync};
     pub use core::result::Result::{self, Err, Ok};
-    pub use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    pub use serde;
     pub use std::sync::Arc;
 
     pub use crate::__pb_stub as stub;

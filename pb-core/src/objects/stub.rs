@@ -76,8 +76,8 @@ macro_rules! __pb_stub {
                 $crate::__private::Reference::describe(&self.0, $crate::__private::concat!($name, "Ref"), f)
             }
         }
-        impl $crate::__private::Serialize for $stub {
-            fn serialize<S: $crate::__private::Serializer>(
+        impl $crate::__private::serde::Serialize for $stub {
+            fn serialize<S: $crate::__private::serde::Serializer>(
                 &self,
                 serializer: S,
             ) -> $crate::__private::Result<S::Ok, S::Error> {
@@ -88,8 +88,8 @@ macro_rules! __pb_stub {
                 )
             }
         }
-        impl<'de> $crate::__private::Deserialize<'de> for $stub {
-            fn deserialize<D: $crate::__private::Deserializer<'de>>(
+        impl<'de> $crate::__private::serde::Deserialize<'de> for $stub {
+            fn deserialize<D: $crate::__private::serde::Deserializer<'de>>(
                 deserializer: D,
             ) -> $crate::__private::Result<Self, D::Error> {
                 $crate::__private::Result::map(

@@ -6,14 +6,19 @@
 //! people and count for nothing, because renaming or wrapping a type does not change its body.
 //! Wire: `docs/protocol.md`, "Shapes". What can be traced: `docs/shapes.md`.
 
+mod answers;
 mod asks;
 mod flat;
+#[cfg(feature = "json")]
+mod json;
 mod nodes;
 mod print;
 mod samples;
 mod text;
 mod tracer;
 
+#[cfg(feature = "json")]
+pub use json::{JsonError, Problem, arguments_to_body, body_to_json, json_to_body};
 pub use print::{Prototype, print};
 pub use tracer::{trace, tracing};
 

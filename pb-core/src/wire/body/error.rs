@@ -98,7 +98,7 @@ pub enum SelfDescribing {
     )]
     Any,
     /// `deserialize_identifier`.
-    #[error("for a field's name, as #[serde(flatten)] does")]
+    #[error("for a field's name, as #[serde(flatten)] and #[serde(tag = \"…\", content = \"…\")] do")]
     FieldName,
     /// `deserialize_ignored_any`.
     #[error("to skip a value whose type is not known, as #[serde(flatten)] and `IgnoredAny` do")]

@@ -63,7 +63,7 @@ pub(super) struct Root<'g, S>(Guard<'g, S>);
 impl<'g, S> Root<'g, S> {
     #[inline]
     pub(super) fn new(seed: S, state: &'g State) -> Self {
-        Root(Guard { inner: seed, depth: 0, state })
+        Root(Guard { inner: seed, depth: 0, state, making: type_name::<S> })
     }
 }
 
@@ -80,13 +80,16 @@ struct Guard<'g, I> {
     inner: I,
     depth: u32,
     state: &'g State,
+    /// The type that is being made, for errors. Visitors and deserializers would name what serde's derive puts in
+    /// between; and a pointer costs less than looking at every result on its way out.
+    making: fn() -> &'static str,
 }
 
 impl<'g, I> Guard<'g, I> {
     /// The same, around something else on the same level.
     #[inline]
     fn around<J>(&self, inner: J) -> Guard<'g, J> {
-        Guard { inner, depth: self.depth, state: self.state }
+        Guard { inner, depth: self.depth, state: self.state, making: self.making }
     }
 
     /// The guard of a visitor one container deeper.
@@ -95,12 +98,12 @@ impl<'g, I> Guard<'g, I> {
         if self.depth >= MAX_DEPTH {
             return Err(self.state.refuse(Refusal::TooDeep));
         }
-        Ok(Guard { inner: visitor, depth: self.depth + 1, state: self.state })
+        Ok(Guard { inner: visitor, depth: self.depth + 1, state: self.state, making: self.making })
     }
 
     #[cold]
-    fn self_describing<V, E: Error>(&self, asked: SelfDescribing) -> E {
-        self.state.refuse(Refusal::SelfDescribing { type_name: type_name::<V>(), asked })
+    fn self_describing<E: Error>(&self, asked: SelfDescribing) -> E {
+        self.state.refuse(Refusal::SelfDescribing { type_name: (self.making)(), asked })
     }
 }
 
@@ -204,13 +207,13 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<'_, D> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, D::Error> {
-        Err(self.self_describing::<V::Value, _>(SelfDescribing::Any))
+        Err(self.self_describing(SelfDescribing::Any))
     }
     fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value, D::Error> {
-        Err(self.self_describing::<V::Value, _>(SelfDescribing::FieldName))
+        Err(self.self_describing(SelfDescribing::FieldName))
     }
     fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, D::Error> {
-        Err(self.self_describing::<V::Value, _>(SelfDescribing::Skip))
+        Err(self.self_describing(SelfDescribing::Skip))
     }
 
     #[inline]
@@ -276,7 +279,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Guard<'_, S> {
     type Value = S::Value;
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let inner = self.around(inner);
+        let inner = Guard { inner, depth: self.depth, state: self.state, making: type_name::<S::Value> };
         self.inner.deserialize(inner)
     }
 }
@@ -318,9 +321,9 @@ impl<'de, 'g, A: EnumAccess<'de>> EnumAccess<'de> for Guard<'g, A> {
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
         // The seed gets the variant's number and nothing of the body, so it needs no guard.
-        let Guard { inner, depth, state } = self;
+        let Guard { inner, depth, state, making } = self;
         let (value, inner) = inner.variant_seed(seed)?;
-        Ok((value, Guard { inner, depth, state }))
+        Ok((value, Guard { inner, depth, state, making }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::{Content, Field, Shape, Variant};
+use super::{Content, Field, Plain, Shape, Variant};
 
 /// The canonical text; with `{:#}` also the names of structs, enums and newtypes, for people.
 impl Display for Shape {
@@ -10,6 +10,8 @@ impl Display for Shape {
         match self {
             Shape::Plain(plain) => f.write_str(plain.name()),
             Shape::Option(inner) => around(f, "?", inner, ""),
+            // A vector of `u8` has the body of a byte string; only the way there differs.
+            Shape::Seq(element) if element.is_u8() => f.write_str(Plain::Bytes.name()),
             Shape::Seq(element) => around(f, "[", element, "]"),
             Shape::Map(key, value) => {
                 around(f, "[", key, ":")?;
@@ -43,6 +45,16 @@ impl Display for Shape {
                 f.write_char('_')?;
                 if opaque.type_name.is_empty() { Ok(()) } else { quoted(f, &opaque.type_name) }
             }
+        }
+    }
+}
+
+impl Shape {
+    fn is_u8(&self) -> bool {
+        match self {
+            Shape::Plain(plain) => *plain == Plain::U8,
+            Shape::Newtype(_, inner) => inner.is_u8(),
+            _ => false,
         }
     }
 }
