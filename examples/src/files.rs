@@ -5,10 +5,13 @@
 
 pub mod api;
 pub mod copy;
+mod error;
 pub mod progress;
 pub mod served;
 pub mod target;
 pub mod tree;
+
+pub use error::CopyError;
 
 use std::fmt;
 use std::path::Path;

@@ -6,19 +6,18 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::{TryStreamExt, stream};
-use pb_client::{CallError, Failure, FailureKind};
+use pb_client::CallError;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::api::{BadName, DirRef, Entry, FileRef, FilesError, Kind, ListingRef, Page, Stat};
+use super::api::{DirRef, Entry, FileRef, FilesError, Kind, ListingRef, Page, Stat};
 use super::progress::Progress;
 use super::target::TargetDir;
-use super::{Shown, reason};
+use super::{CopyError, Shown};
 
 /// What was copied.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -37,80 +36,6 @@ pub struct Summary {
     pub missing: u64,
 }
 
-/// Why a copy ended early, or one entry was left out.
-#[derive(thiserror::Error, Debug)]
-pub enum CopyError {
-    /// Copy to another place, or empty it.
-    #[error("{} is not empty: nothing was copied", Shown(.path))]
-    NotEmpty {
-        /// The destination.
-        path: PathBuf,
-    },
-    /// Our disk refused: it is full, or there is no right to write.
-    #[error("cannot write {}: {}", Shown(.path), reason(.source))]
-    Write {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The server broke the rules of names. Nothing of its was written under that name.
-    #[error("the server sent a name that none of its entries can have ({why}): {}", Shown(.name))]
-    Name {
-        /// The name.
-        name: PathBuf,
-        /// What is wrong with it.
-        why: BadName,
-    },
-    /// The server gave two entries of a directory one name, or this disk cannot tell their names apart.
-    #[error("{} is there already: the server listed the name twice, or this disk does not tell capitals apart", Shown(.path))]
-    ListedTwice {
-        /// The second's path.
-        path: PathBuf,
-    },
-    /// The server gave another number of bytes than it had said.
-    #[error("{} has {written} bytes, not {size} as the server had said", Shown(.path))]
-    Size {
-        /// Where it would have been.
-        path: PathBuf,
-        /// Bytes received.
-        written: u64,
-        /// Bytes announced.
-        size: u64,
-    },
-    /// The server could not give this entry; others it may.
-    #[error("cannot copy {}: {why}", Shown(.path))]
-    Entry {
-        /// Where it would have been.
-        path: PathBuf,
-        /// Why.
-        why: FilesError,
-    },
-    /// The server is gone. Files that are complete stay.
-    #[error("the server went away before all was copied: {0}")]
-    Gone(Failure),
-    /// A call failed for a reason that is none of the files'. Files that are complete stay.
-    #[error("a call to the server failed: {0}")]
-    Call(Failure),
-}
-
-impl CopyError {
-    /// Whether only this entry is missing, and the copy may go on.
-    fn is_of_one_entry(&self) -> bool {
-        matches!(self, CopyError::Entry { .. } | CopyError::Size { .. })
-    }
-
-    fn call(path: &Path, error: CallError<FilesError>) -> Self {
-        match error {
-            CallError::App(why) => CopyError::Entry { path: path.to_owned(), why },
-            CallError::Broker(failure) if failure.kind == FailureKind::Disconnected => {
-                CopyError::Gone(failure)
-            }
-            CallError::Broker(failure) => CopyError::Call(failure),
-        }
-    }
-}
-
 /// Copies all that `root` shows to `destination`, which must not exist or be an empty directory.
 ///
 /// # Errors
@@ -127,7 +52,7 @@ pub async fn copy(root: DirRef, destination: &Path, progress: Progress) -> Resul
         progress,
         summary: Summary::default(),
         reads: Arc::new(Semaphore::new(READS)),
-        places: vec![Place { target, look: Look::Into(root) }],
+        places: vec![Place::Root { target, dir: root }],
         waiting: VecDeque::new(),
         running: JoinSet::new(),
         running_pages: 0,
@@ -137,15 +62,11 @@ pub async fn copy(root: DirRef, destination: &Path, progress: Progress) -> Resul
     Ok(copying.summary)
 }
 
-/// A directory of the server's, and ours that takes its entries.
-struct Place {
-    target: Arc<TargetDir>,
-    look: Look,
-}
-
-enum Look {
-    Into(DirRef),
-    Further(ListingRef),
+/// A directory of the server's that is to be looked into. Ours is opened only then: many may wait, and descriptors are few.
+enum Place {
+    Root { target: Arc<TargetDir>, dir: DirRef },
+    New { parent: Arc<TargetDir>, name: OsString, stat: Stat, dir: DirRef },
+    Begun { target: Arc<TargetDir>, listing: ListingRef },
 }
 
 /// A file that is to be copied.
@@ -158,17 +79,19 @@ struct Waiting {
 }
 
 /// What a page became: directories and links were made already.
+#[derive(Default)]
 struct Unpacked {
-    target: Arc<TargetDir>,
     places: Vec<Place>,
     files: Vec<Waiting>,
+    dirs: u64,
     links: u64,
     specials: Vec<PathBuf>,
     missing: Vec<CopyError>,
 }
 
 enum Done {
-    Page(Result<Unpacked, (Arc<TargetDir>, CopyError)>),
+    Page(Arc<TargetDir>, Result<Unpacked, CopyError>),
+    NoPlace(CopyError),
     File(Arc<TargetDir>, u64, Result<(), CopyError>),
 }
 
@@ -189,7 +112,8 @@ impl Copying {
             self.start();
             match self.running.join_next().await {
                 None => return Ok(()),
-                Some(Ok(Done::Page(unpacked))) => self.settle_page(unpacked).await?,
+                Some(Ok(Done::Page(target, unpacked))) => self.settle_page(target, unpacked).await?,
+                Some(Ok(Done::NoPlace(error))) => return Err(error),
                 Some(Ok(Done::File(target, size, result))) => self.settle_file(target, size, result).await?,
                 Some(Err(stopped)) => std::panic::resume_unwind(stopped.into_panic()),
             }
@@ -214,16 +138,18 @@ impl Copying {
 
     async fn settle_page(
         &mut self,
-        unpacked: Result<Unpacked, (Arc<TargetDir>, CopyError)>,
+        target: Arc<TargetDir>,
+        unpacked: Result<Unpacked, CopyError>,
     ) -> Result<(), CopyError> {
         self.running_pages -= 1;
-        let unpacked = match unpacked {
-            Ok(unpacked) => unpacked,
-            Err((target, error)) => {
-                self.leave_out(error)?;
-                return finish(target).await;
-            }
-        };
+        match unpacked {
+            Ok(unpacked) => self.plan(unpacked)?,
+            Err(error) => self.leave_out(error)?,
+        }
+        finish(target).await
+    }
+
+    fn plan(&mut self, unpacked: Unpacked) -> Result<(), CopyError> {
         for path in &unpacked.specials {
             self.progress.notice(format_args!("left out {}: it is no file, directory or link", Shown(path)));
         }
@@ -232,12 +158,11 @@ impl Copying {
         }
         self.summary.specials += unpacked.specials.len() as u64;
         self.summary.links += unpacked.links;
-        self.summary.dirs +=
-            unpacked.places.iter().filter(|place| matches!(place.look, Look::Into(_))).count() as u64;
+        self.summary.dirs += unpacked.dirs;
         self.progress.found(unpacked.files.iter().map(|file| file.size).fold(0, u64::saturating_add));
         self.places.extend(unpacked.places);
         self.waiting.extend(unpacked.files);
-        finish(unpacked.target).await
+        Ok(())
     }
 
     async fn settle_file(
@@ -270,56 +195,58 @@ impl Copying {
 
 /// Asks for the next page of a place and makes the directories and links in it.
 async fn unpack_page(place: Place) -> Done {
-    let Place { target, look } = place;
-    match ask_page(look).await {
+    let (target, asked) = match place {
+        Place::Root { target, dir } => (target, first_page(dir).await),
+        Place::New { parent, name, stat, dir } => match open(parent, name, stat).await {
+            Ok(target) => (Arc::new(target), first_page(dir).await),
+            Err(error) => return Done::NoPlace(error),
+        },
+        Place::Begun { target, listing } => {
+            let page = listing.next_page().await;
+            (target, page.map(|page| (listing, page)))
+        }
+    };
+    let unpacked = match asked {
         Ok((listing, page)) => {
             let into = Arc::clone(&target);
-            Done::Page(blocking(move || unpack(into, page, listing)).await.map_err(|error| (target, error)))
+            blocking(move || unpack(&into, page, listing)).await
         }
-        Err(error) => {
-            let error = CopyError::call(target.path(), error);
-            Done::Page(Err((target, error)))
-        }
-    }
-}
-
-async fn ask_page(look: Look) -> Result<(ListingRef, Page), CallError<FilesError>> {
-    match look {
-        Look::Into(dir) => {
-            // The page is asked of a listing that nobody has yet: both calls take one round trip.
-            let listing = dir.list();
-            let page = listing.next_page();
-            Ok((listing.await?, page.await?))
-        }
-        Look::Further(listing) => {
-            let page = listing.next_page().await?;
-            Ok((listing, page))
-        }
-    }
-}
-
-fn unpack(target: Arc<TargetDir>, page: Page, listing: ListingRef) -> Result<Unpacked, CopyError> {
-    let mut out = Unpacked {
-        target: Arc::clone(&target),
-        places: Vec::new(),
-        files: Vec::new(),
-        links: 0,
-        specials: Vec::new(),
-        missing: Vec::new(),
+        Err(error) => Err(CopyError::call(target.path(), error)),
     };
+    Done::Page(target, unpacked)
+}
+
+async fn open(parent: Arc<TargetDir>, name: OsString, stat: Stat) -> Result<TargetDir, CopyError> {
+    let of = Arc::clone(&parent);
+    let target = blocking(move || of.open_dir(&name, stat)).await?;
+    finish(parent).await?;
+    Ok(target)
+}
+
+async fn first_page(dir: DirRef) -> Result<(ListingRef, Page), CallError<FilesError>> {
+    // The page is asked of a listing that nobody has yet: both calls take one round trip.
+    let listing = dir.list();
+    let page = listing.next_page();
+    Ok((listing.await?, page.await?))
+}
+
+fn unpack(target: &Arc<TargetDir>, page: Page, listing: ListingRef) -> Result<Unpacked, CopyError> {
+    let mut out = Unpacked::default();
     if !page.last {
         // The lowest of them: on a stack that is taken from its top, what is below this directory comes first.
-        out.places.push(Place { target: Arc::clone(&target), look: Look::Further(listing) });
+        out.places.push(Place::Begun { target: Arc::clone(target), listing });
     }
     for Entry { name, kind } in page.entries {
         let component = name.component().map_err(|why| CopyError::Name { name: name.to_path(), why })?;
         match kind {
             Kind::Dir(dir, stat) => {
-                let made = Arc::new(target.make_dir(component, stat)?);
-                out.places.push(Place { target: made, look: Look::Into(dir) });
+                target.make_dir(component)?;
+                let (parent, name) = (Arc::clone(target), component.to_owned());
+                out.places.push(Place::New { parent, name, stat, dir });
+                out.dirs += 1;
             }
             Kind::File(file, stat, size) => {
-                let (target, name) = (Arc::clone(&target), component.to_owned());
+                let (target, name) = (Arc::clone(target), component.to_owned());
                 out.files.push(Waiting { target, name, file, stat, size });
             }
             Kind::Link(link, stat) => {

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
+use super::CopyError;
 use super::api::Stat;
-use super::copy::CopyError;
 
 /// A directory that is being filled.
 pub struct TargetDir {
@@ -61,9 +61,17 @@ impl TargetDir {
     ///
     /// # Errors
     /// [`CopyError::ListedTwice`] when there is something of that name, [`CopyError::Write`] for what the system says.
-    pub fn make_dir(&self, name: &OsStr, stat: Stat) -> Result<TargetDir, CopyError> {
+    pub fn make_dir(&self, name: &OsStr) -> Result<(), CopyError> {
+        fs::mkdirat(&self.fd, name, Mode::RWXU)
+            .map_err(|error| unwritten_or_twice(&self.path_of(name), error))
+    }
+
+    /// Opens the directory `name` in this one, to fill it. It will get the mode and time of `stat`.
+    ///
+    /// # Errors
+    /// [`CopyError::Write`] for what the system says.
+    pub fn open_dir(&self, name: &OsStr, stat: Stat) -> Result<TargetDir, CopyError> {
         let path = self.path_of(name);
-        fs::mkdirat(&self.fd, name, Mode::RWXU).map_err(|error| unwritten_or_twice(&path, error))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = fs::openat(&self.fd, name, flags, Mode::empty()).map_err(|error| unwritten(&path, error))?;
         Ok(TargetDir { fd, path, stat, finished: false })

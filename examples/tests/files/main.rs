@@ -9,7 +9,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use program::{Copied, Serving, copy, copy_limited_to, snapshot, start_copy, wait_for};
+use program::{Copied, Serving, copy, copy_within, snapshot, start_copy, wait_for};
 
 fn sample_tree(root: &Path) {
     use std::os::unix::ffi::OsStrExt;
@@ -91,6 +91,19 @@ fn a_directory_of_many_pages_is_copied_whole() {
     }
     let serving = Serving::start(&source);
     copy(&serving.url, &dest).succeeded();
+    assert_eq!(snapshot(&source), snapshot(&dest));
+}
+
+#[test]
+fn a_wide_tree_takes_few_descriptors() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (source, dest) = (scratch.path().join("source"), scratch.path().join("dest"));
+    for number in 0..2_000 {
+        fs::create_dir_all(source.join(format!("{}/{number}", number % 200))).unwrap();
+    }
+    let serving = Serving::start(&source);
+    // 64 files and 8 pages at a time, the connection and the runtime: far below the usual 1,024.
+    copy_within("ulimit -n 128", &serving.url, &dest).succeeded();
     assert_eq!(snapshot(&source), snapshot(&dest));
 }
 
@@ -241,7 +254,8 @@ fn a_disk_that_takes_no_more_is_said_and_nothing_looks_finished() {
     fs::write(source.join("big"), vec![7; 3 * 1024 * 1024]).unwrap();
     let serving = Serving::start(&source);
     // A limit on the size of files stands for the full disk, which takes a mount and so root.
-    let copied = copy_limited_to(1024, &serving.url, &dest);
+    // Its signal is ignored, so that the error is the writing call's, as a full disk's is. POSIX counts blocks of 512 bytes.
+    let copied = copy_within("trap '' XFSZ; ulimit -f 2048", &serving.url, &dest);
     copied.failed_with(&format!("cannot write {}: File too large", dest.join("big").display()));
     let left = snapshot(&dest);
     assert!(left.keys().all(|path| path.as_os_str().is_empty() || path == Path::new("small")), "{left:?}");

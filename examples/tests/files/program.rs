@@ -108,10 +108,9 @@ pub fn start_copy(url: &str, dest: &Path) -> Child {
     spawn(Command::new(binary()).arg("copy").arg(url).arg(dest))
 }
 
-/// `files copy` that may not make files larger than so many KiB.
-pub fn copy_limited_to(kib: u32, url: &str, dest: &Path) -> Copied {
-    // Ignored, the signal leaves the error to the writing call, as a full disk does. POSIX counts blocks of 512 bytes.
-    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", kib * 2);
+/// `files copy` after the shell's `limits`.
+pub fn copy_within(limits: &str, url: &str, dest: &Path) -> Copied {
+    let script = format!("{limits}; exec \"$@\"");
     let mut command = Command::new("sh");
     command.args(["-c", &script, "sh"]).arg(binary()).arg("copy").arg(url).arg(dest);
     Copied::by(spawn(&mut command))

@@ -10,7 +10,9 @@ use super::wiring::Wiring;
 use super::{Config, reading, writing};
 use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, Message, Ran, Reply};
 use crate::objects::{self, Answerer, Encoded, NotSent, Waiting, WireAnswer};
-use crate::proto::{Answer, Connection, Garbage, Outbox, Outgoing, Refused, TableSizes};
+use crate::proto::{
+    Answer, Connection, Garbage, Notice, Outbox, Outgoing, Refused, TableSizes, Task, Violation,
+};
 use crate::reactor::Stream;
 use crate::wire::frame;
 
@@ -45,7 +47,13 @@ enum Status {
 }
 
 /// What the reading task does next.
-pub(super) type Step = (Option<crate::proto::Notice<Wiring>>, Option<crate::proto::Task<Wiring>>);
+pub(super) struct Turn {
+    pub(super) notice: Option<Notice<Wiring>>,
+    pub(super) task: Option<Task<Wiring>>,
+    /// There is something behind it.
+    pub(super) more: bool,
+    pub(super) ended: bool,
+}
 
 /// Encodes what the tables send behind what they sent before.
 pub(super) struct Out<'a>(&'a mut Vec<u8>);
@@ -110,29 +118,51 @@ impl Line {
         result
     }
 
+    /// Puts a message into the tables and takes out what is to be done first: one turn of the lock.
+    ///
+    /// # Errors
+    /// What the peer did wrong.
+    pub(super) fn take(&self, message: Message) -> Result<Turn, Violation> {
+        self.turn(|connection, out| connection.handle(message, out))
+    }
+
     /// What to do next, notices first. Calls are not started while too much waits to be written.
-    pub(super) fn next_step(&self) -> Option<Step> {
-        let (step, garbage, write) = {
+    pub(super) fn next_step(&self) -> Turn {
+        match self.turn(|_, _| Ok::<_, std::convert::Infallible>(())) {
+            Ok(turn) => turn,
+            Err(never) => match never {},
+        }
+    }
+
+    fn turn<E>(
+        &self,
+        work: impl FnOnce(&mut Connection<Wiring>, &mut Out<'_>) -> Result<(), E>,
+    ) -> Result<Turn, E> {
+        let (worked, turn, garbage, write) = {
             let mut state = self.state.lock();
             let State { connection, out, writing, .. } = &mut *state;
-            let backlog = out.len() + *writing;
-            let notice = connection.poll_notice();
-            let task = if notice.is_none() && (backlog < MAX_BACKLOG || connection.ended().is_some()) {
-                connection.poll_task(&mut Out(out))
-            } else {
-                None
-            };
+            let worked = work(connection, &mut Out(out));
+            let mut turn =
+                Turn { notice: None, task: None, more: false, ended: connection.ended().is_some() };
+            let may_start = out.len() + *writing < MAX_BACKLOG || turn.ended;
+            // What a turn takes out it must hand over; one that fails hands over nothing.
+            if worked.is_ok() {
+                turn.notice = connection.poll_notice();
+                if turn.notice.is_none() && may_start {
+                    turn.task = connection.poll_task(&mut Out(out));
+                }
+            }
+            turn.more = connection.has_notices() || (connection.has_tasks() && may_start);
             let garbage = connection.take_garbage();
             let write = !out.is_empty() && !state.called;
             state.called |= write;
-            let step = (notice.is_some() || task.is_some()).then_some((notice, task));
-            (step, garbage, write)
+            (worked, turn, garbage, write)
         };
         if write {
             self.write.notify_one();
         }
         garbage.into_iter().for_each(discard);
-        step
+        worked.map(|()| turn)
     }
 
     /// Bytes that wait to be written.

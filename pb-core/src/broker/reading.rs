@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::forward::{self, Request};
-use super::line::{HANDSHAKE, Line, MAX_READ_BACKLOG, STALL};
+use super::line::{HANDSHAKE, Line, MAX_READ_BACKLOG, STALL, Turn};
 use super::link::Link;
 use super::stranger;
 use super::wiring::Wiring;
@@ -133,7 +133,6 @@ impl Reading<'_> {
                 self.line.open();
                 greeted = true;
             }
-            run_ready(self.line);
         }
         Ok(greeted)
     }
@@ -185,13 +184,18 @@ impl Reading<'_> {
     }
 }
 
-/// Puts one frame into the tables.
+/// Puts one frame into the tables, and does what follows from it.
 fn handle(line: &Arc<Line>, frame: Bytes) -> Result<(), End> {
     match frame::decode(frame)? {
         Decoded::Message(message) => {
-            line.with(|connection, out| connection.handle(message, out))?;
-            if let Some(reason) = line.ended() {
+            let turn = line.take(message)?;
+            if turn.ended
+                && let Some(reason) = line.ended()
+            {
                 line.finish(reason);
+            }
+            if do_turn(line, turn) {
+                run_ready(line);
             }
         }
         Decoded::Unknown { message_type, caps } => line.with(|connection, out| {
@@ -206,21 +210,25 @@ fn handle(line: &Arc<Line>, frame: Bytes) -> Result<(), End> {
 
 /// Does everything that the tables have ready.
 pub(super) fn run_ready(line: &Arc<Line>) {
-    while let Some((notice, task)) = line.next_step() {
-        if let Some(notice) = notice {
-            tell(line, notice);
-        }
-        match task {
-            None => {}
-            Some(Task::Start(start)) => begin(line, start),
-            Some(Task::Settle(promise, result)) => {
-                if let Leads::Promise(promise) = promise.leads() {
-                    promise.settle(result);
-                }
-            }
-            Some(Task::Echo(number)) => line.with(|connection, out| connection.echo(number, out)),
-        }
+    while do_turn(line, line.next_step()) {}
+}
+
+/// Does one thing. Says whether there is more.
+fn do_turn(line: &Arc<Line>, turn: Turn) -> bool {
+    if let Some(notice) = turn.notice {
+        tell(line, notice);
     }
+    match turn.task {
+        None => {}
+        Some(Task::Start(start)) => begin(line, start),
+        Some(Task::Settle(promise, result)) => {
+            if let Leads::Promise(promise) = promise.leads() {
+                promise.settle(result);
+            }
+        }
+        Some(Task::Echo(number)) => line.with(|connection, out| connection.echo(number, out)),
+    }
+    turn.more
 }
 
 fn tell(line: &Line, notice: Notice<Wiring>) {

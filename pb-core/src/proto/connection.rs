@@ -157,6 +157,11 @@ impl<H: Host> Connection<H> {
         self.notices.pop_front()
     }
 
+    /// Whether [`Connection::poll_notice`] has something.
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
     /// What left the tables. To be dropped where no lock is held: it may run anybody's `Drop`.
     pub fn take_garbage(&mut self) -> Vec<Garbage<H>> {
         std::mem::take(&mut self.garbage)

@@ -1,0 +1,82 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use pb_client::{CallError, Failure, FailureKind};
+
+use super::api::{BadName, FilesError};
+use super::{Shown, reason};
+
+/// Why a copy ended early, or one entry was left out.
+#[derive(thiserror::Error, Debug)]
+pub enum CopyError {
+    /// Copy to another place, or empty it.
+    #[error("{} is not empty: nothing was copied", Shown(.path))]
+    NotEmpty {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// Our disk refused: it is full, or there is no right to write.
+    #[error("cannot write {}: {}", Shown(.path), reason(.source))]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The server broke the rules of names. Nothing of its was written under that name.
+    #[error("the server sent a name that none of its entries can have ({why}): {}", Shown(.name))]
+    Name {
+        /// The name.
+        name: PathBuf,
+        /// What is wrong with it.
+        why: BadName,
+    },
+    /// The server gave two entries of a directory one name, or this disk cannot tell their names apart.
+    #[error("{} is there already: the server listed the name twice, or this disk does not tell capitals apart", Shown(.path))]
+    ListedTwice {
+        /// The second's path.
+        path: PathBuf,
+    },
+    /// The server gave another number of bytes than it had said.
+    #[error("{} has {written} bytes, not {size} as the server had said", Shown(.path))]
+    Size {
+        /// Where it would have been.
+        path: PathBuf,
+        /// Bytes received.
+        written: u64,
+        /// Bytes announced.
+        size: u64,
+    },
+    /// The server could not give this entry; others it may.
+    #[error("cannot copy {}: {why}", Shown(.path))]
+    Entry {
+        /// Where it would have been.
+        path: PathBuf,
+        /// Why.
+        why: FilesError,
+    },
+    /// The server is gone. Files that are complete stay.
+    #[error("the server went away before all was copied: {0}")]
+    Gone(Failure),
+    /// A call failed for a reason that is none of the files'. Files that are complete stay.
+    #[error("a call to the server failed: {0}")]
+    Call(Failure),
+}
+
+impl CopyError {
+    /// Whether only this entry is missing, and the copy may go on.
+    pub(super) fn is_of_one_entry(&self) -> bool {
+        matches!(self, CopyError::Entry { .. } | CopyError::Size { .. })
+    }
+
+    /// What a failed call for what would be at `path` means to the copy.
+    pub(super) fn call(path: &Path, error: CallError<FilesError>) -> Self {
+        match error {
+            CallError::App(why) => CopyError::Entry { path: path.to_owned(), why },
+            CallError::Broker(failure) if failure.kind == FailureKind::Disconnected => {
+                CopyError::Gone(failure)
+            }
+            CallError::Broker(failure) => CopyError::Call(failure),
+        }
+    }
+}
