@@ -157,7 +157,23 @@ pub struct Grants {
     pub exports: u64,
 }
 
+/// Bytes of a frame behind its length, at the most, whatever a side grants.
+pub const MAX_FRAME_BYTES: u64 = 1 << 26;
+
 impl Grants {
+    /// The larger of each two.
+    #[must_use]
+    pub fn at_least(self, other: Grants) -> Grants {
+        Grants {
+            frame_bytes: self.frame_bytes.max(other.frame_bytes),
+            calls: self.calls.max(other.calls),
+            call_bytes: self.call_bytes.max(other.call_bytes),
+            imports: self.imports.max(other.imports),
+            names: self.names.max(other.names),
+            exports: self.exports.max(other.exports),
+        }
+    }
+
     /// What a side may count on before the other's hello has come, and what a hello that does not say grants.
     pub const MINIMUM: Grants =
         Grants { frame_bytes: 4096, calls: 16, call_bytes: 65_536, imports: 16, names: 16, exports: 16 };

@@ -46,6 +46,11 @@ pub trait Host {
     fn mention(&self, id: ImportId, proxy: &mut Option<Self::Proxy>) -> (Self::Handle, bool);
     /// A promise that a [`Task::Settle`] will settle.
     fn promise(&self) -> Self::Handle;
+    /// Whether `waiter` may go on naming a reference result after it was told, until it calls [`Connection::cancel`].
+    fn names_result(&self, waiter: &Self::Waiter) -> bool {
+        let _ = waiter;
+        true
+    }
 }
 
 /// Where a handle lives, seen from one connection.

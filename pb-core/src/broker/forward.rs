@@ -9,8 +9,8 @@ use super::line::Line;
 use super::wiring::Memo;
 use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::{
-    Answerer, Bound, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued, Reference,
-    Responder, Started, Stop, Waiter, Waiting, WireAnswer, bind, first_poll,
+    Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
+    Reference, Responder, Started, Stop, Waiter, Waiting, WireAnswer, bind, first_poll,
 };
 use crate::proto::{Known, MAX_HOPS};
 
@@ -64,6 +64,7 @@ fn start(object: &Arc<dyn Object>, request: Request) {
     let line = request.answerer();
     let incoming = Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer);
     let stop = match Arc::clone(object).dispatch(bound, incoming) {
+        Started::Task(task) if request.answer.is_none() => return start_cast(&request.line, task),
         Started::Task(task) if bound.flags.spawn => super::spawn(task).ok(),
         Started::Task(task) => first_poll(task),
         Started::Done => None,
@@ -71,6 +72,18 @@ fn start(object: &Arc<dyn Object>, request: Request) {
     if let Some(stop) = stop.filter(|_| !bound.flags.run_to_end) {
         Request::stop_with(&request.line, request.answer, stop);
     }
+}
+
+/// A cast has no answer whose grant would bound how many wait: over the bound it does not start.
+fn start_cast(line: &Arc<Line>, task: BoxTask) {
+    let Some(waiting) = line.begin_cast() else {
+        tracing::warn!(peer = line.peer_address(), "too many casts wait; one is dropped");
+        return;
+    };
+    first_poll(Box::pin(async move {
+        let _waiting = waiting;
+        task.await;
+    }));
 }
 
 /// The method that a name means for an object, looked up once for each class of objects in a row.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub(super) struct Line {
     status: watch::Sender<Status>,
     peer: String,
     pub(super) frame_bytes: u64,
+    /// Casts of the peer's whose methods wait: nothing on the wire bounds them.
+    casts: AtomicU64,
+    max_casts: u64,
     /// Who waits for a promise to settle or for the end; few, so all are woken.
     watchers: Mutex<Vec<Waker>>,
 }
@@ -74,15 +78,19 @@ impl Line {
             Arc::new_cyclic(|line: &std::sync::Weak<Line>| {
                 let wiring = Wiring { link, address: line.as_ptr() as usize };
                 let connection = Connection::new(wiring, root, limits);
+                let hello = connection.hello();
+                let frame_bytes = hello.grants.frame_bytes;
                 let mut out = frame::MAGIC.to_vec();
-                frame::encode::<&[u8]>(&Message::Hello(connection.hello()), &mut out);
+                frame::encode::<&[u8]>(&Message::Hello(hello), &mut out);
                 Line {
                     state: Mutex::new(State { connection, out, writing: 0, called: true }),
                     write: Notify::new(),
                     read: Notify::new(),
                     status: watch::Sender::new(Status::Greeting),
                     peer,
-                    frame_bytes: limits.frame_bytes,
+                    frame_bytes,
+                    casts: AtomicU64::new(0),
+                    max_casts: limits.calls,
                     watchers: Mutex::new(Vec::new()),
                 }
             })
@@ -184,13 +192,21 @@ impl Line {
 
     /// What was taken has been written.
     pub(super) fn written(&self) {
-        let mut state = self.state.lock();
-        state.writing = 0;
-        let waiting = state.connection.has_tasks();
-        drop(state);
+        let waiting = {
+            let mut state = self.state.lock();
+            let before = state.out.len() + std::mem::take(&mut state.writing);
+            before >= MAX_BACKLOG || state.connection.has_tasks()
+        };
         if waiting {
             self.read.notify_one();
         }
+    }
+
+    /// Lets a cast's method wait, unless as many do as calls may.
+    pub(super) fn begin_cast(self: &Arc<Self>) -> Option<WaitingCast> {
+        let waiting = self.casts.fetch_add(1, Ordering::Relaxed);
+        let cast = WaitingCast(Arc::clone(self));
+        (waiting < self.max_casts).then_some(cast)
     }
 
     /// The peer's hello has come.
@@ -289,6 +305,15 @@ impl Line {
             Ok(Status::Ended(failure)) => failure.clone(),
             _ => gone(),
         }
+    }
+}
+
+/// A cast whose method waits, for as long as this lives.
+pub(super) struct WaitingCast(Arc<Line>);
+
+impl Drop for WaitingCast {
+    fn drop(&mut self) {
+        self.0.casts.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

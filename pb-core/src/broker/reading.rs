@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
@@ -70,14 +71,16 @@ impl Drop for Ending {
 /// Reads until the connection ends. `stay` holds it open meanwhile.
 pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf) {
     let ending = Ending(Arc::clone(&line));
-    let Err(end) = Reading { line: &line, half, buffer: BytesMut::new(), due: None }.run().await else {
-        return;
-    };
+    let mut reading = Reading { line: &line, half, buffer: BytesMut::new(), due: None };
+    let Err(end) = reading.run().await else { return };
     let text = end.to_string();
     tracing::debug!(peer = line.peer_address(), reason = text, "connection ended");
     let abort = end.abort_code().map(|code| (code, text.as_str()));
     line.end(Failure::new(end.kind(), Ran::Maybe, text.as_str()), abort);
     drop((ending, stay));
+    if abort.is_some() {
+        reading.linger().await;
+    }
 }
 
 struct Reading<'a> {
@@ -107,6 +110,20 @@ impl Reading<'_> {
             self.set_due(greeted);
             if !self.more(|| if greeted { End::Stalled } else { End::Silent }).await? {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Reads on for a moment without looking: a socket closed over unread bytes may lose the abort that says why.
+    async fn linger(&mut self) {
+        let until = Instant::now() + LINGER;
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            self.buffer.clear();
+            self.buffer.reserve(READ_BYTES);
+            match timeout_at(until, self.half.read_buf(&mut self.buffer)).await {
+                Ok(Ok(read)) if read > 0 => left = left.saturating_sub(read),
+                _ => return,
             }
         }
     }
@@ -278,3 +295,6 @@ fn start_on(target: &Reference, request: Request) {
 const HELLO_BYTES: u64 = 4096;
 /// Bytes that one read may take.
 const READ_BYTES: usize = 64 << 10;
+/// How long, and how much, is read without looking after an abort.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 4 << 20;

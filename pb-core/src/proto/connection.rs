@@ -6,7 +6,9 @@ use super::exports::Exports;
 use super::imports::{Import, Imports};
 use super::names::Names;
 use super::{Garbage, Host, Limits, Notice, Outbox, Outcome, TableSizes, Task, Violation};
-use crate::message::{Failure, FailureKind, Grants, Hello, ImportId, Message, Ping, Ran, Release};
+use crate::message::{
+    Failure, FailureKind, Grants, Hello, ImportId, MAX_FRAME_BYTES, Message, Ping, Ran, Release,
+};
 
 /// One side of one connection: what each side may name, and what is on its way.
 pub struct Connection<H: Host> {
@@ -44,7 +46,7 @@ impl<H: Host> Connection<H> {
     pub fn new(host: H, root: Option<H::Handle>, limits: Limits) -> Self {
         Connection {
             host,
-            limits,
+            limits: limits.at_least_minimum(),
             granted: Grants::MINIMUM,
             greeted: false,
             exports: Exports::new(root),
@@ -117,6 +119,7 @@ impl<H: Host> Connection<H> {
             return Err(Violation::Version { lowest, highest });
         }
         self.granted = hello.grants;
+        self.granted.frame_bytes = hello.grants.frame_bytes.min(MAX_FRAME_BYTES);
         self.greeted = true;
         Ok(())
     }

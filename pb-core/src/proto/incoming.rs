@@ -127,7 +127,9 @@ impl<H: Host> Connection<H> {
         }
         match (asked.waiter, asked.wanted) {
             (Some(waiter), Wanted::Answer) => {
-                self.imports.keep(id, Import::Moved(to.clone()));
+                if self.host.names_result(&waiter) {
+                    self.imports.keep(id, Import::Moved(to.clone()));
+                }
                 self.notices.push_back(Notice::Settled(waiter, Outcome::Reference(to)));
             }
             (waiter, _) => {
@@ -166,7 +168,7 @@ impl<H: Host> Connection<H> {
         }
         match (asked.waiter, asked.wanted) {
             (Some(waiter), Wanted::Answer) => {
-                if asked.reply == Reply::Reference {
+                if asked.reply == Reply::Reference && self.host.names_result(&waiter) {
                     self.imports.keep(id, Import::Rejected(broken(cause)));
                 }
                 self.notices.push_back(Notice::Settled(waiter, outcome));

@@ -1,4 +1,4 @@
-use crate::message::Grants;
+use crate::message::{Grants, MAX_FRAME_BYTES};
 
 /// What one peer may make us keep. Each bound with its default, its unit and what happens there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +34,20 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What every peer may use before it has read our hello, it may use afterwards.
+    pub(super) fn at_least_minimum(self) -> Self {
+        let grants = self.grants().at_least(Grants::MINIMUM);
+        Limits {
+            frame_bytes: grants.frame_bytes.min(MAX_FRAME_BYTES),
+            calls: grants.calls,
+            call_bytes: grants.call_bytes,
+            imports: grants.imports,
+            exports: grants.exports,
+            names: grants.names,
+            strikes: self.strikes,
+        }
+    }
+
     /// What the hello tells the peer of them.
     pub fn grants(&self) -> Grants {
         Grants {

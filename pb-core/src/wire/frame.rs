@@ -38,8 +38,7 @@ use sink::{Count, Sink};
 /// The first four bytes that each side sends, before its first frame.
 pub const MAGIC: [u8; 4] = [0x89, b'P', b'B', b'\n'];
 
-/// Bytes of a frame behind its length that no grant goes beyond: 64 MiB.
-pub const MAX_FRAME_BYTES: u64 = 1 << 26;
+pub use crate::message::MAX_FRAME_BYTES;
 
 /// Entries of one `release`, at the most.
 pub const MAX_RELEASES: usize = 1024;

@@ -32,8 +32,8 @@ pub fn trace<T: DeserializeOwned>() -> Shape {
     state.nodes.shape(ROOT)
 }
 
-/// Whether a `Deserialize` on this thread is being traced, and not fed from a message. References, which need a
-/// message, make a broken one of themselves then, so that what stands behind them can be seen.
+/// Whether a `Deserialize` on this thread is being traced, and not fed from a message: for types whose making has
+/// effects, or needs a message around it.
 pub fn tracing() -> bool {
     TRACING.get()
 }
