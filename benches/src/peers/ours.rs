@@ -33,7 +33,7 @@ impl Peer for Ours {
     const SETTINGS: &'static str = "defaults";
 
     async fn listen() -> Result<SocketAddr> {
-        let running = Server::new(AdderRef::new(Sum)).listen("tcp://127.0.0.1:0").await?.spawn();
+        let running = Server::new(AdderRef::new(Sum)).listen("tcp://127.0.0.1:0").await?.spawn()?;
         let urls = running.urls();
         let url = urls.first().context("the server listens nowhere")?;
         let address =

@@ -61,6 +61,6 @@ async fn lead() -> Result<(), Box<dyn Error>> {
     }
     line("server", "My client is gone, and with it all that it held here. I stop as well.");
     server.shutdown().await;
-    say::title("That was the tour. Its code is in examples/examples/tour, some 300 lines.");
+    say::title("That was the tour. Its code is in examples/examples/tour, some 400 lines.");
     Ok(())
 }

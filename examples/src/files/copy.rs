@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures::{TryStreamExt, stream};
 use pb_client::CallError;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::api::{DirRef, Entry, FileRef, FilesError, Kind, ListingRef, Page, Stat};
 use super::progress::Progress;
@@ -115,7 +115,7 @@ impl Copying {
                 Some(Ok(Done::Page(target, unpacked))) => self.settle_page(target, unpacked).await?,
                 Some(Ok(Done::NoPlace(error))) => return Err(error),
                 Some(Ok(Done::File(target, size, result))) => self.settle_file(target, size, result).await?,
-                Some(Err(stopped)) => std::panic::resume_unwind(stopped.into_panic()),
+                Some(Err(stopped)) => unwind(stopped).await,
             }
         }
     }
@@ -333,7 +333,15 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, CopyError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
+        Err(stopped) => unwind(stopped).await,
+    }
+}
+
+/// Goes on with another task's panic. Only a runtime that is being dropped stops tasks otherwise, and this one with them.
+async fn unwind<T>(stopped: JoinError) -> T {
+    match stopped.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Directories are held as descriptors and entered without following links, names are single components, and nothing that
 //! exists is replaced. So whatever names a server sends, and in whatever order, a link made earlier is never written through.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -10,8 +11,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
@@ -25,6 +26,9 @@ pub struct TargetDir {
     path: PathBuf,
     stat: Stat,
     finished: bool,
+    /// Names of unfinished files. A name of the server's may be among them: then its file waits for the unfinished one.
+    partials: Mutex<HashSet<OsString>>,
+    partial_gone: Condvar,
 }
 
 impl TargetDir {
@@ -44,7 +48,12 @@ impl TargetDir {
         if entries.any(|entry| entry.is_ok_and(|entry| !is_own(entry.file_name().to_bytes()))) {
             return Err(CopyError::NotEmpty { path: path.to_owned() });
         }
-        Ok(TargetDir { fd, path: path.to_owned(), stat, finished: false })
+        Ok(TargetDir::new(fd, path.to_owned(), stat))
+    }
+
+    fn new(fd: OwnedFd, path: PathBuf, stat: Stat) -> Self {
+        let (partials, partial_gone) = (Mutex::default(), Condvar::new());
+        TargetDir { fd, path, stat, finished: false, partials, partial_gone }
     }
 
     /// Where the directory is, for messages.
@@ -74,7 +83,7 @@ impl TargetDir {
         let path = self.path_of(name);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = fs::openat(&self.fd, name, flags, Mode::empty()).map_err(|error| unwritten(&path, error))?;
-        Ok(TargetDir { fd, path, stat, finished: false })
+        Ok(TargetDir::new(fd, path, stat))
     }
 
     /// Makes the symbolic link `name`, which says `target`.
@@ -95,18 +104,14 @@ impl TargetDir {
     /// [`CopyError::Write`] for what the system says.
     pub fn begin_file(self: &Arc<Self>, name: &OsStr) -> Result<Partial, CopyError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut partials = self.partials();
         for attempt in 0..PARTIAL_ATTEMPTS {
             let partial_name = partial_name(name, attempt);
             match fs::openat(&self.fd, &partial_name, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(fd) => {
-                    let (dir, name) = (Arc::clone(self), name.to_owned());
-                    return Ok(Partial {
-                        dir,
-                        file: File::from(fd),
-                        name,
-                        partial_name,
-                        finished: AtomicBool::new(false),
-                    });
+                    partials.insert(partial_name.clone());
+                    let (dir, file, name) = (Arc::clone(self), File::from(fd), name.to_owned());
+                    return Ok(Partial { dir, file, name, partial_name, finished: AtomicBool::new(false) });
                 }
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(unwritten(&self.path_of(name), error)),
@@ -122,6 +127,10 @@ impl TargetDir {
     pub fn finish(mut self) -> Result<(), CopyError> {
         self.finished = true;
         self.set_mode_and_time().map_err(|error| unwritten(&self.path, error))
+    }
+
+    fn partials(&self) -> MutexGuard<'_, HashSet<OsString>> {
+        self.partials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_mode_and_time(&self) -> Result<(), Errno> {
@@ -160,7 +169,7 @@ impl Partial {
     /// Gives the file its mode and time and then its name.
     ///
     /// # Errors
-    /// [`CopyError::Changed`] when it has not `size` bytes, [`CopyError::ListedTwice`] when there is something of that name,
+    /// [`CopyError::Size`] when it has not `size` bytes, [`CopyError::ListedTwice`] when there is something of that name,
     /// [`CopyError::Write`] for what the system says.
     pub fn finish(&self, size: u64, stat: Stat) -> Result<(), CopyError> {
         let written =
@@ -171,9 +180,7 @@ impl Partial {
         fs::fchmod(&self.file, mode(stat))
             .and_then(|()| fs::futimens(&self.file, &times(stat)))
             .map_err(|error| unwritten(&self.path(), error))?;
-        self.rename().map_err(|error| unwritten_or_twice(&self.path(), error))?;
-        self.finished.store(true, Ordering::Release);
-        Ok(())
+        self.rename().map_err(|error| unwritten_or_twice(&self.path(), error))
     }
 
     fn path(&self) -> PathBuf {
@@ -181,26 +188,36 @@ impl Partial {
     }
 
     fn rename(&self) -> Result<(), Errno> {
+        let is_taken = |partials: &mut HashSet<OsString>| partials.contains(&self.name);
+        let waited = self.dir.partial_gone.wait_while(self.dir.partials(), is_taken);
+        let mut partials = waited.unwrap_or_else(PoisonError::into_inner);
         let dir = &self.dir.fd;
         match fs::renameat_with(dir, &self.partial_name, dir, &self.name, RenameFlags::NOREPLACE) {
             // Some file systems cannot promise it. Only this process writes here, so looking first will do.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                 match fs::statat(dir, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(_) => Err(Errno::EXIST),
-                    Err(Errno::NOENT) => fs::renameat(dir, &self.partial_name, dir, &self.name),
-                    Err(error) => Err(error),
+                    Ok(_) => return Err(Errno::EXIST),
+                    Err(Errno::NOENT) => fs::renameat(dir, &self.partial_name, dir, &self.name)?,
+                    Err(error) => return Err(error),
                 }
             }
-            renamed => renamed,
+            renamed => renamed?,
         }
+        self.finished.store(true, Ordering::Release);
+        partials.remove(&self.partial_name);
+        self.dir.partial_gone.notify_all();
+        Ok(())
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
         if !*self.finished.get_mut() {
+            let mut partials = self.dir.partials();
             // If this fails as well there is nobody to tell; the name says what it is.
             let _ = fs::unlinkat(&self.dir.fd, &self.partial_name, AtFlags::empty());
+            partials.remove(&self.partial_name);
+            self.dir.partial_gone.notify_all();
         }
     }
 }
@@ -250,3 +267,39 @@ const PARTIAL_SUFFIX: &[u8] = b".pb-partial";
 const PARTIAL_NAME_BYTES: usize = 255 - 1 - PARTIAL_SUFFIX.len() - 4;
 /// Names tried for an unfinished file. A second is needed only if the server has files named as ours are.
 const PARTIAL_ATTEMPTS: u32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: Stat = Stat { mode: 0o600, modified: 0, modified_nanos: 0 };
+
+    #[test]
+    fn a_file_named_like_an_unfinished_one_waits_for_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = Arc::new(TargetDir::destination(scratch.path(), STAT).unwrap());
+        let first = dir.begin_file("a".as_ref()).unwrap();
+        let second = dir.begin_file(".a.pb-partial".as_ref()).unwrap();
+        let waiting = std::thread::spawn(move || second.finish(0, STAT));
+        first.write(0, b"first").unwrap();
+        first.finish(5, STAT).unwrap();
+        waiting.join().unwrap().unwrap();
+        // Its unfinished name is taken by a finished file now: another is found.
+        dir.begin_file("a".as_ref()).unwrap();
+        assert_eq!(std::fs::read(scratch.path().join("a")).unwrap(), b"first");
+        assert_eq!(std::fs::read(scratch.path().join(".a.pb-partial")).unwrap(), b"");
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_of_another_size_never_gets_its_name() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = Arc::new(TargetDir::destination(scratch.path(), STAT).unwrap());
+        let partial = dir.begin_file("a".as_ref()).unwrap();
+        partial.write(0, b"four").unwrap();
+        let refused = partial.finish(5, STAT).unwrap_err();
+        assert!(matches!(refused, CopyError::Size { written: 4, size: 5, .. }), "{refused}");
+        drop(partial);
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+    }
+}

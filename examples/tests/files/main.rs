@@ -132,7 +132,7 @@ fn an_unreadable_file_is_named_and_the_others_are_copied() {
     fs::create_dir(&source).unwrap();
     fs::write(source.join("readable"), "r").unwrap();
     fs::write(source.join("unreadable"), "u").unwrap();
-    fs::set_permissions(source.join("unreadable"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(source.join("unreadable"), fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(source.join("unreadable")).is_ok() {
         return; // We are root, to whom every file is readable.
     }

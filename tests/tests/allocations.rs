@@ -1,0 +1,73 @@
+//! Allocations of a null call, both ends together, counted by an allocator that counts per thread: server and client
+//! share one current-thread runtime, so everything happens on the test's own thread.
+
+use pb_client::Broker;
+use pb_server::{Referenceable, Server, remote_interface};
+use std::error::Error;
+use tokio::runtime::{Builder, Runtime};
+
+/// The null call.
+#[remote_interface]
+pub trait Adder {
+    /// The sum, wrapping.
+    async fn add(&self, a: i64, b: i64) -> i64;
+}
+
+#[derive(Referenceable)]
+struct Sum;
+
+impl Adder for Sum {
+    async fn add(&self, a: i64, b: i64) -> i64 {
+        a.wrapping_add(b)
+    }
+}
+
+#[test]
+fn a_null_call_over_tcp_allocates_no_more_than_is_pinned() -> Result<(), Box<dyn Error>> {
+    let runtime = runtime()?;
+    let (_running, broker) = runtime.block_on(async {
+        let running = Server::new(AdderRef::new(Sum)).listen("tcp://127.0.0.1:0").await?.spawn()?;
+        let broker = pb_client::connect(&running.urls()[0]).await?;
+        Ok::<_, Box<dyn Error>>((running, broker))
+    })?;
+    holds(&runtime, &broker);
+    Ok(())
+}
+
+#[test]
+fn a_null_call_in_memory_allocates_no_more_than_is_pinned() -> Result<(), Box<dyn Error>> {
+    let runtime = runtime()?;
+    let (_server_end, broker) = runtime.block_on(pb_server::pair(AdderRef::new(Sum)));
+    holds(&runtime, &broker);
+    Ok(())
+}
+
+fn holds(runtime: &Runtime, broker: &Broker) {
+    let adder: AdderRef = broker.root();
+    let calls = |count: i64| {
+        runtime.block_on(async {
+            for number in 0..count {
+                assert_eq!(adder.add(number, i64::MAX).await.ok(), Some(number.wrapping_add(i64::MAX)));
+            }
+        });
+    };
+    calls(WARM_UP);
+    let counted = allocation_counter::measure(|| calls(CALLS));
+    let a_call = counted.count_total as f64 / CALLS as f64;
+    println!("{a_call:.2} allocations and {:.0} bytes a call", counted.bytes_total as f64 / CALLS as f64);
+    assert!(a_call <= PINNED + GROWTH, "a null call makes {a_call:.2} allocations, {PINNED} are pinned");
+    let left = counted.count_current;
+    assert!(left < CALLS / 100, "{left} allocations of {CALLS} calls are still there");
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Fills buffers and tables up to the size they keep.
+const WARM_UP: i64 = 1_000;
+const CALLS: i64 = 10_000;
+/// Both ends together: the caller's slot and the method's boxed future. Whoever lowers the figure pins the lower one.
+const PINNED: f64 = 2.0;
+/// Buffers and tables that grow once more than the warm-up made them are not the calls'.
+const GROWTH: f64 = 0.01;
