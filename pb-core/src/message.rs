@@ -221,6 +221,18 @@ pub struct CallOptions {
     pub metadata: Vec<(Box<str>, Bytes)>,
 }
 
+impl CallOptions {
+    /// Bytes of the metadata on the wire, at the most.
+    pub fn metadata_bytes(&self) -> usize {
+        self.metadata.iter().map(|(key, value)| key.len() + value.len() + 8).sum()
+    }
+
+    /// As a call carries them: nothing where nothing is set.
+    pub fn boxed(self) -> Option<Box<CallOptions>> {
+        (self != CallOptions::default()).then(|| Box::new(self))
+    }
+}
+
 /// See [`Message::Call`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Call<B = Bytes> {
@@ -232,8 +244,8 @@ pub struct Call<B = Bytes> {
     pub reply: Reply,
     /// The method.
     pub method: MethodName,
-    /// Deadline, limits, metadata.
-    pub options: CallOptions,
+    /// Deadline, limits, metadata; most calls have none.
+    pub options: Option<Box<CallOptions>>,
     /// The arguments.
     pub payload: Payload<B>,
 }
@@ -245,8 +257,8 @@ pub struct Cast<B = Bytes> {
     pub target: ImportId,
     /// The method.
     pub method: MethodName,
-    /// Deadline, limits, metadata.
-    pub options: CallOptions,
+    /// Deadline, limits, metadata; most calls have none.
+    pub options: Option<Box<CallOptions>>,
     /// The arguments.
     pub payload: Payload<B>,
 }

@@ -134,7 +134,7 @@ pub struct Request<H: Host> {
     /// The method's name, and what was remembered with it.
     pub method: Arc<Known<H::Memo>>,
     /// Deadline, limits, metadata.
-    pub options: CallOptions,
+    pub options: Option<Box<CallOptions>>,
     /// The arguments.
     pub arguments: Carried<H>,
 }

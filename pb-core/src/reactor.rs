@@ -5,4 +5,4 @@ mod mem;
 mod stream;
 
 pub use address::{Address, AddressError};
-pub use stream::{Listener, ReadHalf, Stream, WriteHalf};
+pub use stream::{Direct, Listener, ReadHalf, Stream, WriteHalf};

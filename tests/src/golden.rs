@@ -164,7 +164,7 @@ pub fn plain_call() -> Call {
         result: ImportId(1),
         reply: Reply::Value,
         method: MethodName::Known(1),
-        options: CallOptions::default(),
+        options: None,
         payload: Payload::default(),
     }
 }
@@ -269,7 +269,9 @@ pub fn all_options() -> CallOptions {
 }
 
 fn calls_with_options() -> Vec<Named> {
-    let with = |options| Message::Call(Call { options, payload: body(b"x"), ..plain_call() });
+    let with = |options: CallOptions| {
+        Message::Call(Call { options: options.boxed(), payload: body(b"x"), ..plain_call() })
+    };
     let none = CallOptions::default;
     vec![
         (
@@ -300,13 +302,13 @@ fn casts() -> Vec<Named> {
     let plain = Cast {
         target: ImportId(-4),
         method: define("Log/note", 1, &[1]),
-        options: CallOptions::default(),
+        options: None,
         payload: body(b"\x02hi"),
     };
     let full = Cast {
         target: ImportId(3),
         method: MethodName::Known(2),
-        options: all_options(),
+        options: all_options().boxed(),
         payload: Payload { caps: vec![Cap::Yours(ImportId(-9))], body: Bytes::from_static(&[0]) },
     };
     vec![

@@ -72,7 +72,8 @@ fn all_combinations_of_options_come_back() {
             deadline_ms: all.deadline_ms.filter(|_| set & 2 != 0),
             hops: if set & 4 != 0 { all.hops } else { 0 },
             metadata: if set & 8 != 0 { all.metadata.clone() } else { Vec::new() },
-        };
+        }
+        .boxed();
         for reply in [Reply::Value, Reply::Reference] {
             let options = options.clone();
             there_and_back(Message::Call(Call { reply, options, ..golden::plain_call() }));
@@ -245,14 +246,11 @@ fn method() -> impl Strategy<Value = MethodName> {
     prop_oneof![uint32().prop_map(|number| MethodName::Known(number.max(1))), text]
 }
 
-fn options() -> impl Strategy<Value = CallOptions> {
+fn options() -> impl Strategy<Value = Option<Box<CallOptions>>> {
     let entry = (".{1,64}".prop_map(Box::from), bytes(MAX_METADATA_BYTES));
     (option::of(uint()), option::of(uint()), 0..=16u32, vec(entry, 0..=MAX_METADATA)).prop_map(
-        |(answer_bytes, deadline_ms, hops, metadata)| CallOptions {
-            answer_bytes,
-            deadline_ms,
-            hops,
-            metadata,
+        |(answer_bytes, deadline_ms, hops, metadata)| {
+            CallOptions { answer_bytes, deadline_ms, hops, metadata }.boxed()
         },
     )
 }

@@ -91,9 +91,10 @@ fn method_bytes(method: &MethodName) -> usize {
     }
 }
 
-fn options_bytes(options: &CallOptions) -> usize {
+fn options_bytes(options: &Option<Box<CallOptions>>) -> usize {
+    let Some(options) = options else { return 0 };
     let keys: usize = options.metadata.iter().map(|(key, _)| key.len()).sum();
-    options.metadata.capacity() * size_of::<(Box<str>, Bytes)>() + keys
+    size_of::<CallOptions>() + options.metadata.capacity() * size_of::<(Box<str>, Bytes)>() + keys
 }
 
 fn failure_bytes(failure: &Failure) -> usize {

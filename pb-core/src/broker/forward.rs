@@ -19,7 +19,7 @@ pub(super) struct Request {
     pub(super) line: Arc<Line>,
     pub(super) answer: Option<(ExportId, Reply)>,
     pub(super) known: Arc<Known<Memo>>,
-    pub(super) options: CallOptions,
+    pub(super) options: Option<Box<CallOptions>>,
     pub(super) references: Vec<Reference>,
     pub(super) body: Bytes,
 }
@@ -101,7 +101,7 @@ fn find(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Failure> {
 
 /// Sends the call on over the target's own connection.
 fn forward(distant: &Arc<dyn Distant>, request: Request) {
-    let mut options = request.options.clone();
+    let mut options = request.options.as_deref().cloned().unwrap_or_default();
     options.hops += 1;
     if options.hops > MAX_HOPS {
         let message = format!("the call passed {MAX_HOPS} middlemen, which is all that is allowed");
@@ -109,7 +109,7 @@ fn forward(distant: &Arc<dyn Distant>, request: Request) {
     }
     let encoded = Encoded {
         method: &request.known.text,
-        options,
+        options: options.boxed(),
         references: &request.references,
         body: &request.body,
     };

@@ -14,7 +14,7 @@ use crate::objects::{self, Answerer, Encoded, NotSent, Waiting, WireAnswer};
 use crate::proto::{
     Answer, Connection, Garbage, Notice, Outbox, Outgoing, Refused, TableSizes, Task, Violation,
 };
-use crate::reactor::Stream;
+use crate::reactor::{Direct, Stream};
 use crate::wire::frame;
 
 /// One connection: its tables and its outgoing bytes under one lock, and the means to wake its two tasks.
@@ -40,8 +40,10 @@ struct State {
     out: Vec<u8>,
     /// Bytes that the writer has taken and not written.
     writing: usize,
-    /// The writer knows that there is something.
+    /// Somebody writes, or the writer was called: whatever is appended now leaves with them.
     called: bool,
+    /// The reading task handles a batch of frames, and writes at its end what came of them.
+    reading: bool,
 }
 
 enum Status {
@@ -52,11 +54,17 @@ enum Status {
 
 /// What the reading task does next.
 pub(super) struct Turn {
-    pub(super) notice: Option<Notice<Wiring>>,
-    pub(super) task: Option<Task<Wiring>>,
+    pub(super) first: First,
     /// There is something behind it.
     pub(super) more: bool,
     pub(super) ended: bool,
+}
+
+/// What is at the head.
+pub(super) enum First {
+    Nothing,
+    Notice(Notice<Wiring>),
+    Task(Task<Wiring>),
 }
 
 /// Encodes what the tables send behind what they sent before.
@@ -83,7 +91,7 @@ impl Line {
                 let mut out = frame::MAGIC.to_vec();
                 frame::encode::<&[u8]>(&Message::Hello(hello), &mut out);
                 Line {
-                    state: Mutex::new(State { connection, out, writing: 0, called: true }),
+                    state: Mutex::new(State { connection, out, writing: 0, called: true, reading: false }),
                     write: Notify::new(),
                     read: Notify::new(),
                     status: watch::Sender::new(Status::Greeting),
@@ -98,7 +106,7 @@ impl Line {
         let line = link.line();
         line.write.notify_one();
         let stay = stays.then(|| Arc::clone(&link));
-        tokio::spawn(reading::run(Arc::clone(line), stay, read));
+        tokio::spawn(reading::run(Arc::clone(line), stay, read, write.direct()));
         tokio::spawn(writing::run(Arc::clone(line), write));
         link
     }
@@ -112,8 +120,8 @@ impl Line {
             let garbage = connection.take_garbage();
             let read = connection.has_tasks();
             let pending = !out.is_empty() || connection.has_releases();
-            let write = pending && !state.called;
-            state.called |= pending;
+            let write = pending && !state.called && !state.reading;
+            state.called |= write;
             (result, garbage, write, read)
         };
         if write {
@@ -150,19 +158,22 @@ impl Line {
             let mut state = self.state.lock();
             let State { connection, out, writing, .. } = &mut *state;
             let worked = work(connection, &mut Out(out));
-            let mut turn =
-                Turn { notice: None, task: None, more: false, ended: connection.ended().is_some() };
+            let mut turn = Turn { first: First::Nothing, more: false, ended: connection.ended().is_some() };
             let may_start = out.len() + *writing < MAX_BACKLOG || turn.ended;
             // What a turn takes out it must hand over; one that fails hands over nothing.
             if worked.is_ok() {
-                turn.notice = connection.poll_notice();
-                if turn.notice.is_none() && may_start {
-                    turn.task = connection.poll_task(&mut Out(out));
-                }
+                turn.first = match connection.poll_notice() {
+                    Some(notice) => First::Notice(notice),
+                    None if may_start => {
+                        connection.poll_task(&mut Out(out)).map_or(First::Nothing, First::Task)
+                    }
+                    None => First::Nothing,
+                };
             }
             turn.more = connection.has_notices() || (connection.has_tasks() && may_start);
             let garbage = connection.take_garbage();
-            let write = !out.is_empty() && !state.called;
+            let pending = !out.is_empty() || connection.has_releases();
+            let write = pending && !state.called && !state.reading;
             state.called |= write;
             (worked, turn, garbage, write)
         };
@@ -182,12 +193,64 @@ impl Line {
     /// Moves what is to be written into `batch`, which is empty. Says whether there is anything; if not, the writer will be called again.
     pub(super) fn take_batch(&self, batch: &mut Vec<u8>) -> bool {
         let mut state = self.state.lock();
-        let State { connection, out, writing, called } = &mut *state;
+        let State { connection, out, writing, called, .. } = &mut *state;
         connection.flush_releases(&mut Out(out));
         std::mem::swap(out, batch);
         *writing = batch.len();
         *called = !batch.is_empty();
         *called
+    }
+
+    /// The reading task begins a batch of frames: until [`Line::end_batch`] nobody is called to write.
+    pub(super) fn begin_batch(&self) {
+        self.state.lock().reading = true;
+    }
+
+    /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
+    /// left to the writer.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(super) fn end_batch(&self, direct: Option<&Direct>, batch: &mut Vec<u8>) -> std::io::Result<()> {
+        {
+            let mut state = self.state.lock();
+            state.reading = false;
+            let State { connection, out, writing, called, .. } = &mut *state;
+            connection.flush_releases(&mut Out(out));
+            if out.is_empty() || *called {
+                return Ok(());
+            }
+            *called = true;
+            if direct.is_some() {
+                std::mem::swap(out, batch);
+                *writing = batch.len();
+            }
+        }
+        let Some(direct) = direct else {
+            self.write.notify_one();
+            return Ok(());
+        };
+        let written = match direct.try_write(batch) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+            written => written?,
+        };
+        let rest = {
+            let mut state = self.state.lock();
+            state.writing = 0;
+            if written < batch.len() {
+                batch.drain(..written);
+                batch.append(&mut state.out);
+                std::mem::swap(&mut state.out, batch);
+            }
+            state.called = !state.out.is_empty() || state.connection.has_releases();
+            state.called
+        };
+        batch.clear();
+        batch.shrink_to(KEPT_BYTES);
+        if rest {
+            self.write.notify_one();
+        }
+        Ok(())
     }
 
     /// What was taken has been written.
@@ -404,6 +467,8 @@ fn gone() -> Failure {
     )
 }
 
+/// A larger buffer is given back once its batch is written.
+pub(super) const KEPT_BYTES: usize = 256 << 10;
 /// Outgoing bytes over which none of the peer's calls is started.
 const MAX_BACKLOG: usize = 1 << 20;
 /// Outgoing bytes over which reading pauses until some are written: what is answered without a start must not pile up either.

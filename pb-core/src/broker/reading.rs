@@ -10,14 +10,14 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::forward::{self, Request};
-use super::line::{HANDSHAKE, Line, MAX_READ_BACKLOG, STALL, Turn};
+use super::line::{First, HANDSHAKE, Line, MAX_READ_BACKLOG, STALL, Turn};
 use super::link::Link;
 use super::stranger;
 use super::wiring::Wiring;
-use crate::message::{AbortCode, Failure, FailureKind, Message, Ran};
+use crate::message::{AbortCode, Failure, FailureKind, Ran};
 use crate::objects::{Delivered, Leads, Reference};
 use crate::proto::{Notice, Outcome, Start, Task, Violation};
-use crate::reactor::ReadHalf;
+use crate::reactor::{Direct, ReadHalf};
 use crate::wire::frame::{self, Decoded, MAGIC, Malformed};
 
 /// Why reading ended.
@@ -69,15 +69,17 @@ impl Drop for Ending {
 }
 
 /// Reads until the connection ends. `stay` holds it open meanwhile.
-pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf) {
+pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf, direct: Option<Direct>) {
     let ending = Ending(Arc::clone(&line));
-    let mut reading = Reading { line: &line, half, buffer: BytesMut::new(), due: None };
+    let mut reading =
+        Reading { line: &line, half, direct, buffer: BytesMut::new(), batch: Vec::new(), due: None };
     let Err(end) = reading.run().await else { return };
     let text = end.to_string();
     tracing::debug!(peer = line.peer_address(), reason = text, "connection ended");
     let abort = end.abort_code().map(|code| (code, text.as_str()));
     line.end(Failure::new(end.kind(), Ran::Maybe, text.as_str()), abort);
     drop((ending, stay));
+    reading.direct = None;
     if abort.is_some() {
         reading.linger().await;
     }
@@ -86,7 +88,10 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
 struct Reading<'a> {
     line: &'a Arc<Line>,
     half: ReadHalf,
+    direct: Option<Direct>,
     buffer: BytesMut,
+    /// What this task writes itself, empty between batches.
+    batch: Vec<u8>,
     /// When the hello, or the rest of a started frame, must have come.
     due: Option<Instant>,
 }
@@ -102,8 +107,11 @@ impl Reading<'_> {
         }
         let mut greeted = false;
         loop {
-            greeted = self.take_frames(greeted)?;
+            self.line.begin_batch();
+            let taken = self.take_frames(greeted);
             run_ready(self.line);
+            self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
+            greeted = taken?;
             if self.line.ended().is_some() {
                 return Ok(());
             }
@@ -215,12 +223,9 @@ fn handle(line: &Arc<Line>, frame: Bytes) -> Result<(), End> {
                 run_ready(line);
             }
         }
-        Decoded::Unknown { message_type, caps } => line.with(|connection, out| {
-            connection.handle_unknown(caps)?;
-            let unimplemented = crate::message::Unimplemented { message_type };
-            crate::proto::Outbox::send(out, Message::Unimplemented(unimplemented));
-            Ok::<(), Violation>(())
-        })?,
+        Decoded::Unknown { message_type, caps } => {
+            line.with(|connection, out| connection.handle_unknown(message_type, caps, out))?;
+        }
     }
     Ok(())
 }
@@ -232,18 +237,16 @@ pub(super) fn run_ready(line: &Arc<Line>) {
 
 /// Does one thing. Says whether there is more.
 fn do_turn(line: &Arc<Line>, turn: Turn) -> bool {
-    if let Some(notice) = turn.notice {
-        tell(line, notice);
-    }
-    match turn.task {
-        None => {}
-        Some(Task::Start(start)) => begin(line, start),
-        Some(Task::Settle(promise, result)) => {
+    match turn.first {
+        First::Nothing => {}
+        First::Notice(notice) => tell(line, notice),
+        First::Task(Task::Start(start)) => begin(line, start),
+        First::Task(Task::Settle(promise, result)) => {
             if let Leads::Promise(promise) = promise.leads() {
                 promise.settle(result);
             }
         }
-        Some(Task::Echo(number)) => line.with(|connection, out| connection.echo(number, out)),
+        First::Task(Task::Echo(number)) => line.with(|connection, out| connection.echo(number, out)),
     }
     turn.more
 }

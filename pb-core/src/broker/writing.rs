@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::line::{Line, STALL};
+use super::line::{KEPT_BYTES, Line, STALL};
 use super::reading::run_ready;
 use crate::message::{Failure, FailureKind, Ran};
 use crate::reactor::WriteHalf;
@@ -28,8 +27,7 @@ pub(super) async fn run(line: Arc<Line>, mut half: WriteHalf) {
             tokio::task::yield_now().await;
         }
         if line.ended().is_some() {
-            let _ = timeout(STALL, half.shutdown()).await;
-            return;
+            return half.finish().await;
         }
     }
 }
@@ -46,6 +44,3 @@ async fn write(half: &mut WriteHalf, mut batch: &[u8]) -> Result<(), String> {
     }
     Ok(())
 }
-
-/// A larger buffer is given back once its batch is written.
-const KEPT_BYTES: usize = 256 << 10;

@@ -16,6 +16,7 @@ use crate::message::{Failure, FailureKind, Ran};
 
 /// The calls of one object that have not started, while a task starts them. Idle objects have none.
 #[derive(Default)]
+#[allow(clippy::box_collection, reason = "idle objects, of which there may be millions, pay one word")]
 pub struct LocalQueue(Mutex<Option<Box<VecDeque<LocalCall>>>>);
 
 /// A call on its way to an object of this process.

@@ -83,7 +83,7 @@ pub struct Encoded<'a> {
     /// The method.
     pub method: &'a Arc<MethodText>,
     /// Deadline, limits, metadata.
-    pub options: CallOptions,
+    pub options: Option<Box<CallOptions>>,
     /// The references that the body names by index.
     pub references: &'a [Reference],
     /// The arguments.
@@ -316,7 +316,7 @@ fn encoded<A: Values, R, K: Errors, T>(
             let message = format!("the arguments of {} cannot be sent: {error}", call.method.name());
             return Err(NotSent::Failed(Failure::new(FailureKind::Failed, Ran::No, message)));
         }
-        send(Encoded { method, options: CallOptions::default(), references: &references, body })
+        send(Encoded { method, options: None, references: &references, body })
     })
 }
 

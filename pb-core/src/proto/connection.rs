@@ -4,6 +4,7 @@ use hashbrown::HashMap;
 
 use super::exports::Exports;
 use super::imports::{Import, Imports};
+use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
 use super::names::Names;
 use super::{Garbage, Host, Limits, Notice, Outbox, Outcome, TableSizes, Task, Violation};
 use crate::message::{
@@ -134,10 +135,7 @@ impl<H: Host> Connection<H> {
     pub fn poll_task(&mut self, out: &mut impl Outbox) -> Option<Task<H>> {
         while let Some(task) = self.tasks.pop_front() {
             let Task::Start(start) = task else { return Some(task) };
-            let cancelled = start
-                .request
-                .answer
-                .filter(|(id, _)| self.exports.running(*id).is_none_or(|running| running.cancelled));
+            let cancelled = start.request.answer.filter(|(id, _)| self.exports.is_cancelled(*id));
             let Some((id, _)) = cancelled else { return Some(Task::Start(start)) };
             self.garbage.push(Garbage::Handle(start.target));
             self.garbage.push(Garbage::Handles(start.request.arguments.handles));
@@ -177,7 +175,7 @@ impl<H: Host> Connection<H> {
 
     /// Sends the last words collected, in messages of at most 1,024 entries.
     pub fn flush_releases(&mut self, out: &mut impl Outbox) {
-        for batch in self.releases.chunks(super::limits::RELEASE_BATCH) {
+        for batch in self.releases.chunks(release_batch(self.granted.frame_bytes)) {
             out.send(Message::Release(Release { mentions: batch.to_vec() }));
         }
         self.releases.clear();
@@ -203,8 +201,10 @@ impl<H: Host> Connection<H> {
             return;
         }
         self.scrap_tasks();
-        let cancellers = self.exports.clear(&mut self.garbage);
+        let (cancellers, promises) = self.exports.clear(&mut self.garbage);
         self.notices.extend(cancellers.into_iter().map(Notice::Cancel));
+        // Somebody else may hold them still, and wait.
+        self.tasks.extend(promises.into_iter().map(|promise| Task::Settle(promise, Err(reason.clone()))));
         for import in self.imports.clear() {
             match import {
                 Import::Object { proxy: Some(proxy), .. } => {
@@ -239,6 +239,12 @@ impl<H: Host> Connection<H> {
             }
         }
     }
+}
+
+/// How many releases fit into one frame of the peer's.
+fn release_batch(frame_bytes: u64) -> usize {
+    let fitting = frame_bytes.saturating_sub(RELEASE_HEAD_BYTES) / RELEASE_BYTES;
+    (fitting as usize).clamp(1, RELEASE_BATCH)
 }
 
 /// The version of the protocol that this side speaks.

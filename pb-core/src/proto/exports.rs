@@ -17,6 +17,8 @@ pub(super) struct Exports<H: Host> {
     running: u64,
     /// Bytes of their bodies.
     running_bytes: u64,
+    /// How many of them are cancelled.
+    cancelled: u64,
 }
 
 /// One thing the peer may name.
@@ -61,6 +63,7 @@ impl<H: Host> Exports<H> {
             last_result: 0,
             running: 0,
             running_bytes: 0,
+            cancelled: 0,
         }
     }
 
@@ -89,6 +92,7 @@ impl<H: Host> Exports<H> {
             Some(Export::Running(running)) => {
                 self.running -= 1;
                 self.running_bytes -= running.bytes;
+                self.cancelled -= u64::from(running.cancelled);
                 Some(running)
             }
             Some(other) => {
@@ -223,6 +227,23 @@ impl<H: Host> Exports<H> {
         id.0 >= self.last_object && id.0 <= self.last_result
     }
 
+    /// The caller does not want the call any more. Gives what stops it, if it runs and can be stopped; `None` where it is not running.
+    pub(super) fn cancel(&mut self, id: ExportId) -> Option<Option<H::Canceller>> {
+        let running = match self.open.get_mut(&id.0) {
+            Some(Export::Running(running)) => running,
+            _ => return None,
+        };
+        self.cancelled += u64::from(!running.cancelled);
+        running.cancelled = true;
+        Some(running.canceller.take())
+    }
+
+    /// Whether the call was cancelled, or is gone.
+    pub(super) fn is_cancelled(&self, id: ExportId) -> bool {
+        self.cancelled > 0
+            && !matches!(self.open.get(&id.0), Some(Export::Running(Running { cancelled: false, .. })))
+    }
+
     pub(super) fn running_count(&self) -> u64 {
         self.running
     }
@@ -241,9 +262,9 @@ impl<H: Host> Exports<H> {
         (self.ids.len(), self.open.len() - self.ids.len())
     }
 
-    /// Empties the table; the root goes too.
-    pub(super) fn clear(&mut self, garbage: &mut Vec<Garbage<H>>) -> Vec<H::Canceller> {
-        let mut cancellers = Vec::new();
+    /// Empties the table; the root goes too. Returns what stops the running calls, and the promises of their results.
+    pub(super) fn clear(&mut self, garbage: &mut Vec<Garbage<H>>) -> (Vec<H::Canceller>, Vec<H::Handle>) {
+        let (mut cancellers, mut promises) = (Vec::new(), Vec::new());
         garbage.extend(self.root.take().map(Garbage::Handle));
         for (_, export) in self.open.drain() {
             match export {
@@ -252,7 +273,7 @@ impl<H: Host> Exports<H> {
                 }
                 Export::Rejected(_) => {}
                 Export::Running(running) => {
-                    garbage.extend(running.promise.map(Garbage::Handle));
+                    promises.extend(running.promise);
                     garbage.extend(
                         running.queue.into_iter().map(|request| Garbage::Handles(request.arguments.handles)),
                     );
@@ -263,7 +284,8 @@ impl<H: Host> Exports<H> {
         self.ids.clear();
         self.running = 0;
         self.running_bytes = 0;
-        cancellers
+        self.cancelled = 0;
+        (cancellers, promises)
     }
 }
 

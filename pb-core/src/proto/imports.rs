@@ -78,6 +78,14 @@ impl<H: Host> Imports<H> {
         ImportId(self.last_result)
     }
 
+    /// How the result of a call of ours that has no answer may be used.
+    pub(super) fn asked_reply(&self, id: ImportId) -> Result<Reply, Violation> {
+        match self.open.get(&id.0) {
+            Some(Import::Asked(asked)) => Ok(asked.reply),
+            _ => Err(Violation::AnswerNotAsked { id: id.0 }),
+        }
+    }
+
     /// Ends a call of ours whose answer has come.
     pub(super) fn settle(&mut self, id: ImportId) -> Result<Asked<H>, Violation> {
         match self.open.remove(&id.0) {

@@ -2,7 +2,7 @@
 
 use super::connection::Embargo;
 use super::exports::{Target, broken};
-use super::imports::{Asked, Import, Wanted};
+use super::imports::{Import, Wanted};
 use super::{Connection, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
 use crate::message::{
     AppCause, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message,
@@ -13,7 +13,8 @@ impl<H: Host> Connection<H> {
     pub(super) fn on_call(&mut self, call: Call, out: &mut impl Outbox) -> Result<(), Violation> {
         let id = call.result.turned();
         self.exports.take_result_id(id)?;
-        if call.target == call.result {
+        // An id is given by the message that takes it, not within it.
+        if call.target == call.result || call.payload.caps.contains(&Cap::Yours(call.result)) {
             return Err(Violation::NeverGiven { id: id.0 });
         }
         let method = self.names.known(call.method, self.limits.names)?;
@@ -49,16 +50,26 @@ impl<H: Host> Connection<H> {
         target: ExportId,
         request: Request<H>,
     ) -> Result<Option<(Request<H>, Failure)>, Violation> {
-        match self.exports.target(target)? {
-            Target::Handle(target) => self.tasks.push_back(Task::Start(Start { target, request })),
-            // Casts have no answer whose grant would bound them.
-            Target::Queue(queue) if request.answer.is_none() && queue.len() as u64 >= self.limits.calls => {
-                return Err(Violation::Limit { what: "casts on one promise", limit: self.limits.calls });
+        let violation = match self.exports.target(target) {
+            Ok(Target::Handle(target)) => {
+                self.tasks.push_back(Task::Start(Start { target, request }));
+                return Ok(None);
             }
-            Target::Queue(queue) => queue.push(request),
-            Target::Dead(failure) => return Ok(Some((request, failure))),
-        }
-        Ok(None)
+            // Casts have no answer whose grant would bound them.
+            Ok(Target::Queue(queue))
+                if request.answer.is_none() && queue.len() as u64 >= self.limits.calls =>
+            {
+                Violation::Limit { what: "casts on one promise", limit: self.limits.calls }
+            }
+            Ok(Target::Queue(queue)) => {
+                queue.push(request);
+                return Ok(None);
+            }
+            Ok(Target::Dead(failure)) => return Ok(Some((request, failure))),
+            Err(violation) => violation,
+        };
+        self.garbage.push(Garbage::Handles(request.arguments.handles));
+        Err(violation)
     }
 
     fn over_the_grant(&self, bytes: u64, reply: Reply) -> Option<Failure> {
@@ -94,16 +105,16 @@ impl<H: Host> Connection<H> {
         if !id.is_result() {
             return Err(Violation::NotOffered { feature: "promises as capabilities" });
         }
-        let asked = self.imports.settle(id)?;
-        if asked.reply == Reply::Reference {
+        // Until the answer is known to be good the call stays open, so that the end of the connection answers it.
+        if self.imports.asked_reply(id)? == Reply::Reference {
             let ([cap], true) = (resolve.payload.caps.as_slice(), resolve.payload.body.is_empty()) else {
                 let (caps, bytes) = (resolve.payload.caps.len(), resolve.payload.body.len());
-                self.garbage.extend(asked.waiter.map(Garbage::Waiter));
                 return Err(Violation::NotOneReference { id: id.0, caps, bytes });
             };
-            return self.on_reference(id, asked, *cap, out);
+            return self.on_reference(id, *cap, out);
         }
         let carried = self.take_in(resolve.payload)?;
+        let asked = self.imports.settle(id)?;
         match asked.waiter {
             Some(waiter) => self.notices.push_back(Notice::Settled(waiter, Outcome::Value(carried))),
             None => self.garbage.push(Garbage::Handles(carried.handles)),
@@ -111,14 +122,9 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    fn on_reference(
-        &mut self,
-        id: ImportId,
-        asked: Asked<H>,
-        cap: Cap,
-        out: &mut impl Outbox,
-    ) -> Result<(), Violation> {
+    fn on_reference(&mut self, id: ImportId, cap: Cap, out: &mut impl Outbox) -> Result<(), Violation> {
         let handle = self.take_in_cap(cap)?;
+        let asked = self.imports.settle(id)?;
         // Whether calls went down the old path and the form of the resolution decide; not what the id is by now.
         let embargoed = asked.piped && matches!(cap, Cap::Yours(_)) && asked.wanted != Wanted::Nothing;
         let to = if embargoed { self.embargo(id, handle, out) } else { handle };
@@ -155,7 +161,7 @@ impl<H: Host> Connection<H> {
         if !id.is_result() {
             return self.on_break(id, reject.rejection);
         }
-        let asked = self.imports.settle(id)?;
+        self.imports.asked_reply(id)?;
         let (cause, outcome) = match reject.rejection {
             Rejection::App(payload) => {
                 let carried = self.take_in(payload)?;
@@ -163,6 +169,7 @@ impl<H: Host> Connection<H> {
             }
             Rejection::Broker(failure) => (Cause::Broker(failure.clone()), Outcome::Failed(failure)),
         };
+        let asked = self.imports.settle(id)?;
         if asked.reply == Reply::Reference && asked.wanted != Wanted::Nothing {
             self.releases.push((id, 1));
         }
@@ -216,11 +223,8 @@ impl<H: Host> Connection<H> {
         if !self.exports.was_given(id) {
             return Err(Violation::NeverGiven { id: id.0 });
         }
-        match self.exports.running(id) {
-            Some(running) => {
-                running.cancelled = true;
-                self.notices.extend(running.canceller.take().map(Notice::Cancel));
-            }
+        match self.exports.cancel(id) {
+            Some(canceller) => self.notices.extend(canceller.map(Notice::Cancel)),
             None => self.exports.discard(id, &mut self.garbage),
         }
         Ok(())

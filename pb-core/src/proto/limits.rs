@@ -67,5 +67,8 @@ pub(super) const ENVELOPE_BYTES: u64 = 512;
 pub(super) const CAP_BYTES: u64 = 10;
 /// Entries of one `release` message.
 pub(super) const RELEASE_BATCH: usize = 1024;
+/// Bytes of one of them, and of what stands before the first, at the most.
+pub(super) const RELEASE_BYTES: u64 = 19;
+pub(super) const RELEASE_HEAD_BYTES: u64 = 4;
 /// Middlemen that pass a call on, at the most: a cycle of references through several processes is seen by nobody else.
 pub const MAX_HOPS: u32 = 16;

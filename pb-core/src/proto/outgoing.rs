@@ -19,7 +19,7 @@ pub struct Outgoing<'a, H: Host> {
     /// The method.
     pub method: &'a Arc<MethodText>,
     /// Deadline, limits, metadata.
-    pub options: CallOptions,
+    pub options: Option<Box<CallOptions>>,
     /// The references that the body names by index.
     pub handles: &'a [H::Handle],
     /// The arguments.
@@ -88,7 +88,8 @@ impl<H: Host> Connection<H> {
         self.check_grants(call, reply).map_err(Refused::Failed)?;
         let planned = self.plan(call.handles).map_err(Refused::Failed)?;
         let Some(method) = self.names.name(call.method, self.granted.names) else {
-            return Err(Refused::Failed(overloaded("method names are defined", self.granted.names)));
+            let failure = overloaded("method names are defined", self.granted.names);
+            return Err(Refused::Failed(self.unplan(planned, failure)));
         };
         if let Reached::Asked(asked) = self.imports.reach(call.target) {
             asked.piped = true;
@@ -97,7 +98,7 @@ impl<H: Host> Connection<H> {
     }
 
     fn check_grants(&self, call: &Outgoing<'_, H>, reply: Option<Reply>) -> Result<(), Failure> {
-        self.fits("call", call.body.len(), call.handles.len(), &call.options)?;
+        self.fits("call", call.body.len(), call.handles.len(), call.options.as_deref())?;
         let Some(reply) = reply else { return Ok(()) };
         if self.imports.asked_count() >= self.granted.calls {
             return Err(overloaded("calls wait for their answers", self.granted.calls));
@@ -125,6 +126,7 @@ impl<H: Host> Connection<H> {
                 Ok(planned) => {
                     let payload = Payload { caps: self.commit(planned), body };
                     out.send(Message::Resolve(Resolve { export: id, payload }));
+                    self.garbage.extend(running.canceller.map(Garbage::Canceller));
                 }
                 Err(failure) => self.reject_running(id, running, failure, out),
             },
@@ -152,7 +154,7 @@ impl<H: Host> Connection<H> {
         handles: &[H::Handle],
         body: &[u8],
     ) -> Result<Vec<Planned<H::Handle>>, Failure> {
-        self.fits("answer", body.len(), handles.len(), &CallOptions::default())
+        self.fits("answer", body.len(), handles.len(), None)
             .and_then(|()| self.plan(handles))
             .map_err(|failure| Failure { ran: Ran::Yes, ..failure })
     }
@@ -195,7 +197,17 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    fn reject_running(&mut self, id: ExportId, running: Running<H>, failure: Failure, out: &mut impl Outbox) {
+    fn reject_running(
+        &mut self,
+        id: ExportId,
+        running: Running<H>,
+        mut failure: Failure,
+        out: &mut impl Outbox,
+    ) {
+        if running.cancelled && failure.kind == FailureKind::Internal {
+            // A method that is stopped cannot say what stopped it.
+            failure = Failure::new(FailureKind::Cancelled, failure.ran, "cancelled by the caller");
+        }
         send_reject(id, &failure, out);
         self.settle_rejected(id, running, Cause::Broker(failure), out);
     }

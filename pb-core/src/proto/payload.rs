@@ -3,8 +3,10 @@
 use super::exports::broken;
 use super::imports::Reached;
 use super::limits::{CAP_BYTES, ENVELOPE_BYTES};
-use super::{Carried, Connection, Garbage, Host, Key, Place, Task, Violation};
-use crate::message::{CallOptions, Cap, Cause, Failure, FailureKind, ImportId, MAX_CAPS, Payload, Ran};
+use super::{Carried, Connection, Garbage, Host, Key, Outbox, Place, Task, Violation};
+use crate::message::{
+    CallOptions, Cap, Cause, Failure, FailureKind, ImportId, MAX_CAPS, Message, Payload, Ran, Unimplemented,
+};
 
 /// A capability that can be sent, before anything is counted for it.
 pub(super) enum Planned<H> {
@@ -47,16 +49,25 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Takes in the capabilities of a message of a type that this side does not know, and lets go of them.
+    /// Takes in the capabilities of a message of a type that this side does not know, lets go of them, and says so.
     ///
     /// # Errors
     /// As for any message; [`Violation::BeforeHello`] before the peer's hello.
-    pub fn handle_unknown(&mut self, caps: Vec<Cap>) -> Result<(), Violation> {
+    pub fn handle_unknown(
+        &mut self,
+        message_type: u8,
+        caps: Vec<Cap>,
+        out: &mut impl Outbox,
+    ) -> Result<(), Violation> {
+        if self.ended().is_some() {
+            return Ok(());
+        }
         if !self.is_greeted() {
             return Err(Violation::BeforeHello);
         }
         let carried = self.take_in(Payload { caps, body: bytes::Bytes::new() })?;
         self.garbage.push(Garbage::Handles(carried.handles));
+        out.send(Message::Unimplemented(Unimplemented { message_type }));
         Ok(())
     }
 
@@ -84,7 +95,7 @@ impl<H: Host> Connection<H> {
         Ok(planned)
     }
 
-    fn unplan(&mut self, planned: Vec<Planned<H::Handle>>, failure: Failure) -> Failure {
+    pub(super) fn unplan(&mut self, planned: Vec<Planned<H::Handle>>, failure: Failure) -> Failure {
         for plan in planned {
             if let Planned::Mine(_, handle) = plan {
                 self.garbage.push(Garbage::Handle(handle));
@@ -138,9 +149,9 @@ impl<H: Host> Connection<H> {
         what: &str,
         body: usize,
         caps: usize,
-        options: &CallOptions,
+        options: Option<&CallOptions>,
     ) -> Result<(), Failure> {
-        let metadata: usize = options.metadata.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+        let metadata = options.map_or(0, CallOptions::metadata_bytes);
         let bytes = body as u64 + caps as u64 * CAP_BYTES + metadata as u64 + ENVELOPE_BYTES;
         if bytes <= self.granted.frame_bytes {
             return Ok(());

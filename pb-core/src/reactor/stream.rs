@@ -1,8 +1,9 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex, split};
+use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf, duplex, split};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -34,8 +35,8 @@ pub enum ReadHalf {
 
 /// The half that is written.
 pub enum WriteHalf {
-    /// Of a TCP connection.
-    Tcp(OwnedWriteHalf),
+    /// Of a TCP connection; shared with [`Direct`].
+    Tcp(Arc<OwnedWriteHalf>),
     /// Of a pipe in this process.
     Mem(tokio::io::WriteHalf<DuplexStream>),
 }
@@ -113,7 +114,7 @@ impl Stream {
         stream.set_nodelay(true)?;
         let peer = format!("tcp://{}", stream.peer_addr()?);
         let (read, write) = stream.into_split();
-        Ok(Stream { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(write), peer })
+        Ok(Stream { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(Arc::new(write)), peer })
     }
 
     fn mem(stream: DuplexStream, peer: String) -> Self {
@@ -141,25 +142,54 @@ impl AsyncRead for ReadHalf {
     }
 }
 
-impl AsyncWrite for WriteHalf {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            WriteHalf::Tcp(half) => Pin::new(half).poll_write(cx, buf),
-            WriteHalf::Mem(half) => Pin::new(half).poll_write(cx, buf),
+/// Writes what the socket takes at once, from whichever thread has something. The caller sees to it that one writes at a time.
+pub struct Direct(Arc<OwnedWriteHalf>);
+
+impl Direct {
+    /// Writes what fits, and says how much.
+    ///
+    /// # Errors
+    /// The system's; [`io::ErrorKind::WouldBlock`] where nothing fits.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+}
+
+impl WriteHalf {
+    /// The means to write without waiting, where the transport has them.
+    pub fn direct(&self) -> Option<Direct> {
+        match self {
+            WriteHalf::Tcp(half) => Some(Direct(Arc::clone(half))),
+            WriteHalf::Mem(_) => None,
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            WriteHalf::Tcp(half) => Pin::new(half).poll_flush(cx),
-            WriteHalf::Mem(half) => Pin::new(half).poll_flush(cx),
+    /// Writes some of `bytes`, and says how many.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Cancel safety
+    /// A dropped future has written nothing.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            WriteHalf::Tcp(half) => loop {
+                match half.try_write(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => half.writable().await?,
+                    done => return done,
+                }
+            },
+            WriteHalf::Mem(half) => half.write(bytes).await,
         }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            WriteHalf::Tcp(half) => Pin::new(half).poll_shutdown(cx),
-            WriteHalf::Mem(half) => Pin::new(half).poll_shutdown(cx),
+    /// Tells the peer that nothing more comes. A TCP connection does so once every [`Direct`] of it is dropped, too.
+    pub async fn finish(self) {
+        match self {
+            WriteHalf::Tcp(half) => drop(half),
+            WriteHalf::Mem(mut half) => {
+                let _ = half.shutdown().await;
+            }
         }
     }
 }

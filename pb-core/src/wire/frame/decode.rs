@@ -232,8 +232,12 @@ fn method_text(from: &mut Reader) -> Result<MethodText, Malformed> {
 
 /// Most calls bring none, and then nothing is moved about.
 #[inline]
-fn options(flags: u8, from: &mut Reader) -> Result<CallOptions, Malformed> {
-    if flags & OPTIONS == 0 { Ok(CallOptions::default()) } else { given_options(flags, from) }
+fn options(flags: u8, from: &mut Reader) -> Result<Option<Box<CallOptions>>, Malformed> {
+    if flags & OPTIONS == 0 {
+        Ok(None)
+    } else {
+        given_options(flags, from).map(|given| Some(Box::new(given)))
+    }
 }
 
 fn given_options(flags: u8, from: &mut Reader) -> Result<CallOptions, Malformed> {

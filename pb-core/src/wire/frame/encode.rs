@@ -54,21 +54,21 @@ fn call<B: AsRef<[u8]>>(call: &Call<B>, to: &mut impl Sink) {
         Reply::Value => 0,
         Reply::Reference => flags::REFERENCE,
     };
-    to.byte(reply | option_flags(&call.options));
+    to.byte(reply | option_flags(call.options.as_deref()));
     to.int(call.target.0);
     // A call's result is positive, so it is sent without its sign.
     to.uint(call.result.0 as u64);
     method(&call.method, to);
-    options(&call.options, to);
+    options(call.options.as_deref(), to);
     body(&call.payload, to);
 }
 
 fn cast<B: AsRef<[u8]>>(cast: &Cast<B>, to: &mut impl Sink) {
     head(types::CAST, &cast.payload.caps, to);
-    to.byte(option_flags(&cast.options));
+    to.byte(option_flags(cast.options.as_deref()));
     to.int(cast.target.0);
     method(&cast.method, to);
-    options(&cast.options, to);
+    options(cast.options.as_deref(), to);
     body(&cast.payload, to);
 }
 
@@ -177,7 +177,8 @@ fn method(method: &MethodName, to: &mut impl Sink) {
     }
 }
 
-fn option_flags(options: &CallOptions) -> u8 {
+fn option_flags(options: Option<&CallOptions>) -> u8 {
+    let Some(options) = options else { return 0 };
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     flag(options.answer_bytes.is_some(), flags::ANSWER_LIMIT)
         | flag(options.deadline_ms.is_some(), flags::DEADLINE)
@@ -185,7 +186,8 @@ fn option_flags(options: &CallOptions) -> u8 {
         | flag(!options.metadata.is_empty(), flags::METADATA)
 }
 
-fn options(options: &CallOptions, to: &mut impl Sink) {
+fn options(options: Option<&CallOptions>, to: &mut impl Sink) {
+    let Some(options) = options else { return };
     if let Some(limit) = options.answer_bytes {
         to.uint(limit);
     }

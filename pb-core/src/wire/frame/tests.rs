@@ -28,7 +28,7 @@ fn call(payload: Payload) -> Call {
         result: ImportId(1),
         reply: Reply::Value,
         method: MethodName::Known(1),
-        options: CallOptions::default(),
+        options: None,
         payload,
     }
 }
@@ -73,7 +73,8 @@ fn a_call_with_everything_is_laid_out_as_the_page_says() {
             deadline_ms: Some(5),
             hops: 2,
             metadata: vec![("k".into(), Bytes::from_static(b"vw"))],
-        },
+        }
+        .boxed(),
         payload: Payload {
             caps: vec![Cap::Mine(ExportId(-1)), Cap::MyPromise(ExportId(-2)), Cap::Yours(ImportId(16))],
             body: Bytes::from_static(b"body"),
