@@ -34,16 +34,17 @@ pub(super) fn spawn(task: BoxTask) -> Result<Stop, BoxTask> {
 /// A panic ends the task and nothing else: dropping it answers its caller.
 /// Where it cannot be spawned it is dropped, which answers too.
 pub fn first_poll(mut task: BoxTask) -> Option<Stop> {
-    let mut cx = Context::from_waker(Waker::noop());
-    match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx))) {
-        Ok(Poll::Pending) => match spawn(Box::pin(Guarded(Some(task)))) {
-            Ok(stop) => Some(stop),
-            Err(task) => {
-                drop_quietly(task);
-                None
-            }
-        },
-        Ok(Poll::Ready(())) | Err(_) => {
+    // One net for the poll and for the drop of a task that is done: nets are not free.
+    let polled = catch_unwind(AssertUnwindSafe(move || {
+        match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Some(task),
+            Poll::Ready(()) => None,
+        }
+    }));
+    let waiting = polled.ok().flatten()?;
+    match spawn(Box::pin(Guarded(Some(waiting)))) {
+        Ok(stop) => Some(stop),
+        Err(task) => {
             drop_quietly(task);
             None
         }

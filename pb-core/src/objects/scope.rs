@@ -1,77 +1,95 @@
 //! The message that is being encoded or decoded on this thread: what gives a reference its index.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::mem;
 use std::sync::Arc;
 
 use super::Reference;
 use crate::message::{Failure, FailureKind, Ran};
 
-/// A stack of one: entering puts the outer scope aside, because a user's `Serialize` may call a stub.
-enum Scope {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
     Outside,
-    Encoding(Vec<Reference>),
-    Decoding(Vec<Reference>),
+    Encoding,
+    Decoding,
     Tracing,
 }
 
 thread_local! {
-    static SCOPE: RefCell<Scope> = const { RefCell::new(Scope::Outside) };
+    static MODE: Cell<Mode> = const { Cell::new(Mode::Outside) };
+    /// How many references the message has: most have none, and then [`REFERENCES`] is not looked at.
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+    static REFERENCES: RefCell<Vec<Reference>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Puts the outer scope back, after a panic too.
-struct Outer(Option<Scope>);
+/// Makes `references` those of the message, and returns the ones that were.
+#[inline]
+fn exchange(references: Vec<Reference>) -> Vec<Reference> {
+    let before = COUNT.replace(references.len());
+    if before + references.len() == 0 {
+        return references;
+    }
+    REFERENCES.replace(references)
+}
 
-impl Outer {
-    fn enter(inner: Scope) -> Outer {
-        Outer(Some(SCOPE.replace(inner)))
+/// A scope, with the one that it put aside: a user's `Serialize` may call a stub, which encodes another message meanwhile. The outer
+/// scope is put back after a panic too.
+struct Scope {
+    outer_mode: Mode,
+    outer: Vec<Reference>,
+}
+
+impl Scope {
+    #[inline]
+    fn enter(mode: Mode, references: Vec<Reference>) -> Scope {
+        Scope { outer_mode: MODE.replace(mode), outer: exchange(references) }
     }
 
-    /// Leaves the inner scope and returns it.
-    fn leave(mut self) -> Scope {
-        SCOPE.replace(self.0.take().unwrap_or(Scope::Outside))
+    /// The references of this scope; it has none from here on.
+    #[inline]
+    fn take(&self) -> Vec<Reference> {
+        exchange(Vec::new())
     }
 }
 
-impl Drop for Outer {
+impl Drop for Scope {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(outer) = self.0.take() {
-            drop(SCOPE.replace(outer));
-        }
+        MODE.set(self.outer_mode);
+        drop(exchange(mem::take(&mut self.outer)));
     }
 }
 
 /// Runs `encode` and returns with its result the references that it met, in the order of their indices.
+#[inline]
 pub fn encode_with<T>(encode: impl FnOnce() -> T) -> (T, Vec<Reference>) {
-    let outer = Outer::enter(Scope::Encoding(Vec::new()));
+    let scope = Scope::enter(Mode::Encoding, Vec::new());
     let result = encode();
-    match outer.leave() {
-        Scope::Encoding(references) => (result, references),
-        _ => (result, Vec::new()),
-    }
+    (result, scope.take())
 }
 
 /// Runs `decode`, in which indices stand for `references`.
+#[inline]
 pub fn decode_with<T>(references: Vec<Reference>, decode: impl FnOnce() -> T) -> T {
-    let outer = Outer::enter(Scope::Decoding(references));
-    let result = decode();
-    drop(outer);
-    result
+    let _scope = Scope::enter(Mode::Decoding, references);
+    decode()
 }
 
 /// Runs `trace`, in which every index stands for a broken reference: shapes are found by decoding nothing.
 pub(super) fn trace_with<T>(trace: impl FnOnce() -> T) -> T {
-    let outer = Outer::enter(Scope::Tracing);
-    let result = trace();
-    drop(outer);
-    result
+    let _scope = Scope::enter(Mode::Tracing, Vec::new());
+    trace()
 }
 
 /// The index of `reference` in the message that is being encoded; `None` outside one.
 pub(super) fn index_of(reference: &Reference) -> Option<u32> {
-    SCOPE.with_borrow_mut(|scope| {
-        let Scope::Encoding(references) = scope else { return None };
+    if MODE.get() != Mode::Encoding {
+        return None;
+    }
+    REFERENCES.with_borrow_mut(|references| {
         let index = references.iter().position(|known| known.is(reference)).unwrap_or_else(|| {
             references.push(reference.clone());
+            COUNT.set(references.len());
             references.len() - 1
         });
         u32::try_from(index).ok()
@@ -86,16 +104,16 @@ pub(super) enum Looked {
 }
 
 pub(super) fn look_up(index: u32) -> Looked {
-    SCOPE.with_borrow(|scope| match scope {
-        Scope::Decoding(references) => match references.get(index as usize) {
+    match MODE.get() {
+        Mode::Outside | Mode::Encoding => Looked::Outside,
+        Mode::Decoding => REFERENCES.with_borrow(|references| match references.get(index as usize) {
             Some(reference) => Looked::Found(reference.clone()),
             None => Looked::OutOfRange { count: references.len() },
-        },
-        Scope::Tracing => Looked::Found(Reference::broken(Arc::new(Failure::new(
+        }),
+        Mode::Tracing => Looked::Found(Reference::broken(Arc::new(Failure::new(
             FailureKind::Broken,
             Ran::No,
             "a reference made to find a type's shape",
         )))),
-        Scope::Outside | Scope::Encoding(_) => Looked::Outside,
-    })
+    }
 }

@@ -15,6 +15,8 @@ pub(super) struct Imports<H: Host> {
     /// Calls without an answer, and the bytes of their bodies.
     asked: u64,
     asked_bytes: u64,
+    /// How many of them ask for a reference.
+    asked_references: u64,
 }
 
 /// One thing of the peer's.
@@ -64,7 +66,15 @@ pub(super) enum Reached<'a, H: Host> {
 
 impl<H: Host> Imports<H> {
     pub(super) fn new() -> Self {
-        Imports { open: HashMap::new(), objects: 0, last_object: 0, last_result: 0, asked: 0, asked_bytes: 0 }
+        Imports {
+            open: HashMap::new(),
+            objects: 0,
+            last_object: 0,
+            last_result: 0,
+            asked: 0,
+            asked_bytes: 0,
+            asked_references: 0,
+        }
     }
 
     /// Opens the import that our next call's result will settle.
@@ -72,6 +82,7 @@ impl<H: Host> Imports<H> {
         self.last_result += 1;
         self.asked += 1;
         self.asked_bytes += bytes;
+        self.asked_references += u64::from(reply == Reply::Reference);
         let asked =
             Asked { waiter: Some(waiter), reply, bytes, piped: false, wanted: Wanted::Answer, pinned: false };
         self.open.insert(self.last_result, Import::Asked(asked));
@@ -92,6 +103,7 @@ impl<H: Host> Imports<H> {
             Some(Import::Asked(asked)) => {
                 self.asked -= 1;
                 self.asked_bytes -= asked.bytes;
+                self.asked_references -= u64::from(asked.reply == Reply::Reference);
                 Ok(asked)
             }
             Some(other) => {
@@ -192,9 +204,9 @@ impl<H: Host> Imports<H> {
         self.asked_bytes
     }
 
-    /// What we hold of the peer's, its settled results not yet released included.
+    /// What we hold of the peer's, with the references that are still to be answered.
     pub(super) fn held_count(&self) -> u64 {
-        self.objects as u64
+        self.objects as u64 + self.asked_references
     }
 
     /// Objects, and calls with the promises that outlive them.
@@ -207,6 +219,7 @@ impl<H: Host> Imports<H> {
         self.objects = 0;
         self.asked = 0;
         self.asked_bytes = 0;
+        self.asked_references = 0;
         std::mem::take(&mut self.open).into_values()
     }
 }

@@ -20,12 +20,18 @@ impl<H: Host> Connection<H> {
         let method = self.names.known(call.method, self.limits.names)?;
         let arguments = self.take_in(call.payload)?;
         let bytes = arguments.body.len() as u64;
-        let refused = self.over_the_grant(bytes, call.reply);
+        let over = self.over_the_grant(bytes, call.reply);
+        let held_against = over.is_some();
+        let refused = over.or_else(|| self.no_room_for(call.reply));
         self.exports.begin(id, call.reply, bytes);
         let request = Request { answer: Some((id, call.reply)), method, options: call.options, arguments };
         if let Some(failure) = refused {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
-            return self.strike(id, failure, out);
+            if held_against {
+                self.strike()?;
+            }
+            self.reject(id, failure, out);
+            return Ok(());
         }
         if let Some((request, failure)) = self.deliver(call.target.turned(), request)? {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
@@ -82,21 +88,29 @@ impl<H: Host> Connection<H> {
                 running_bytes + bytes,
                 self.limits.call_bytes
             )
-        } else if reply == Reply::Reference && self.exports.held_count() >= self.limits.exports {
-            format!("{} objects are held; {} are granted", self.exports.held_count(), self.limits.exports)
+        } else if reply == Reply::Reference && self.exports.held_count() / 2 >= self.limits.exports {
+            format!("{} objects are held, twice what is granted", self.exports.held_count())
         } else {
             return None;
         };
         Some(Failure::new(FailureKind::Overloaded, Ran::No, message))
     }
 
+    /// A reference call that finds the exports full is refused, but not held against a caller who may not have read yet what filled them.
+    fn no_room_for(&self, reply: Reply) -> Option<Failure> {
+        let (held, granted) = (self.exports.held_count(), self.limits.exports);
+        (reply == Reply::Reference && held >= granted).then(|| {
+            let message = format!("{held} objects are held; {granted} are granted");
+            Failure::new(FailureKind::Overloaded, Ran::No, message)
+        })
+    }
+
     /// A call over the grant is answered; persisting ends the connection.
-    fn strike(&mut self, id: ExportId, failure: Failure, out: &mut impl Outbox) -> Result<(), Violation> {
+    fn strike(&mut self) -> Result<(), Violation> {
         self.strikes += 1;
         if self.strikes > self.limits.strikes {
             return Err(Violation::Limit { what: "calls over the grant", limit: self.limits.strikes });
         }
-        self.reject(id, failure, out);
         Ok(())
     }
 

@@ -91,7 +91,9 @@ impl<H: Host> Connection<H> {
             let failure = overloaded("method names are defined", self.granted.names);
             return Err(Refused::Failed(self.unplan(planned, failure)));
         };
-        if let Reached::Asked(asked) = self.imports.reach(call.target) {
+        if call.target.is_result()
+            && let Reached::Asked(asked) = self.imports.reach(call.target)
+        {
             asked.piped = true;
         }
         Ok((method, self.commit(planned)))
@@ -106,7 +108,9 @@ impl<H: Host> Connection<H> {
         if self.imports.asked_bytes() + call.body.len() as u64 > self.granted.call_bytes {
             return Err(overloaded("bytes of calls wait for their answers", self.granted.call_bytes));
         }
-        if reply == Reply::Reference && self.imports.held_count() >= self.granted.exports {
+        // What is released counts until the peer has been told.
+        let told = (self.releases.len() + self.embargoes.len()) as u64;
+        if reply == Reply::Reference && self.imports.held_count() + told >= self.granted.exports {
             return Err(overloaded("objects of the peer's are held", self.granted.exports));
         }
         Ok(())

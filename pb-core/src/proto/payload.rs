@@ -17,6 +17,9 @@ pub(super) enum Planned<H> {
 impl<H: Host> Connection<H> {
     /// Turns a received payload's capabilities into handles.
     pub(super) fn take_in(&mut self, payload: Payload) -> Result<Carried<H>, Violation> {
+        if payload.caps.is_empty() {
+            return Ok(Carried { handles: Vec::new(), body: payload.body });
+        }
         let mut handles = Vec::with_capacity(payload.caps.len());
         for cap in payload.caps {
             match self.take_in_cap(cap) {
@@ -73,6 +76,9 @@ impl<H: Host> Connection<H> {
 
     /// Looks at what `handles` would be on the wire; counts nothing yet.
     pub(super) fn plan(&mut self, handles: &[H::Handle]) -> Result<Vec<Planned<H::Handle>>, Failure> {
+        if handles.is_empty() {
+            return Ok(Vec::new());
+        }
         if handles.len() > MAX_CAPS {
             let message = format!("{} references in one message; {MAX_CAPS} are allowed", handles.len());
             return Err(Failure::new(FailureKind::Failed, Ran::No, message));
@@ -130,6 +136,9 @@ impl<H: Host> Connection<H> {
 
     /// Counts what was planned. From here on the message must be sent.
     pub(super) fn commit(&mut self, planned: Vec<Planned<H::Handle>>) -> Vec<Cap> {
+        if planned.is_empty() {
+            return Vec::new();
+        }
         planned
             .into_iter()
             .map(|plan| match plan {

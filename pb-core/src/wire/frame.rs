@@ -33,7 +33,7 @@ pub use decode::decode;
 pub use malformed::Malformed;
 
 use number::Uint;
-use sink::{Count, Sink};
+use sink::{Count, Head, Sink};
 
 /// The first four bytes that each side sends, before its first frame.
 pub const MAGIC: [u8; 4] = [0x89, b'P', b'B', b'\n'];
@@ -63,6 +63,15 @@ pub enum Decoded {
 /// A failure's texts and details, its causes and reasons are cut to their bounds. No other bound is looked at:
 /// who makes a message keeps to those in `docs/protocol.md`, or the receiver refuses it.
 pub fn encode<B: AsRef<[u8]>>(message: &Message<B>, out: &mut Vec<u8>) {
+    let mut head = Head::new();
+    if let Some(body) = encode::small(message, &mut head) {
+        let head = head.written();
+        out.reserve(MAX_PREFIX + head.len() + body.len());
+        out.uint((head.len() + body.len()) as u64);
+        out.extend_from_slice(head);
+        out.extend_from_slice(body);
+        return;
+    }
     let length = content_len(message);
     out.reserve(number::uint_len(length as u64) + length);
     out.uint(length as u64);
@@ -111,6 +120,9 @@ fn content_len<B: AsRef<[u8]>>(message: &Message<B>) -> usize {
     encode::message(message, &mut count);
     count.bytes
 }
+
+/// Bytes of a frame's length, at the most.
+const MAX_PREFIX: usize = 10;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::codes::{self, caps, flags, grants, types};
 use super::number::zigzag;
-use super::sink::Sink;
+use super::sink::{Head, Sink};
 use crate::message::{
     Abort, Call, CallOptions, Cap, Cast, Cause, Disembargo, Failure, Goaway, Hello, MAX_CAUSES, Message,
     MethodName, Payload, Reject, Rejection, Release, Reply, Resolve,
@@ -49,6 +49,30 @@ fn hello(hello: &Hello, to: &mut impl Sink) {
 }
 
 fn call<B: AsRef<[u8]>>(call: &Call<B>, to: &mut impl Sink) {
+    call_head(call, to);
+    body(&call.payload, to);
+}
+
+/// A message whose fields need few bytes, as those of nearly all are: its fields written to `head`, and its body.
+pub(super) fn small<'a, B: AsRef<[u8]>>(message: &'a Message<B>, head: &mut Head) -> Option<&'a [u8]> {
+    match message {
+        Message::Call(call)
+            if call.payload.caps.is_empty()
+                && call.options.is_none()
+                && matches!(call.method, MethodName::Known(_)) =>
+        {
+            call_head(call, head);
+            Some(call.payload.body.as_ref())
+        }
+        Message::Resolve(resolve) if resolve.payload.caps.is_empty() => {
+            resolve_head(resolve, head);
+            Some(resolve.payload.body.as_ref())
+        }
+        _ => None,
+    }
+}
+
+fn call_head<B>(call: &Call<B>, to: &mut impl Sink) {
     head(types::CALL, &call.payload.caps, to);
     let reply = match call.reply {
         Reply::Value => 0,
@@ -60,7 +84,6 @@ fn call<B: AsRef<[u8]>>(call: &Call<B>, to: &mut impl Sink) {
     to.uint(call.result.0 as u64);
     method(&call.method, to);
     options(call.options.as_deref(), to);
-    body(&call.payload, to);
 }
 
 fn cast<B: AsRef<[u8]>>(cast: &Cast<B>, to: &mut impl Sink) {
@@ -73,9 +96,13 @@ fn cast<B: AsRef<[u8]>>(cast: &Cast<B>, to: &mut impl Sink) {
 }
 
 fn resolve<B: AsRef<[u8]>>(resolve: &Resolve<B>, to: &mut impl Sink) {
+    resolve_head(resolve, to);
+    body(&resolve.payload, to);
+}
+
+fn resolve_head<B>(resolve: &Resolve<B>, to: &mut impl Sink) {
     head(types::RESOLVE, &resolve.payload.caps, to);
     to.int(resolve.export.0);
-    body(&resolve.payload, to);
 }
 
 fn reject<B: AsRef<[u8]>>(reject: &Reject<B>, to: &mut impl Sink) {

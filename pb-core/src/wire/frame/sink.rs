@@ -44,6 +44,48 @@ impl Sink for Count {
     }
 }
 
+/// The fields of one small message, on the stack: they are written once, and their length is known before the frame's is written.
+pub(super) struct Head {
+    bytes: [u8; Head::BYTES],
+    len: usize,
+}
+
+impl Head {
+    /// Type, no capabilities, flags, target, result, method: 28 bytes at the most, and no text or list.
+    const BYTES: usize = 32;
+
+    pub(super) fn new() -> Self {
+        Head { bytes: [0; Head::BYTES], len: 0 }
+    }
+
+    pub(super) fn written(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Sink for Head {
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    #[inline]
+    fn uint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.byte(byte);
+        }
+    }
+}
+
 impl Sink for Vec<u8> {
     fn byte(&mut self, byte: u8) {
         self.push(byte);

@@ -1,0 +1,249 @@
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use bytes::Bytes;
+use pb_core::message::{Failure, ImportId, Reply};
+use pb_core::proto::Carried;
+
+use super::handle::{Handle, Promise, TestHost};
+use super::side::{Answering, Side};
+
+/// How a call of a test's ended.
+#[derive(Clone)]
+pub enum Ended {
+    /// With a value, and the references in it.
+    Value(Vec<Handle>, Bytes),
+    /// With the reference that was asked for.
+    Reference(Handle),
+    /// With the method's own error, and the references in it.
+    App(Vec<Handle>, Bytes),
+    /// With a failure of the broker.
+    Failed(Failure),
+}
+
+impl Ended {
+    pub(super) fn value(carried: Carried<TestHost>) -> Self {
+        Ended::Value(carried.handles, carried.body)
+    }
+
+    fn into_reference(self) -> Result<Handle, Failure> {
+        match self {
+            Ended::Reference(handle) => Ok(handle),
+            Ended::Failed(failure) => Err(failure),
+            _ => Err(super::side::no_reference()),
+        }
+    }
+
+    pub(super) fn app(carried: Carried<TestHost>) -> Self {
+        Ended::App(carried.handles, carried.body)
+    }
+}
+
+/// A call of a test's. Dropping it cancels the call if it has not ended, as a `Deferred` does.
+pub struct Call(pub(super) Rc<CallState>);
+
+/// What a call and the handles of its result share.
+pub struct CallState {
+    side: Weak<Side>,
+    reply: Reply,
+    /// `None` until it is sent.
+    id: Cell<Option<ImportId>>,
+    ended: RefCell<Option<Ended>>,
+    detached: Cell<bool>,
+    /// The result, where the call was not sent yet.
+    promise: RefCell<Weak<Promise>>,
+    /// What it was called on must live as long.
+    pub(super) on: RefCell<Option<Handle>>,
+}
+
+impl Call {
+    pub(super) fn new(side: &Rc<Side>, reply: Reply) -> Self {
+        Call(Rc::new(CallState {
+            side: Rc::downgrade(side),
+            reply,
+            id: Cell::new(None),
+            ended: RefCell::default(),
+            detached: Cell::new(false),
+            promise: RefCell::default(),
+            on: RefCell::default(),
+        }))
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<Ended> {
+        self.0.ended.borrow().clone()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.0.ended.borrow().is_some()
+    }
+
+    /// Whether its result is a reference.
+    pub fn is_reference(&self) -> bool {
+        self.0.reply == Reply::Reference
+    }
+
+    /// The body of the value that it ended with.
+    pub fn value(&self) -> String {
+        match self.ended() {
+            Some(Ended::Value(_, body)) => text(&body),
+            other => panic!("no value but {}", describe(other.as_ref())),
+        }
+    }
+
+    /// The references in the value that it ended with.
+    pub fn handles(&self) -> Vec<Handle> {
+        match self.ended() {
+            Some(Ended::Value(handles, _)) => handles,
+            other => panic!("no value but {}", describe(other.as_ref())),
+        }
+    }
+
+    /// The reference that it ended with.
+    pub fn reference(&self) -> Handle {
+        match self.ended() {
+            Some(Ended::Reference(handle)) => handle,
+            other => panic!("no reference but {}", describe(other.as_ref())),
+        }
+    }
+
+    /// The method's own error.
+    pub fn error(&self) -> String {
+        match self.ended() {
+            Some(Ended::App(_, body)) => text(&body),
+            other => panic!("no error but {}", describe(other.as_ref())),
+        }
+    }
+
+    /// The broker's failure that it ended with.
+    pub fn failure(&self) -> Failure {
+        match self.ended() {
+            Some(Ended::Failed(failure)) => failure,
+            other => panic!("no failure but {}", describe(other.as_ref())),
+        }
+    }
+
+    /// The result, which can be called and passed before it is known. It keeps the call alive.
+    pub fn promised(&self) -> Handle {
+        if let Some(Ended::Reference(handle)) = self.ended() {
+            return handle;
+        }
+        if self.0.id.get().is_some() {
+            return Handle::Result(Rc::clone(&self.0));
+        }
+        if let Some(promise) = self.0.promise.borrow().upgrade() {
+            return Handle::Promise(promise);
+        }
+        let promise = Promise::of(&self.0);
+        self.0.promise.replace(Rc::downgrade(&promise));
+        if let Some(side) = self.0.side.upgrade() {
+            side.remember(&promise);
+            if let Some(ended) = self.ended() {
+                side.settle(&promise, ended.into_reference());
+            }
+        }
+        Handle::Promise(promise)
+    }
+
+    /// Lets the call run without anybody waiting.
+    pub fn detach(self) {
+        self.0.detached.set(true);
+    }
+
+    pub(super) fn waiter(&self) -> Waiter {
+        Waiter::Call(Waiting { side: self.0.side.clone(), call: Rc::downgrade(&self.0) })
+    }
+
+    pub(super) fn sent(&self, id: ImportId) {
+        self.0.id.set(Some(id));
+    }
+}
+
+impl CallState {
+    pub(super) fn id(&self) -> ImportId {
+        self.id.get().expect("only calls that were sent are handles")
+    }
+
+    pub(super) fn settled_reference(&self) -> Option<Handle> {
+        match &*self.ended.borrow() {
+            Some(Ended::Reference(handle)) => Some(handle.clone()),
+            _ => None,
+        }
+    }
+
+    /// The one place where a call of a test's ends: twice is a panic.
+    pub(super) fn end(&self, ended: Ended) {
+        let promise = self.promise.borrow().upgrade();
+        let result = ended.clone().into_reference();
+        let before = self.ended.replace(Some(ended));
+        assert!(before.is_none(), "a call was answered twice: first {}", describe(before.as_ref()));
+        if let (Some(promise), Some(side)) = (promise, self.side.upgrade()) {
+            side.settle(&promise, result);
+        }
+    }
+}
+
+impl Drop for CallState {
+    fn drop(&mut self) {
+        let (Some(side), Some(id)) = (self.side.upgrade(), self.id.get()) else { return };
+        side.assert_unlocked("a call");
+        let waiting = self.ended.borrow().is_none();
+        if waiting || self.reply == Reply::Reference {
+            side.with(
+                |connection, out| {
+                    if self.detached.get() { connection.detach(id) } else { connection.cancel(id, out) }
+                },
+            );
+            side.ready();
+        }
+    }
+}
+
+/// Who is told an answer.
+pub enum Waiter {
+    /// A call of the test's.
+    Call(Waiting),
+    /// A call that is passed on, and whose answer is passed back.
+    Passing(Rc<Side>, Answering),
+}
+
+/// A call's place in the tables.
+pub struct Waiting {
+    side: Weak<Side>,
+    pub(super) call: Weak<CallState>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(side) = self.side.upgrade() {
+            side.assert_unlocked("a waiter");
+        }
+    }
+}
+
+pub(super) fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).into_owned()
+}
+
+fn describe(ended: Option<&Ended>) -> String {
+    match ended {
+        None => "nothing yet".to_owned(),
+        Some(Ended::Value(handles, body)) => format!("({}) and {} references", text(body), handles.len()),
+        Some(Ended::Reference(_)) => "a reference".to_owned(),
+        Some(Ended::App(_, body)) => format!("the error ({})", text(body)),
+        Some(Ended::Failed(failure)) => format!("{:?}: {failure}", failure.kind),
+    }
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "call {:?} on {:?}: {}",
+            self.0.id.get(),
+            self.0.on.borrow(),
+            describe(self.0.ended.borrow().as_ref())
+        )
+    }
+}

@@ -1,0 +1,232 @@
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use pb_core::message::{Failure, ImportId};
+use pb_core::proto::{Host, Key, Place};
+
+use super::call::{CallState, Waiter};
+use super::side::{Queued, Side};
+
+/// Whatever a message can carry, as a side's program holds it. Clones are one handle.
+#[derive(Clone)]
+pub enum Handle {
+    /// An object of the holder's.
+    Object(Rc<Object>),
+    /// An object of the peer's.
+    Proxy(Rc<Proxy>),
+    /// The result of a call that the holder sent and that is not known yet.
+    Result(Rc<CallState>),
+    /// Something that the holder's side will settle.
+    Promise(Rc<Promise>),
+}
+
+impl Handle {
+    /// A new object.
+    pub fn object(name: &str) -> Handle {
+        Handle::Object(Object::new(name))
+    }
+
+    /// Whether both are the same object, proxy or promise, settled promises looked through.
+    pub fn is(&self, other: &Handle) -> bool {
+        self.end().address() == other.end().address()
+    }
+
+    /// The end of the settled promises that it leads through.
+    pub fn end(&self) -> Handle {
+        match self {
+            Handle::Promise(promise) => match promise.settled() {
+                Some(Ok(handle)) => handle.end(),
+                _ => self.clone(),
+            },
+            Handle::Result(call) => match call.settled_reference() {
+                Some(handle) => handle.end(),
+                None => self.clone(),
+            },
+            _ => self.clone(),
+        }
+    }
+
+    pub(super) fn address(&self) -> usize {
+        match self {
+            Handle::Object(object) => Rc::as_ptr(object) as usize,
+            Handle::Proxy(proxy) => Rc::as_ptr(proxy) as usize,
+            Handle::Result(call) => Rc::as_ptr(call) as usize,
+            Handle::Promise(promise) => Rc::as_ptr(promise) as usize,
+        }
+    }
+}
+
+/// An object with the methods that `Side` knows by name.
+pub struct Object {
+    /// For the log of what was started.
+    pub name: String,
+    /// References that method `keep` was given.
+    pub kept: RefCell<Vec<Handle>>,
+}
+
+impl Object {
+    /// An object without references.
+    pub fn new(name: &str) -> Rc<Object> {
+        Rc::new(Object { name: name.to_owned(), kept: RefCell::default() })
+    }
+}
+
+/// An object of the peer's. As it dies it gives back what it received, as the broker's does.
+pub struct Proxy {
+    side: Weak<Side>,
+    id: ImportId,
+    mentions: Cell<u64>,
+    broken: RefCell<Vec<Failure>>,
+}
+
+impl Proxy {
+    pub(super) fn root(side: &Rc<Side>) -> Handle {
+        Handle::Proxy(Rc::new(Proxy::new(Rc::downgrade(side), ImportId::ROOT, 0)))
+    }
+
+    fn new(side: Weak<Side>, id: ImportId, mentions: u64) -> Self {
+        Proxy { side, id, mentions: Cell::new(mentions), broken: RefCell::default() }
+    }
+
+    /// Its id on the connection.
+    pub fn id(&self) -> ImportId {
+        self.id
+    }
+
+    /// Each time it was told to be broken, and why.
+    pub fn broken(&self) -> Vec<Failure> {
+        self.broken.borrow().clone()
+    }
+
+    pub(super) fn break_with(&self, failure: Failure) {
+        self.broken.borrow_mut().push(failure);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let Some(side) = self.side.upgrade() else { return };
+        side.assert_unlocked("a proxy");
+        if self.id != ImportId::ROOT {
+            side.with(|connection, _| connection.let_go(self.id, self.mentions.get()));
+        }
+    }
+}
+
+/// A reference that its own side will settle; calls on it wait.
+#[derive(Default)]
+pub struct Promise {
+    settled: RefCell<Option<Result<Handle, Failure>>>,
+    pub(super) queue: RefCell<Vec<Queued>>,
+    /// The call whose result it is, which must live on for it to settle.
+    source: Option<Rc<CallState>>,
+}
+
+impl Promise {
+    pub(super) fn of(call: &Rc<CallState>) -> Rc<Promise> {
+        Rc::new(Promise { source: Some(Rc::clone(call)), ..Promise::default() })
+    }
+
+    /// What it settled to, if it has.
+    pub fn settled(&self) -> Option<Result<Handle, Failure>> {
+        self.settled.borrow().clone()
+    }
+
+    /// Whether it is settled by what `call` ends with, or by a call that waits for that; or waits for itself in some other way.
+    pub(super) fn waits_for(self: &Rc<Self>, call: &Rc<CallState>) -> bool {
+        let mut at = Rc::clone(self);
+        for _ in 0..1000 {
+            let Some(source) = &at.source else { return false };
+            if Rc::ptr_eq(source, call) {
+                return true;
+            }
+            let on = source.on.borrow().as_ref().map(Handle::end);
+            let Some(Handle::Promise(next)) = on else { return false };
+            at = next;
+        }
+        true
+    }
+
+    /// Settles it and returns what waited.
+    pub(super) fn settle(&self, result: Result<Handle, Failure>) -> Vec<Queued> {
+        let before = self.settled.replace(Some(result));
+        assert!(before.is_none(), "a promise was settled twice");
+        self.queue.take()
+    }
+}
+
+/// What stops a call of the peer's that runs.
+pub struct Canceller {
+    pub(super) side: Weak<Side>,
+    pub(super) id: pb_core::message::ExportId,
+}
+
+impl Drop for Canceller {
+    fn drop(&mut self) {
+        if let Some(side) = self.side.upgrade() {
+            side.assert_unlocked("a canceller");
+        }
+    }
+}
+
+/// The owner's part of a test's connection.
+pub struct TestHost {
+    pub(super) side: Weak<Side>,
+}
+
+impl Host for TestHost {
+    type Handle = Handle;
+    type Waiter = Waiter;
+    type Canceller = Canceller;
+    type Proxy = Weak<Proxy>;
+    type Memo = ();
+
+    fn place(&self, handle: &Handle) -> Place {
+        match handle {
+            Handle::Proxy(proxy) => Place::Peers(proxy.id),
+            Handle::Result(call) => Place::Peers(call.id()),
+            Handle::Promise(promise) => match promise.settled() {
+                Some(Ok(handle)) => self.place(&handle),
+                _ => Place::Ours(Key { object: handle.address(), facet: 0 }),
+            },
+            Handle::Object(_) => Place::Ours(Key { object: handle.address(), facet: 0 }),
+        }
+    }
+
+    fn mention(&self, id: ImportId, proxy: &mut Option<Weak<Proxy>>) -> (Handle, bool) {
+        if let Some(known) = proxy.as_ref().and_then(Weak::upgrade) {
+            known.mentions.set(known.mentions.get() + 1);
+            return (Handle::Proxy(known), false);
+        }
+        let made = Rc::new(Proxy::new(self.side.clone(), id, 1));
+        *proxy = Some(Rc::downgrade(&made));
+        (Handle::Proxy(made), true)
+    }
+
+    fn names_result(&self, waiter: &Waiter) -> bool {
+        matches!(waiter, Waiter::Call(_))
+    }
+
+    fn promise(&self) -> Handle {
+        let promise = Rc::new(Promise::default());
+        if let Some(side) = self.side.upgrade() {
+            side.remember(&promise);
+        }
+        Handle::Promise(promise)
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Handle::Object(object) => write!(f, "object {}", object.name),
+            Handle::Proxy(proxy) => write!(f, "proxy {}", proxy.id),
+            Handle::Result(call) => write!(f, "result {}", call.id()),
+            Handle::Promise(promise) => match promise.settled() {
+                None => f.write_str("promise"),
+                Some(Ok(handle)) => write!(f, "promise of {handle:?}"),
+                Some(Err(failure)) => write!(f, "promise broken: {failure}"),
+            },
+        }
+    }
+}
