@@ -252,9 +252,14 @@ impl<H: Host> Exports<H> {
         self.running_bytes
     }
 
-    /// Objects and settled results: what the peer holds.
+    /// Objects that the peer holds.
     pub(super) fn held_count(&self) -> u64 {
-        self.open.len() as u64 - self.running
+        self.ids.len() as u64
+    }
+
+    /// Settled reference results without the peer's last word.
+    pub(super) fn settled_count(&self) -> u64 {
+        (self.open.len() - self.ids.len()) as u64 - self.running
     }
 
     /// Objects, and everything under a positive id.

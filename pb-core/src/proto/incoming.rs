@@ -88,8 +88,12 @@ impl<H: Host> Connection<H> {
                 running_bytes + bytes,
                 self.limits.call_bytes
             )
-        } else if reply == Reply::Reference && self.exports.held_count() / 2 >= self.limits.exports {
-            format!("{} objects are held, twice what is granted", self.exports.held_count())
+        } else if reply == Reply::Reference && self.exports.settled_count() >= self.limits.exports {
+            format!(
+                "{} results are not released; {} are granted",
+                self.exports.settled_count(),
+                self.limits.exports
+            )
         } else {
             return None;
         };

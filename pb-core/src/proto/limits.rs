@@ -11,7 +11,9 @@ pub struct Limits {
     pub call_bytes: u64,
     /// Objects of the peer's that we hold; default 65,536. One more ends the connection.
     pub imports: u64,
-    /// Objects of ours, and settled results, that the peer holds; default 65,536. Answers with one more become `Overloaded`.
+    /// Objects of ours that the peer holds, and, counted apart, results of its reference calls that it has not released; default 65,536.
+    /// A message with one more object is not sent: its call or answer is `Overloaded`. A call that would leave one more result is answered
+    /// `Overloaded` and not run.
     pub exports: u64,
     /// Method names the peer may define; default 4,096. One more ends the connection.
     pub names: u64,
