@@ -4,6 +4,7 @@
 //! hand out what is to be done. It never runs a method, never drops what its owner handed in (see [`Connection::take_garbage`])
 //! and never sees a byte of a body.
 
+mod casts;
 mod connection;
 mod exports;
 mod imports;

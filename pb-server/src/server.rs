@@ -124,6 +124,11 @@ impl Running {
         &self.urls
     }
 
+    /// The first of them.
+    pub fn url(&self) -> &str {
+        &self.urls[0] // A server without an address does not run.
+    }
+
     /// Closes the listeners and all connections, and waits until the last has ended.
     ///
     /// # Cancel safety

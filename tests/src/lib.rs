@@ -3,3 +3,4 @@
 pub mod golden;
 pub mod hostile;
 pub mod net;
+pub mod raw;

@@ -366,7 +366,7 @@ fn limits_that_cannot_be_answered_end_the_connection_with_code_4() {
         payload: Payload { caps: vec![Cap::Mine(ExportId(-1))], body: Bytes::new() },
     });
     let casts = std::iter::once(hold).chain(std::iter::repeat_n(cast, 17));
-    assert_eq!(violation(net(), casts), Violation::Limit { what: "casts on one promise", limit: 16 });
+    assert_eq!(violation(net(), casts), Violation::Limit { what: "casts that wait for promises", limit: 16 });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::line::Line;
+use super::line::{Line, WaitingCast};
 use super::wiring::Memo;
 use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::{
@@ -49,7 +49,14 @@ pub(super) fn deliver(target: &Reference, request: Request) {
         Leads::Distant(distant) => forward(distant, request),
         Leads::Broken(failure) => request.fail(failure.clone()),
         Leads::Promise(promise) => {
-            if let Err((queued, result)) = promise.queue(Box::new(Waits(request))) {
+            let cast = match request.answer {
+                Some(_) => None,
+                None => match request.line.begin_cast(request.body.len()) {
+                    Some(cast) => Some(cast),
+                    None => return,
+                },
+            };
+            if let Err((queued, result)) = promise.queue(Box::new(Waits { request, cast })) {
                 queued.go(result.as_ref());
             }
         }
@@ -61,10 +68,10 @@ fn start(object: &Arc<dyn Object>, request: Request) {
         Ok(bound) => bound,
         Err(failure) => return request.fail(failure),
     };
-    let line = request.answerer();
+    let (line, bytes) = (request.answerer(), request.body.len());
     let incoming = Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer);
     let stop = match Arc::clone(object).dispatch(bound, incoming) {
-        Started::Task(task) if request.answer.is_none() => return start_cast(&request.line, task),
+        Started::Task(task) if request.answer.is_none() => return start_cast(&request.line, task, bytes),
         Started::Task(task) if bound.flags.spawn => super::spawn(task).ok(),
         Started::Task(task) => first_poll(task),
         Started::Done => None,
@@ -75,11 +82,8 @@ fn start(object: &Arc<dyn Object>, request: Request) {
 }
 
 /// A cast has no answer whose grant would bound how many wait: over the bound it does not start.
-fn start_cast(line: &Arc<Line>, task: BoxTask) {
-    let Some(waiting) = line.begin_cast() else {
-        tracing::warn!(peer = line.peer_address(), "too many casts wait; one is dropped");
-        return;
-    };
+fn start_cast(line: &Arc<Line>, task: BoxTask, bytes: usize) {
+    let Some(waiting) = line.begin_cast(bytes) else { return };
     first_poll(Box::pin(async move {
         let _waiting = waiting;
         task.await;
@@ -155,13 +159,18 @@ impl Waiter for Passing {
 }
 
 /// A call that waits for a promise to settle.
-struct Waits(Request);
+struct Waits {
+    request: Request,
+    cast: Option<WaitingCast>,
+}
 
 impl Queued for Waits {
     fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
+        let Waits { request, cast } = *self;
+        drop(cast);
         match to {
-            Ok(reference) => deliver(reference, self.0),
-            Err(failure) => self.0.fail(failure.clone()),
+            Ok(reference) => deliver(reference, request),
+            Err(failure) => request.fail(failure.clone()),
         }
     }
 }

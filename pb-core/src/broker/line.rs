@@ -29,7 +29,9 @@ pub(super) struct Line {
     pub(super) frame_bytes: u64,
     /// Casts of the peer's whose methods wait: nothing on the wire bounds them.
     casts: AtomicU64,
+    cast_bytes: AtomicU64,
     max_casts: u64,
+    max_cast_bytes: u64,
     /// Who waits for a promise to settle or for the end; few, so all are woken.
     watchers: Mutex<Vec<Waker>>,
 }
@@ -98,7 +100,9 @@ impl Line {
                     peer,
                     frame_bytes,
                     casts: AtomicU64::new(0),
+                    cast_bytes: AtomicU64::new(0),
                     max_casts: limits.calls,
+                    max_cast_bytes: limits.call_bytes,
                     watchers: Mutex::new(Vec::new()),
                 }
             })
@@ -184,8 +188,14 @@ impl Line {
         worked.map(|()| turn)
     }
 
+    /// Whether more should be read from the peer: what it does not read it must not go on asking for.
+    pub(super) fn may_read(&self) -> bool {
+        let state = self.state.lock();
+        state.out.len() + state.writing < MAX_READ_BACKLOG && !state.connection.has_many_casts()
+    }
+
     /// Bytes that wait to be written.
-    pub(super) fn backlog(&self) -> usize {
+    fn backlog(&self) -> usize {
         let state = self.state.lock();
         state.out.len() + state.writing
     }
@@ -265,11 +275,17 @@ impl Line {
         }
     }
 
-    /// Lets a cast's method wait, unless as many do as calls may.
-    pub(super) fn begin_cast(self: &Arc<Self>) -> Option<WaitingCast> {
+    /// Lets a cast with a body of `bytes` wait, unless as many do as calls may.
+    pub(super) fn begin_cast(self: &Arc<Self>, bytes: usize) -> Option<WaitingCast> {
+        let bytes = bytes as u64;
         let waiting = self.casts.fetch_add(1, Ordering::Relaxed);
-        let cast = WaitingCast(Arc::clone(self));
-        (waiting < self.max_casts).then_some(cast)
+        let waiting_bytes = self.cast_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let cast = WaitingCast { line: Arc::clone(self), bytes };
+        if waiting < self.max_casts && waiting_bytes < self.max_cast_bytes {
+            return Some(cast);
+        }
+        tracing::warn!(peer = self.peer, "too many casts wait; one is dropped");
+        None
     }
 
     /// The peer's hello has come.
@@ -372,11 +388,15 @@ impl Line {
 }
 
 /// A cast whose method waits, for as long as this lives.
-pub(super) struct WaitingCast(Arc<Line>);
+pub(super) struct WaitingCast {
+    line: Arc<Line>,
+    bytes: u64,
+}
 
 impl Drop for WaitingCast {
     fn drop(&mut self) {
-        self.0.casts.fetch_sub(1, Ordering::Relaxed);
+        self.line.casts.fetch_sub(1, Ordering::Relaxed);
+        self.line.cast_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -472,7 +492,7 @@ pub(super) const KEPT_BYTES: usize = 256 << 10;
 /// Outgoing bytes over which none of the peer's calls is started.
 const MAX_BACKLOG: usize = 1 << 20;
 /// Outgoing bytes over which reading pauses until some are written: what is answered without a start must not pile up either.
-pub(super) const MAX_READ_BACKLOG: usize = 4 << 20;
+const MAX_READ_BACKLOG: usize = 4 << 20;
 /// Outgoing bytes over which casts, which nothing else bounds, are dropped.
 const MAX_CAST_BACKLOG: usize = 16 << 20;
 /// The peer's hello must have come by then.

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::forward::{self, Request};
-use super::line::{First, HANDSHAKE, Line, MAX_READ_BACKLOG, STALL, Turn};
+use super::line::{First, HANDSHAKE, Line, STALL, Turn};
 use super::link::Link;
 use super::stranger;
 use super::wiring::Wiring;
@@ -177,8 +177,7 @@ impl Reading<'_> {
             if self.line.ended().is_some() {
                 return Ok(false);
             }
-            // What the peer does not read it must not go on asking for.
-            let may_read = self.line.backlog() < MAX_READ_BACKLOG;
+            let may_read = self.line.may_read();
             if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
                 self.buffer.reserve(READ_BYTES);
             }

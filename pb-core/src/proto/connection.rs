@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use super::casts::Casts;
 use super::exports::Exports;
 use super::imports::{Import, Imports};
 use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
@@ -26,6 +27,9 @@ pub struct Connection<H: Host> {
     pub(super) strikes: u64,
     /// Last words that go out with the next batch.
     pub(super) releases: Vec<(ImportId, u64)>,
+    /// Casts that wait for promises, and those among `tasks`.
+    pub(super) queued_casts: Casts,
+    pub(super) ready_casts: Casts,
     pub(super) tasks: VecDeque<Task<H>>,
     pub(super) notices: VecDeque<Notice<H>>,
     pub(super) garbage: Vec<Garbage<H>>,
@@ -57,6 +61,8 @@ impl<H: Host> Connection<H> {
             last_embargo: 0,
             strikes: 0,
             releases: Vec::new(),
+            queued_casts: Casts::default(),
+            ready_casts: Casts::default(),
             tasks: VecDeque::new(),
             notices: VecDeque::new(),
             garbage: Vec::new(),
@@ -135,6 +141,9 @@ impl<H: Host> Connection<H> {
     pub fn poll_task(&mut self, out: &mut impl Outbox) -> Option<Task<H>> {
         while let Some(task) = self.tasks.pop_front() {
             let Task::Start(start) = task else { return Some(task) };
+            if start.request.answer.is_none() {
+                self.ready_casts.remove(start.request.arguments.body.len());
+            }
             let cancelled = start.request.answer.filter(|(id, _)| self.exports.is_cancelled(*id));
             let Some((id, _)) = cancelled else { return Some(Task::Start(start)) };
             self.garbage.push(Garbage::Handle(start.target));
@@ -146,6 +155,11 @@ impl<H: Host> Connection<H> {
             );
         }
         None
+    }
+
+    /// Whether so many casts wait to be started that no more should be read until some are.
+    pub fn has_many_casts(&self) -> bool {
+        self.ready_casts.are_many(&self.limits)
     }
 
     /// Whether [`Connection::poll_task`] has something.
@@ -228,6 +242,8 @@ impl<H: Host> Connection<H> {
 
     /// Calls that have not started never will; promises that were to be settled still are.
     fn scrap_tasks(&mut self) {
+        self.ready_casts = Casts::default();
+        self.queued_casts = Casts::default();
         for task in std::mem::take(&mut self.tasks) {
             match task {
                 Task::Start(start) => {

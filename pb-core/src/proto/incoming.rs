@@ -56,18 +56,22 @@ impl<H: Host> Connection<H> {
         target: ExportId,
         request: Request<H>,
     ) -> Result<Option<(Request<H>, Failure)>, Violation> {
+        let (is_cast, bytes) = (request.answer.is_none(), request.arguments.body.len());
         let violation = match self.exports.target(target) {
             Ok(Target::Handle(target)) => {
+                if is_cast {
+                    self.ready_casts.add(bytes);
+                }
                 self.tasks.push_back(Task::Start(Start { target, request }));
                 return Ok(None);
             }
-            // Casts have no answer whose grant would bound them.
-            Ok(Target::Queue(queue))
-                if request.answer.is_none() && queue.len() as u64 >= self.limits.calls =>
-            {
-                Violation::Limit { what: "casts on one promise", limit: self.limits.calls }
+            Ok(Target::Queue(_)) if is_cast && self.queued_casts.are_many(&self.limits) => {
+                Violation::Limit { what: "casts that wait for promises", limit: self.limits.calls }
             }
             Ok(Target::Queue(queue)) => {
+                if is_cast {
+                    self.queued_casts.add(bytes);
+                }
                 queue.push(request);
                 return Ok(None);
             }

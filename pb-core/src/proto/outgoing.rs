@@ -181,6 +181,10 @@ impl<H: Host> Connection<H> {
         let caps = self.commit(planned);
         out.send(Message::Resolve(Resolve { export: id, payload: Payload { caps, body: &[] } }));
         for request in running.queue {
+            if request.answer.is_none() {
+                self.queued_casts.remove(request.arguments.body.len());
+                self.ready_casts.add(request.arguments.body.len());
+            }
             self.tasks.push_back(Task::Start(Start { target: handle.clone(), request }));
         }
         if let Some(promise) = running.promise {
@@ -229,6 +233,9 @@ impl<H: Host> Connection<H> {
                 self.exports.keep(id, Export::Rejected(cause));
             }
             for request in running.queue {
+                if request.answer.is_none() {
+                    self.queued_casts.remove(request.arguments.body.len());
+                }
                 self.garbage.push(Garbage::Handles(request.arguments.handles));
                 let waiting = request.answer.and_then(|(id, _)| Some((id, self.exports.end(id)?)));
                 if let Some((id, running)) = waiting {

@@ -1,0 +1,292 @@
+//! A live server against peers that send what they must not. Each row of the table of attacks that this slice can meet is a test here or
+//! in another file; [`the_map_of_attacks_names_tests_that_exist`] holds the table.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
+
+use pb_core::message::*;
+use pb_core::wire::frame::MAGIC;
+use pb_server::{CallError, Limits, Referenceable, Running, Server, remote_interface};
+use pb_tests::golden;
+use pb_tests::hostile::{Dice, damaged, framed};
+use pb_tests::raw::{Raw, bytes_call, call, hello, with_caps};
+use serde::{Deserialize, Serialize};
+
+mod hostile_peers {
+    mod bodies;
+    mod frames;
+    mod greetings;
+    mod ids;
+    mod methods;
+}
+
+#[remote_interface]
+trait Target {
+    async fn say(&self, text: String) -> String;
+    async fn calls(&self) -> u64;
+    async fn open(&self) -> ThingRef;
+    async fn nest(&self, value: Nest) -> u32;
+    async fn numbers(&self, values: Vec<u64>) -> u64;
+    async fn units(&self, values: Vec<()>) -> u64;
+    async fn things(&self, things: Vec<ThingRef>) -> u64;
+    async fn keep(&self, thing: ThingRef);
+    async fn large(&self, bytes: u32) -> Vec<u8>;
+    async fn hold(&self) -> u64;
+    async fn fail(&self) -> Result<ThingRef, String>;
+    async fn echo(&self, thing: ThingRef) -> ThingRef;
+    async fn panics(&self) -> u64;
+    async fn bomb(&self) -> ThingRef;
+    async fn bounce(&self, depth: u32, partner: PartnerRef) -> u32;
+    #[remote(oneway)]
+    async fn note(&self, text: String);
+}
+
+#[remote_interface]
+trait Partner {
+    async fn bounce(&self, depth: u32) -> u32;
+}
+
+#[remote_interface]
+trait Thing {
+    async fn touch(&self) -> u64;
+}
+
+#[derive(Serialize, Deserialize)]
+enum Nest {
+    Leaf(u8),
+    List(Vec<Nest>),
+}
+
+#[derive(Referenceable, Default)]
+struct Victim {
+    calls: AtomicU64,
+    kept: std::sync::Mutex<Vec<ThingRef>>,
+}
+
+#[derive(Referenceable)]
+struct Plain;
+
+/// Its drop panics.
+#[derive(Referenceable)]
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("intended: the secret of Bomb");
+    }
+}
+
+impl Target for Victim {
+    async fn say(&self, text: String) -> String {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        text
+    }
+    async fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+    async fn open(&self) -> ThingRef {
+        ThingRef::new(Plain)
+    }
+    async fn nest(&self, value: Nest) -> u32 {
+        let (mut depth, mut at) = (0, &value);
+        while let Nest::List(values) = at
+            && let Some(first) = values.first()
+        {
+            (depth, at) = (depth + 1, first);
+        }
+        depth
+    }
+    async fn numbers(&self, values: Vec<u64>) -> u64 {
+        values.len() as u64
+    }
+    async fn units(&self, values: Vec<()>) -> u64 {
+        values.len() as u64
+    }
+    async fn things(&self, things: Vec<ThingRef>) -> u64 {
+        things.len() as u64
+    }
+    async fn keep(&self, thing: ThingRef) {
+        self.kept.lock().expect("nobody panics in it").push(thing);
+    }
+    async fn large(&self, bytes: u32) -> Vec<u8> {
+        vec![7; bytes as usize]
+    }
+    async fn hold(&self) -> u64 {
+        std::future::pending().await
+    }
+    async fn fail(&self) -> Result<ThingRef, String> {
+        Err("no such thing".to_owned())
+    }
+    async fn echo(&self, thing: ThingRef) -> ThingRef {
+        thing
+    }
+    async fn panics(&self) -> u64 {
+        panic!("intended: the secret of panics")
+    }
+    async fn bomb(&self) -> ThingRef {
+        ThingRef::new(Bomb)
+    }
+    async fn bounce(&self, depth: u32, partner: PartnerRef) -> u32 {
+        match depth {
+            0 => 0,
+            depth => partner.bounce(depth - 1).await.map_or(0, |deeper| deeper + 1),
+        }
+    }
+    async fn note(&self, _text: String) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Thing for Plain {
+    async fn touch(&self) -> u64 {
+        1
+    }
+}
+
+impl Thing for Bomb {
+    async fn touch(&self) -> u64 {
+        2
+    }
+}
+
+/// A server under attack.
+struct Attacked {
+    running: Running,
+    url: String,
+}
+
+impl Attacked {
+    async fn start() -> Attacked {
+        Attacked::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Attacked {
+        count_panics();
+        let server = Server::new(TargetRef::new(Victim::default())).limits(limits);
+        let server = server.listen("tcp://127.0.0.1:0").await.expect("a free port");
+        let url = server.urls().remove(0);
+        Attacked { running: server.spawn().expect("it listens"), url }
+    }
+
+    async fn greeted(&self) -> Raw {
+        Raw::greeted(&self.url).await
+    }
+
+    /// Sends bytes behind a good hello, and returns the abort that they bring about.
+    async fn abort_for(&self, bytes: &[u8]) -> Abort {
+        let mut raw = self.greeted().await;
+        raw.send(bytes).await;
+        raw.abort().await
+    }
+
+    /// The same with messages.
+    async fn abort_for_messages(&self, messages: &[Message]) -> Abort {
+        let mut raw = self.greeted().await;
+        for message in messages {
+            raw.message(message).await;
+        }
+        raw.abort().await
+    }
+
+    /// An honest client is served as ever, and nothing has panicked that was not meant to.
+    async fn serves_on(self) {
+        let broker = pb_client::connect(&self.url).await.expect("the server lives");
+        let target: TargetRef = broker.root();
+        assert_eq!(target.say("honest".to_owned()).await.as_deref(), Ok("honest"));
+        assert_eq!(target.open().touch().await, Ok(1));
+        drop((target, broker));
+        assert_eq!(PANICS.load(Ordering::SeqCst), 0, "something has panicked");
+        self.running.shutdown().await;
+    }
+}
+
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts panics of which the text does not say that they were intended.
+fn count_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let text = info.payload_as_str().unwrap_or_default();
+            if !text.starts_with("intended") {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+                default(info);
+            }
+        }));
+    });
+}
+
+/// The answer to a call: its value, or the failure's kind.
+fn outcome(message: Option<Message>) -> Result<Bytes, FailureKind> {
+    match message {
+        Some(Message::Resolve(resolve)) => Ok(resolve.payload.body),
+        Some(Message::Reject(Reject { rejection: Rejection::Broker(failure), .. })) => Err(failure.kind),
+        other => panic!("no answer, but {other:?}"),
+    }
+}
+
+use pb_core::Bytes;
+
+/// Row of the table of attacks, and the tests that meet it.
+const MAP: &[(&str, &[&str])] = &[
+    ("A1", &["a_length_over_the_limit_is_refused_before_its_bytes_come"]),
+    ("A2", &["a_length_that_overflows_is_refused"]),
+    ("A3", &["a_frame_without_a_message_is_refused"]),
+    ("A4", &["a_number_has_one_encoding"]),
+    ("A5", &["a_call_that_is_cut_anywhere_does_not_run"]),
+    ("A8", &["a_session_in_segments_of_one_byte_is_as_any_other"]),
+    ("A9", &["bytes_behind_a_message_are_refused"]),
+    ("A10", &["unknown_types_are_answered_or_refused_by_their_number", "unknown_flags_are_refused"]),
+    ("A11", &["strangers_are_sent_away_and_hear_nothing_but_our_hello"]),
+    ("A12", &["a_peer_without_a_common_version_is_told_so"]),
+    (
+        "A13",
+        &["a_call_before_the_hello_is_refused", "a_second_hello_is_refused", "a_hello_over_4_kib_is_refused"],
+    ),
+    ("A15", &["a_peer_that_pings_and_does_not_read_is_not_read_either"]),
+    ("A16", &["a_peer_that_casts_and_does_not_read_is_not_read_either"]),
+    ("A23", &["values_nested_too_deep_fail_their_call"]),
+    ("A24", &["a_chain_of_calls_on_a_failed_one_is_answered_with_the_first_failure"]),
+    ("A25", &["a_list_that_claims_more_than_it_brings_fails_its_call"]),
+    ("A26", &["elements_without_bytes_are_counted"]),
+    (
+        "A28",
+        &[
+            "a_text_that_is_not_utf_8_fails_its_call",
+            "names_of_methods_are_short_utf_8_without_control_characters",
+        ],
+    ),
+    (
+        "A31",
+        &["a_message_names_at_most_1024_capabilities", "one_capability_named_often_is_released_as_often"],
+    ),
+    ("A32", &["an_index_without_a_capability_fails_its_call_and_unused_capabilities_are_released"]),
+    ("A33", &["an_answer_over_the_callers_limit_is_a_failure_that_says_it_ran"]),
+    ("A34", &["a_call_on_a_released_id_is_broken_and_on_one_never_given_ends_the_connection"]),
+    ("A35", &["ids_of_another_connection_mean_nothing_here"]),
+    ("A36", &["a_release_of_what_is_not_held_ends_the_connection"]),
+    ("A37", &["a_release_of_what_is_not_held_ends_the_connection"]),
+    ("A38", &["one_capability_named_often_is_released_as_often"]),
+    ("A39", &["the_root_cannot_be_released"]),
+    ("A47", &["a_result_id_is_used_once"]),
+    ("A49", &["answers_nobody_asked_for_end_the_connection"]),
+    ("A50", &["a_cancel_of_what_has_ended_is_ignored_and_of_what_never_was_ends_the_connection"]),
+    ("A58", &["a_forged_disembargo_ends_the_connection"]),
+    ("A65", &["a_panic_of_a_method_fails_its_call_only", "a_panic_in_the_drop_of_an_object_ends_nothing"]),
+    ("A69", &["calls_back_and_forth_do_not_block_each_other"]),
+];
+
+#[test]
+fn the_map_of_attacks_names_tests_that_exist() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile_peers");
+    let files = std::fs::read_dir(folder).expect("the folder of these tests");
+    let text: String =
+        files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a text")).collect();
+    for (row, tests) in MAP {
+        assert!(!tests.is_empty(), "{row}");
+        for test in *tests {
+            assert!(text.contains(&format!("async fn {test}()")), "{row}: there is no test {test}");
+        }
+    }
+}
