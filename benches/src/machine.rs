@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Processor time, as far as it matters here.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -47,6 +47,19 @@ pub fn busy_seconds() -> Option<f64> {
     Some(busy / TICKS_PER_SECOND)
 }
 
+/// Waits until others leave the machine alone, at most for `patience`.
+pub fn wait_for_quiet(patience: Duration) {
+    let until = Instant::now() + patience;
+    while Instant::now() < until {
+        let before = busy_seconds();
+        std::thread::sleep(LOOK);
+        let (Some(before), Some(after)) = (before, busy_seconds()) else { return };
+        if (after - before) / LOOK.as_secs_f64() < QUIET * cpus() as f64 {
+            return;
+        }
+    }
+}
+
 /// Processors of this machine.
 pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -58,3 +71,7 @@ fn duration(time: TimeVal) -> Duration {
 
 /// USER_HZ, the unit of /proc/stat: 100 on every Linux that the peers run on.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// How long the machine is looked at before it is called quiet.
+const LOOK: Duration = Duration::from_millis(500);
+/// The share of it that others may use then.
+const QUIET: f64 = 0.05;

@@ -11,6 +11,7 @@ mod process;
 mod report;
 mod run;
 mod serve;
+mod solo;
 mod target;
 mod workload;
 
@@ -49,6 +50,9 @@ pub struct Options {
     /// How often a measurement that other processes disturbed is repeated.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
+    /// Seconds to wait before each measurement for other processes to leave the machine alone.
+    #[arg(long, default_value_t = 20)]
+    patience: u64,
     /// Folder for results.json and results.md.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     out: PathBuf,
@@ -56,6 +60,14 @@ pub struct Options {
 
 #[derive(Subcommand)]
 enum Role {
+    /// Both ends in one process, on one thread, for a fixed number of calls: to be run under callgrind.
+    Solo {
+        peer: String,
+        #[arg(long, default_value_t = 10_000)]
+        calls: u64,
+        #[arg(long, default_value_t = 1)]
+        in_flight: u64,
+    },
     /// (internal) Serves a peer until its standard input closes.
     #[command(hide = true)]
     Serve {
@@ -88,6 +100,7 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.role {
         None => run::everything(&cli.options),
+        Some(Role::Solo { peer, calls, in_flight }) => solo::solo(&peer, calls, in_flight),
         Some(Role::Serve { peer, place }) => serve::serve(&peer, place),
         Some(Role::Drive { peer, workload, address, seconds, place }) => {
             load::drive(&peer, &workload, address, seconds, place)

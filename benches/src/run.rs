@@ -10,6 +10,7 @@ use crate::{Options, Place};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// One measurement of one peer under one workload.
 #[derive(Clone, Serialize)]
@@ -65,7 +66,7 @@ pub fn everything(options: &Options) -> Result<()> {
     for round in 1..=options.rounds {
         for workload in &workloads {
             for peer in peers.iter().filter(|peer| (peer.takes_part)(workload)) {
-                let measurement = undisturbed(round, *peer, workload, seconds, options.repeats)
+                let measurement = undisturbed(round, *peer, workload, seconds, options)
                     .with_context(|| format!("{} failed at {}", peer.name, workload.name))?;
                 eprintln!("{}", report::progress(&measurement, options.rounds));
                 measurements.push(measurement);
@@ -78,20 +79,24 @@ pub fn everything(options: &Options) -> Result<()> {
     report.write(&options.out)
 }
 
-/// Measures, and again while others disturb it, at most `repeats` times; the least disturbed counts.
+/// Measures, and again while others disturb it, as often as `options` say; the least disturbed counts.
 fn undisturbed(
     round: usize,
     peer: Entry,
     workload: &'static Workload,
     seconds: f64,
-    repeats: usize,
+    options: &Options,
 ) -> Result<Measurement> {
-    let mut best = measure(round, peer, workload, seconds)?;
-    for _ in 0..repeats {
+    let once = || {
+        machine::wait_for_quiet(Duration::from_secs(options.patience));
+        measure(round, peer, workload, seconds)
+    };
+    let mut best = once()?;
+    for _ in 0..options.repeats {
         if !best.disturbed() {
             break;
         }
-        let again = measure(round, peer, workload, seconds)?;
+        let again = once()?;
         if again.others < best.others {
             best = again;
         }
