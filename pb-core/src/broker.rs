@@ -4,6 +4,7 @@
 mod forward;
 mod line;
 mod link;
+mod outgoing;
 mod reading;
 mod stranger;
 mod wiring;
@@ -71,6 +72,14 @@ impl Broker {
     /// Dropping the future changes nothing.
     pub async fn closed(&self) -> Failure {
         self.link.line().closed().await
+    }
+
+    /// Waits until the connection has ended and everything that was sent before the end has left, or cannot leave any more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn finished(&self) {
+        self.link.line().finished().await;
     }
 
     /// Ends the connection: what was sent before still leaves, calls in flight fail `Disconnected`, references break, methods that run for

@@ -195,6 +195,8 @@ pub enum MethodName {
     Known(u32),
     /// Takes the next number for this text, for as long as the connection lives.
     Defined(Arc<MethodText>),
+    /// Takes no number: where the receiver grants no further names, and for calls that are passed on.
+    Once(Arc<MethodText>),
 }
 
 /// A method by name, with the fingerprints of the signatures that its caller can use.

@@ -16,6 +16,7 @@ mod scratch;
 mod signature;
 mod slot;
 mod stub;
+mod watch;
 
 pub use call_error::{AppError, CallError};
 pub use context::CallContext;
@@ -36,3 +37,4 @@ pub use slot::Delivered;
 pub use stub::Stub;
 #[doc(hidden)]
 pub use stub::{deserialize as deserialize_stub, serialize as serialize_stub};
+pub use watch::{Watcher, Watchers};

@@ -1,6 +1,6 @@
 //! A connection's tables and rules, without I/O, tasks or clock (`docs/protocol.md`, sections 6 to 9 and 12 to 14).
 //!
-//! [`Connection`] is a plain value: `handle` takes a message in, an [`Outbox`] takes messages out, `poll_start` and `poll_settled`
+//! [`Connection`] is a plain value: `handle` takes a message in, an [`Outbox`] takes messages out, `poll_task` and `poll_notice`
 //! hand out what is to be done. It never runs a method, never drops what its owner handed in (see [`Connection::take_garbage`])
 //! and never sees a byte of a body.
 
@@ -40,7 +40,9 @@ pub trait Host {
     /// What the owner remembers with a method's name that the peer defined.
     type Memo: Default;
 
-    /// Where `handle` lives, seen from this connection.
+    /// What `handle` has settled to, if it is a promise of this side's and has.
+    fn settled(&self, handle: &Self::Handle) -> Option<Self::Handle>;
+    /// Where `handle` lives, seen from this connection. It is no promise that has settled to something.
     fn place(&self, handle: &Self::Handle) -> Place;
     /// Counts one mention of the peer's object on the handles behind `proxy`, or makes a new handle with a count of one and replaces
     /// `proxy`. Says whether it made one.

@@ -1,5 +1,6 @@
 //! The accept loop: one connection's trouble, or a want of descriptors, ends nothing else.
 
+use std::io;
 use std::time::Duration;
 
 use pb_core::Broker;
@@ -34,6 +35,7 @@ pub(crate) async fn run(
                     pause = FIRST_PAUSE;
                     connections.spawn(serve(stream, config(), for_all.clone()));
                 }
+                Err(error) if is_ones_own(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept a connection");
                     sleep(pause).await;
@@ -55,7 +57,10 @@ async fn serve(stream: Stream, config: Config, mut stopped: watch::Receiver<bool
     };
     tokio::select! {
         reason = broker.0.closed() => tracing::debug!(peer, %reason, "connection ended"),
-        () = told_to_stop(&mut stopped) => {}
+        () = told_to_stop(&mut stopped) => {
+            broker.0.close();
+            broker.0.finished().await;
+        }
     }
 }
 
@@ -71,4 +76,10 @@ impl Drop for Closing {
 /// Waits until the server is told to stop, or is gone.
 async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Whether the error is of one connection that went before it was accepted: the next one may be well.
+fn is_ones_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

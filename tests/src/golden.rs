@@ -249,6 +249,18 @@ fn calls() -> Vec<Named> {
             Message::Call(promise),
         ),
         ("call_with_largest_ids", "call -2^60 -> 2^60, value, method 2^32 - 1", Message::Call(largest)),
+        (
+            "call_with_a_name_for_once",
+            "call 0 -> 1, value, \"Bank/count\" for this call only, no prints",
+            Message::Call(Call {
+                method: MethodName::Once(Arc::new(MethodText {
+                    name: "Bank/count".into(),
+                    fewest: 0,
+                    prints: [].into(),
+                })),
+                ..plain_call()
+            }),
+        ),
     ]
 }
 

@@ -22,7 +22,7 @@
 //!     "A: call 0 → 1, reference, \"open\", (ada)",
 //!     "A: call 1 → 2, value, \"say\", (100)",
 //! ]);
-//! drop(account);
+//! drop((account, balance));
 //! net.finish();
 //! ```
 

@@ -241,8 +241,10 @@ fn method() -> impl Strategy<Value = MethodName> {
     let text =
         ("\\PC{1,64}", uint32(), vec(any::<u64>(), 0..=MAX_PRINTS)).prop_map(|(name, fewest, prints)| {
             let (name, prints) = (name.into(), prints.into());
-            MethodName::Defined(Arc::new(MethodText { name, fewest, prints }))
+            Arc::new(MethodText { name, fewest, prints })
         });
+    let text = (text, any::<bool>())
+        .prop_map(|(text, once)| if once { MethodName::Once(text) } else { MethodName::Defined(text) });
     prop_oneof![uint32().prop_map(|number| MethodName::Known(number.max(1))), text]
 }
 

@@ -87,7 +87,9 @@ fn caps_bytes(caps: &Vec<Cap>) -> usize {
 fn method_bytes(method: &MethodName) -> usize {
     match method {
         MethodName::Known(_) => 0,
-        MethodName::Defined(text) => size_of::<MethodText>() + text.name.len() + text.prints.len() * 8,
+        MethodName::Defined(text) | MethodName::Once(text) => {
+            size_of::<MethodText>() + text.name.len() + text.prints.len() * 8
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A live server against peers that send what they must not. Each row of the table of attacks that this slice can meet is a test here or
 //! in another file; [`the_map_of_attacks_names_tests_that_exist`] holds the table.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 
@@ -11,6 +12,7 @@ use pb_tests::golden;
 use pb_tests::hostile::{Dice, damaged, framed};
 use pb_tests::raw::{Raw, bytes_call, call, hello, with_caps};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 mod hostile_peers {
     mod bodies;
@@ -34,6 +36,8 @@ trait Target {
     async fn hold(&self) -> u64;
     async fn fail(&self) -> Result<ThingRef, String>;
     async fn echo(&self, thing: ThingRef) -> ThingRef;
+    async fn take(&self, box_number: u32) -> ThingRef;
+    async fn put(&self, box_number: u32, thing: ThingRef);
     async fn panics(&self) -> u64;
     async fn bomb(&self) -> ThingRef;
     async fn bounce(&self, depth: u32, partner: PartnerRef) -> u32;
@@ -61,6 +65,7 @@ enum Nest {
 struct Victim {
     calls: AtomicU64,
     kept: std::sync::Mutex<Vec<ThingRef>>,
+    boxes: std::sync::Mutex<HashMap<u32, oneshot::Sender<ThingRef>>>,
 }
 
 #[derive(Referenceable)]
@@ -119,6 +124,15 @@ impl Target for Victim {
     }
     async fn echo(&self, thing: ThingRef) -> ThingRef {
         thing
+    }
+    async fn take(&self, box_number: u32) -> ThingRef {
+        let (sender, receiver) = oneshot::channel();
+        self.boxes.lock().expect("nobody panics in it").insert(box_number, sender);
+        receiver.await.expect("somebody puts something in")
+    }
+    async fn put(&self, box_number: u32, thing: ThingRef) {
+        let sender = self.boxes.lock().expect("nobody panics in it").remove(&box_number);
+        let _ = sender.expect("somebody takes").send(thing);
     }
     async fn panics(&self) -> u64 {
         panic!("intended: the secret of panics")
@@ -272,6 +286,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("A47", &["a_result_id_is_used_once"]),
     ("A49", &["answers_nobody_asked_for_end_the_connection"]),
     ("A50", &["a_cancel_of_what_has_ended_is_ignored_and_of_what_never_was_ends_the_connection"]),
+    ("A55", &["a_long_chain_of_promises_is_followed_and_dropped"]),
     ("A58", &["a_forged_disembargo_ends_the_connection"]),
     ("A65", &["a_panic_of_a_method_fails_its_call_only", "a_panic_in_the_drop_of_an_object_ends_nothing"]),
     ("A69", &["calls_back_and_forth_do_not_block_each_other"]),

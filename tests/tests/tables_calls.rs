@@ -1,6 +1,6 @@
 //! Calls, pipelining, answers and cancels, on two sets of tables without a wire.
 
-use pb_core::message::{FailureKind, Ran};
+use pb_core::message::{AppCause, Cause, Failure, FailureKind, Ran};
 use pb_tests::net::{A, B, Ended, Handle, Net};
 
 fn value(body: &str) -> Ended {
@@ -343,5 +343,28 @@ fn calls_on_one_reference_arrive_in_the_order_they_were_made_whatever_their_form
         assert!(line.ends_with(&format!("({n})")), "{arrived:?}");
     }
     drop((calls, root));
+    net.finish();
+}
+
+#[test]
+fn a_failure_too_long_for_the_callers_frames_loses_its_causes_and_arrives() {
+    let small = pb_core::proto::Limits { frame_bytes: 4096, ..Default::default() };
+    let net = Net::with_limits(small, Default::default());
+    let cause = || Failure {
+        details: vec![("k".repeat(1000).into(), "v".repeat(5000).into()); 16],
+        ..Failure::new(FailureKind::Failed, Ran::Yes, "m".repeat(5000))
+    };
+    let app = Cause::App(AppCause { body: vec![0; 1 << 20].into() });
+    for failure in [cause(), cause().caused_by(Cause::Broker(cause())), cause().caused_by(app)] {
+        let call = net.refer(A, &net.root(A), "hold", "", &[]);
+        let on_it = net.call(A, &call.promised(), "say", "", &[]);
+        net.run();
+        let started = net.side(B).take("hold");
+        net.side(B).answer(started, Ended::Failed(failure));
+        net.run();
+        assert_eq!(call.failure().kind, FailureKind::Failed);
+        assert_eq!(on_it.failure().kind, FailureKind::Broken);
+    }
+    assert!(net.side(B).longest_frame() <= 4096, "{}", net.side(B).longest_frame());
     net.finish();
 }

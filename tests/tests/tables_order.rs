@@ -1,6 +1,6 @@
 //! Order of calls through promises, and the question that keeps it when a promise comes home.
 
-use pb_core::message::{FailureKind, Ran};
+use pb_core::message::{Cap, ExportId, FailureKind, ImportId, Message, Payload, Ran, Resolve};
 use pb_tests::net::{A, B, Call, Ended, Handle, Net};
 
 fn said(net: &Net, who: pb_tests::net::Who) -> Vec<String> {
@@ -309,7 +309,7 @@ fn the_traces_of_the_protocol_page_are_what_is_sent() {
         "A: call 0 → 10, reference, 4, ()",
         "A: call 10 → 11, value, 2, (1)",
         "B: resolve 10 [yours -1]",
-        "B: call -1 → 2, value, \"say\", (1)",
+        "B: call -1 → 2, value, 1, (1)",
         "A: disembargo 0, target 10, number 1",
         "B: disembargo 1, number 1",
         "A: resolve 2 (1)",
@@ -328,4 +328,35 @@ fn the_traces_of_the_protocol_page_are_what_is_sent() {
 /// The reference that B's root was given.
 fn kept(net: &Net) -> Handle {
     net.side(B).root().kept.borrow()[0].clone()
+}
+
+/// Only a peer that cheats can do this: A's result comes to A's own call as that call's result.
+#[test]
+fn a_call_that_the_peer_resolves_to_its_own_promise_is_broken() {
+    for piped in [false, true] {
+        let net = Net::new();
+        let pending = net.refer(B, &net.root(B), "hold", "", &[]);
+        let own = net.refer(A, &net.root(A), "wait", "", &[]);
+        let before = piped.then(|| net.call(A, &own.promised(), "say", "", &[]));
+        let promise = own.promised();
+        net.run();
+        let started = net.side(A).take("hold");
+        net.side(A).answer(started, Ended::Reference(promise.clone())); // A's tail call: resolve 1 [yours 1].
+        let caps = vec![Cap::Yours(ImportId(1))];
+        let resolve = Resolve { export: ExportId(1), payload: Payload { caps, body: Default::default() } };
+        net.inject(B, Message::Resolve(resolve));
+        net.deliver(B);
+        assert_eq!(own.failure().kind, FailureKind::Broken);
+        let call = net.call(A, &promise, "say", "", &[]);
+        assert_eq!(call.failure().kind, FailureKind::Broken);
+        let given = net.call(A, &net.root(A), "say", "", std::slice::from_ref(&promise));
+        assert_eq!(given.failure().kind, FailureKind::Broken);
+        net.cut(A);
+        net.cut(B);
+        while net.side(B).waiting_count() > 0 {
+            net.side(B).take_at(0);
+        }
+        drop((pending, own, before, promise, call, given));
+        net.finish();
+    }
 }

@@ -1,5 +1,6 @@
 //! Brings a peer's call to where its target leads: an object here, another connection, or a promise.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,6 +43,11 @@ impl Request {
     }
 }
 
+/// The same, where no panic of a user's `Deserialize` or constructor may pass: it fails its call only.
+pub(super) fn deliver_quietly(target: &Reference, request: Request) {
+    let _ = catch_unwind(AssertUnwindSafe(|| deliver(target, request)));
+}
+
 /// Starts the call, sends it on, or lets it wait.
 pub(super) fn deliver(target: &Reference, request: Request) {
     match target.leads() {
@@ -49,6 +55,9 @@ pub(super) fn deliver(target: &Reference, request: Request) {
         Leads::Distant(distant) => forward(distant, request),
         Leads::Broken(failure) => request.fail(failure.clone()),
         Leads::Promise(promise) => {
+            if let Some(followed) = promise.followed() {
+                return deliver(&followed, request);
+            }
             let cast = match request.answer {
                 Some(_) => None,
                 None => match request.line.begin_cast(request.body.len()) {
@@ -71,7 +80,9 @@ fn start(object: &Arc<dyn Object>, request: Request) {
     let (line, bytes) = (request.answerer(), request.body.len());
     let incoming = Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer);
     let stop = match Arc::clone(object).dispatch(bound, incoming) {
-        Started::Task(task) if request.answer.is_none() => return start_cast(&request.line, task, bytes),
+        Started::Task(task) if request.answer.is_none() => {
+            return start_cast(&request.line, task, bytes, bound.flags.spawn);
+        }
         Started::Task(task) if bound.flags.spawn => super::spawn(task).ok(),
         Started::Task(task) => first_poll(task),
         Started::Done => None,
@@ -82,12 +93,17 @@ fn start(object: &Arc<dyn Object>, request: Request) {
 }
 
 /// A cast has no answer whose grant would bound how many wait: over the bound it does not start.
-fn start_cast(line: &Arc<Line>, task: BoxTask, bytes: usize) {
+fn start_cast(line: &Arc<Line>, task: BoxTask, bytes: usize, spawn: bool) {
     let Some(waiting) = line.begin_cast(bytes) else { return };
-    first_poll(Box::pin(async move {
+    let task: BoxTask = Box::pin(async move {
         let _waiting = waiting;
         task.await;
-    }));
+    });
+    if spawn {
+        let _ = super::spawn(task);
+    } else {
+        first_poll(task);
+    }
 }
 
 /// The method that a name means for an object, looked up once for each class of objects in a row.
@@ -98,7 +114,10 @@ fn find(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Failure> {
     {
         return Ok(*bound);
     }
-    let bound = bind(object, &known.text)?;
+    // It traces the signature, which runs the user's `Deserialize`; nobody is there yet to answer for its panic.
+    let bound = catch_unwind(AssertUnwindSafe(|| bind(object, &known.text))).unwrap_or_else(|_| {
+        Err(Failure::new(FailureKind::Internal, Ran::No, "the method's signature could not be traced"))
+    })?;
     let _ = known.memo.0.set((class, facet, bound));
     Ok(bound)
 }
@@ -119,7 +138,7 @@ fn forward(distant: &Arc<dyn Distant>, request: Request) {
     };
     let Some((_, reply)) = request.answer else {
         if let Err(NotSent::Moved(reference)) = distant.line().cast(distant.id(), encoded) {
-            deliver(&reference, request);
+            deliver(&reference.end(), request);
         }
         return;
     };
@@ -138,7 +157,7 @@ fn forward(distant: &Arc<dyn Distant>, request: Request) {
             if let Some(responder) = passing.0.lock().take() {
                 responder.disarm();
             }
-            deliver(&reference, request);
+            deliver(&reference.end(), request);
         }
     }
 }
@@ -169,7 +188,7 @@ impl Queued for Waits {
         let Waits { request, cast } = *self;
         drop(cast);
         match to {
-            Ok(reference) => deliver(reference, request),
+            Ok(reference) => deliver_quietly(reference, request),
             Err(failure) => request.fail(failure.clone()),
         }
     }

@@ -1,21 +1,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::link::Link;
+use super::outgoing::Outgoing;
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
 use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, Message, Ran, Reply};
-use crate::objects::{self, Answerer, Encoded, NotSent, Waiting, WireAnswer};
-use crate::proto::{
-    Answer, Connection, Garbage, Notice, Outbox, Outgoing, Refused, TableSizes, Task, Violation,
-};
+use crate::objects::{self, Answerer, Encoded, NotSent, Waiting, Watcher, Watchers, WireAnswer};
+use crate::proto::{self, Answer, Connection, Garbage, Notice, Outbox, Refused, TableSizes, Task, Violation};
 use crate::reactor::{Direct, Stream};
-use crate::wire::frame;
 
 /// One connection: its tables and its outgoing bytes under one lock, and the means to wake its two tasks.
 pub(super) struct Line {
@@ -33,25 +30,20 @@ pub(super) struct Line {
     max_casts: u64,
     max_cast_bytes: u64,
     /// Who waits for a promise to settle or for the end; few, so all are woken.
-    watchers: Mutex<Vec<Waker>>,
+    watchers: Mutex<Watchers>,
 }
 
 struct State {
     connection: Connection<Wiring>,
-    /// Encoded frames that the writer has not taken.
-    out: Vec<u8>,
-    /// Bytes that the writer has taken and not written.
-    writing: usize,
-    /// Somebody writes, or the writer was called: whatever is appended now leaves with them.
-    called: bool,
-    /// The reading task handles a batch of frames, and writes at its end what came of them.
-    reading: bool,
+    out: Outgoing,
 }
 
 enum Status {
     Greeting,
     Open,
     Ended(Failure),
+    /// Ended, and nothing more is written.
+    Gone(Failure),
 }
 
 /// What the reading task does next.
@@ -60,6 +52,8 @@ pub(super) struct Turn {
     /// There is something behind it.
     pub(super) more: bool,
     pub(super) ended: bool,
+    /// Enough waits to be written for a batch of its own.
+    pub(super) full: bool,
 }
 
 /// What is at the head.
@@ -67,15 +61,6 @@ pub(super) enum First {
     Nothing,
     Notice(Notice<Wiring>),
     Task(Task<Wiring>),
-}
-
-/// Encodes what the tables send behind what they sent before.
-pub(super) struct Out<'a>(&'a mut Vec<u8>);
-
-impl Outbox for Out<'_> {
-    fn send(&mut self, message: Message<&[u8]>) {
-        frame::encode(&message, self.0);
-    }
 }
 
 impl Line {
@@ -90,10 +75,9 @@ impl Line {
                 let connection = Connection::new(wiring, root, limits);
                 let hello = connection.hello();
                 let frame_bytes = hello.grants.frame_bytes;
-                let mut out = frame::MAGIC.to_vec();
-                frame::encode::<&[u8]>(&Message::Hello(hello), &mut out);
+                let out = Outgoing::new(&Message::Hello(hello));
                 Line {
-                    state: Mutex::new(State { connection, out, writing: 0, called: true, reading: false }),
+                    state: Mutex::new(State { connection, out }),
                     write: Notify::new(),
                     read: Notify::new(),
                     status: watch::Sender::new(Status::Greeting),
@@ -103,7 +87,7 @@ impl Line {
                     cast_bytes: AtomicU64::new(0),
                     max_casts: limits.calls,
                     max_cast_bytes: limits.call_bytes,
-                    watchers: Mutex::new(Vec::new()),
+                    watchers: Mutex::new(Watchers::default()),
                 }
             })
         });
@@ -116,16 +100,14 @@ impl Line {
     }
 
     /// Works on the tables. What they let go of is dropped behind the lock; whoever has something to do is woken.
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection<Wiring>, &mut Out<'_>) -> T) -> T {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing) -> T) -> T {
         let (result, garbage, write, read) = {
             let mut state = self.state.lock();
-            let State { connection, out, .. } = &mut *state;
-            let result = work(connection, &mut Out(out));
+            let State { connection, out } = &mut *state;
+            let result = work(connection, out);
             let garbage = connection.take_garbage();
             let read = connection.has_tasks();
-            let pending = !out.is_empty() || connection.has_releases();
-            let write = pending && !state.called && !state.reading;
-            state.called |= write;
+            let write = out.must_call(connection.has_releases());
             (result, garbage, write, read)
         };
         if write {
@@ -156,29 +138,27 @@ impl Line {
 
     fn turn<E>(
         &self,
-        work: impl FnOnce(&mut Connection<Wiring>, &mut Out<'_>) -> Result<(), E>,
+        work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing) -> Result<(), E>,
     ) -> Result<Turn, E> {
         let (worked, turn, garbage, write) = {
             let mut state = self.state.lock();
-            let State { connection, out, writing, .. } = &mut *state;
-            let worked = work(connection, &mut Out(out));
-            let mut turn = Turn { first: First::Nothing, more: false, ended: connection.ended().is_some() };
-            let may_start = out.len() + *writing < MAX_BACKLOG || turn.ended;
+            let State { connection, out } = &mut *state;
+            let worked = work(connection, out);
+            let ended = connection.ended().is_some();
+            let may_start = out.backlog() < MAX_BACKLOG || ended;
+            let mut turn =
+                Turn { first: First::Nothing, more: false, ended, full: out.waiting() > FULL_BATCH };
             // What a turn takes out it must hand over; one that fails hands over nothing.
             if worked.is_ok() {
                 turn.first = match connection.poll_notice() {
                     Some(notice) => First::Notice(notice),
-                    None if may_start => {
-                        connection.poll_task(&mut Out(out)).map_or(First::Nothing, First::Task)
-                    }
+                    None if may_start => connection.poll_task(out).map_or(First::Nothing, First::Task),
                     None => First::Nothing,
                 };
             }
             turn.more = connection.has_notices() || (connection.has_tasks() && may_start);
             let garbage = connection.take_garbage();
-            let pending = !out.is_empty() || connection.has_releases();
-            let write = pending && !state.called && !state.reading;
-            state.called |= write;
+            let write = out.must_call(connection.has_releases());
             (worked, turn, garbage, write)
         };
         if write {
@@ -191,84 +171,59 @@ impl Line {
     /// Whether more should be read from the peer: what it does not read it must not go on asking for.
     pub(super) fn may_read(&self) -> bool {
         let state = self.state.lock();
-        state.out.len() + state.writing < MAX_READ_BACKLOG && !state.connection.has_many_casts()
-    }
-
-    /// Bytes that wait to be written.
-    fn backlog(&self) -> usize {
-        let state = self.state.lock();
-        state.out.len() + state.writing
+        state.out.backlog() < MAX_READ_BACKLOG && !state.connection.has_many_casts()
     }
 
     /// Moves what is to be written into `batch`, which is empty. Says whether there is anything; if not, the writer will be called again.
     pub(super) fn take_batch(&self, batch: &mut Vec<u8>) -> bool {
         let mut state = self.state.lock();
-        let State { connection, out, writing, called, .. } = &mut *state;
-        connection.flush_releases(&mut Out(out));
-        std::mem::swap(out, batch);
-        *writing = batch.len();
-        *called = !batch.is_empty();
-        *called
+        let State { connection, out } = &mut *state;
+        connection.flush_releases(out);
+        out.take(batch)
     }
 
     /// The reading task begins a batch of frames: until [`Line::end_batch`] nobody is called to write.
     pub(super) fn begin_batch(&self) {
-        self.state.lock().reading = true;
+        self.state.lock().out.begin_batch();
     }
 
     /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
-    /// left to the writer.
+    /// left to the writer, as is everything without `direct`.
     ///
     /// # Errors
     /// The socket's.
     pub(super) fn end_batch(&self, direct: Option<&Direct>, batch: &mut Vec<u8>) -> std::io::Result<()> {
         {
             let mut state = self.state.lock();
-            state.reading = false;
-            let State { connection, out, writing, called, .. } = &mut *state;
-            connection.flush_releases(&mut Out(out));
-            if out.is_empty() || *called {
+            let State { connection, out } = &mut *state;
+            connection.flush_releases(out);
+            if !out.end_batch(batch) {
                 return Ok(());
             }
-            *called = true;
-            if direct.is_some() {
-                std::mem::swap(out, batch);
-                *writing = batch.len();
-            }
         }
-        let Some(direct) = direct else {
-            self.write.notify_one();
-            return Ok(());
+        let tried = match direct.map(|direct| direct.try_write(batch)) {
+            None => Ok(0),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
+            Some(tried) => tried,
         };
-        let written = match direct.try_write(batch) {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
-            written => written?,
-        };
-        let rest = {
+        let call = {
             let mut state = self.state.lock();
-            state.writing = 0;
-            if written < batch.len() {
-                batch.drain(..written);
-                batch.append(&mut state.out);
-                std::mem::swap(&mut state.out, batch);
-            }
-            state.called = !state.out.is_empty() || state.connection.has_releases();
-            state.called
+            let more = state.connection.has_releases() || state.connection.ended().is_some();
+            state.out.end_direct(*tried.as_ref().unwrap_or(&0), batch, more)
         };
         batch.clear();
         batch.shrink_to(KEPT_BYTES);
-        if rest {
+        if call {
             self.write.notify_one();
         }
-        Ok(())
+        tried.map(|_| ())
     }
 
     /// What was taken has been written.
     pub(super) fn written(&self) {
         let waiting = {
             let mut state = self.state.lock();
-            let before = state.out.len() + std::mem::take(&mut state.writing);
-            before >= MAX_BACKLOG || state.connection.has_tasks()
+            state.out.written() >= MAX_BACKLOG || state.connection.has_tasks()
         };
         if waiting {
             self.read.notify_one();
@@ -320,7 +275,7 @@ impl Line {
     /// Everything is failed; now everybody learns.
     pub(super) fn finish(&self, reason: Failure) {
         self.status.send_if_modified(|status| {
-            let first = !matches!(status, Status::Ended(_));
+            let first = matches!(status, Status::Greeting | Status::Open);
             if first {
                 *status = Status::Ended(reason);
             }
@@ -334,18 +289,13 @@ impl Line {
     /// A promise has settled, or the connection has ended.
     pub(super) fn wake_watchers(&self) {
         let watchers = std::mem::take(&mut *self.watchers.lock());
-        watchers.into_iter().for_each(Waker::wake);
+        watchers.wake();
     }
 
-    /// Waits for the end; wakes at each promise that settles, too.
-    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Failure> {
-        {
-            let mut watchers = self.watchers.lock();
-            if !watchers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                watchers.push(cx.waker().clone());
-            }
-        }
-        self.ended().map_or(Poll::Pending, Poll::Ready)
+    /// Why the connection has ended; else `watcher` is woken when it does, and at each promise that settles.
+    pub(super) fn watch(&self, watcher: &Arc<Watcher>) -> Option<Failure> {
+        self.watchers.lock().add(watcher);
+        self.ended()
     }
 
     /// Ends the connection on purpose.
@@ -372,7 +322,7 @@ impl Line {
         let mut status = self.status.subscribe();
         match status.wait_for(|status| !matches!(status, Status::Greeting)).await.as_deref() {
             Ok(Status::Open) => Ok(()),
-            Ok(Status::Ended(failure)) => Err(failure.clone()),
+            Ok(Status::Ended(failure) | Status::Gone(failure)) => Err(failure.clone()),
             Ok(Status::Greeting) | Err(_) => Err(gone()),
         }
     }
@@ -380,10 +330,27 @@ impl Line {
     /// Waits for the end.
     pub(super) async fn closed(&self) -> Failure {
         let mut status = self.status.subscribe();
-        match status.wait_for(|status| matches!(status, Status::Ended(_))).await.as_deref() {
-            Ok(Status::Ended(failure)) => failure.clone(),
+        match status.wait_for(|status| matches!(status, Status::Ended(_) | Status::Gone(_))).await.as_deref()
+        {
+            Ok(Status::Ended(failure) | Status::Gone(failure)) => failure.clone(),
             _ => gone(),
         }
+    }
+
+    /// Nothing more is written.
+    pub(super) fn gone(&self) {
+        self.status.send_modify(|status| {
+            *status = match std::mem::replace(status, Status::Greeting) {
+                Status::Ended(failure) | Status::Gone(failure) => Status::Gone(failure),
+                Status::Greeting | Status::Open => Status::Gone(gone()),
+            };
+        });
+    }
+
+    /// Waits for the end, and until everything that was sent before it is written.
+    pub(super) async fn finished(&self) {
+        let mut status = self.status.subscribe();
+        let _ = status.wait_for(|status| matches!(status, Status::Gone(_))).await;
     }
 }
 
@@ -417,7 +384,7 @@ impl objects::Line for Line {
     }
 
     fn cast(&self, target: ImportId, call: Encoded<'_>) -> Result<(), NotSent> {
-        let backlog = self.backlog();
+        let backlog = self.state.lock().out.waiting();
         if backlog > MAX_CAST_BACKLOG {
             let message =
                 format!("{backlog} bytes wait to be sent; casts are dropped over {MAX_CAST_BACKLOG}");
@@ -451,9 +418,9 @@ impl Answerer for Line {
     }
 }
 
-fn outgoing(target: ImportId, call: Encoded<'_>) -> Outgoing<'_, Wiring> {
+fn outgoing(target: ImportId, call: Encoded<'_>) -> proto::Outgoing<'_, Wiring> {
     let Encoded { method, options, references, body } = call;
-    Outgoing { target, method, options, handles: references, body }
+    proto::Outgoing { target, method, options, handles: references, body }
 }
 
 fn not_sent(refused: Refused<Wiring>) -> NotSent {
@@ -487,13 +454,15 @@ fn gone() -> Failure {
     )
 }
 
+/// Outgoing bytes that are written in the middle of a batch, so that its first answers need not wait for its last call.
+const FULL_BATCH: usize = 64 << 10;
 /// A larger buffer is given back once its batch is written.
 pub(super) const KEPT_BYTES: usize = 256 << 10;
-/// Outgoing bytes over which none of the peer's calls is started.
+/// Bytes of unwritten answers over which none of the peer's calls is started.
 const MAX_BACKLOG: usize = 1 << 20;
-/// Outgoing bytes over which reading pauses until some are written: what is answered without a start must not pile up either.
+/// Bytes of unwritten answers over which reading pauses until some are written: what is answered without a start must not pile up either.
 const MAX_READ_BACKLOG: usize = 4 << 20;
-/// Outgoing bytes over which casts, which nothing else bounds, are dropped.
+/// Outgoing bytes of any kind over which casts, which nothing else bounds, are dropped.
 const MAX_CAST_BACKLOG: usize = 16 << 20;
 /// The peer's hello must have come by then.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);

@@ -1,13 +1,12 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
 use super::line::Line;
 use crate::message::{Failure, ImportId};
-use crate::objects::{self, Distant, Reference};
+use crate::objects::{self, Distant, Reference, Watcher, Watchers};
 
 /// What holds a connection open: every handle, reference and running call of ours on it.
 pub(super) struct Link {
@@ -52,7 +51,7 @@ pub(super) struct Held {
 #[derive(Default)]
 struct Fate {
     broken: Option<Failure>,
-    wakers: Vec<Waker>,
+    watchers: Watchers,
 }
 
 impl Held {
@@ -67,16 +66,16 @@ impl Held {
 
     /// It is broken from now on.
     pub(super) fn break_with(&self, failure: Failure) {
-        let wakers = {
+        let watchers = {
             let mut fate = self.fate.lock();
             let fate = fate.get_or_insert_default();
             if fate.broken.is_some() {
                 return;
             }
             fate.broken = Some(failure);
-            std::mem::take(&mut fate.wakers)
+            std::mem::take(&mut fate.watchers)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        watchers.wake();
     }
 }
 
@@ -98,18 +97,17 @@ impl Distant for Held {
         self.link.line.as_ref()
     }
 
-    fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<Failure> {
-        let mut slot = self.fate.lock();
-        let fate = slot.get_or_insert_default();
-        if let Some(failure) = &fate.broken {
-            return Poll::Ready(failure.clone());
+    fn broken(&self, watcher: &Arc<Watcher>) -> Option<Failure> {
+        {
+            let mut fate = self.fate.lock();
+            let fate = fate.get_or_insert_default();
+            if let Some(failure) = &fate.broken {
+                return Some(failure.clone());
+            }
+            fate.watchers.add(watcher);
         }
-        if !fate.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            fate.wakers.push(cx.waker().clone());
-        }
-        drop(slot);
         // The end of the connection is told to references that stand in the tables; the root does not.
-        self.link.line.poll_ended(cx)
+        self.link.line.watch(watcher)
     }
 
     fn promise_of(&self, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference {
@@ -144,13 +142,8 @@ impl Distant for Asked {
         self.link.line.as_ref()
     }
 
-    fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<Failure> {
-        let ended = self.link.line.poll_ended(cx);
-        // It may have settled since the caller looked, before the waker was there.
-        if self.settled().is_some() {
-            cx.waker().wake_by_ref();
-        }
-        ended
+    fn broken(&self, watcher: &Arc<Watcher>) -> Option<Failure> {
+        self.link.line.watch(watcher)
     }
 
     fn promise_of(&self, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference {

@@ -1,6 +1,5 @@
 //! The task that reads: frames into the tables, and everything that must happen in their order.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::link::Link;
 use super::stranger;
 use super::wiring::Wiring;
 use crate::message::{AbortCode, Failure, FailureKind, Ran};
-use crate::objects::{Delivered, Leads, Reference};
+use crate::objects::{Delivered, Leads};
 use crate::proto::{Notice, Outcome, Start, Task, Violation};
 use crate::reactor::{Direct, ReadHalf};
 use crate::wire::frame::{self, Decoded, MAGIC, Malformed};
@@ -71,8 +70,15 @@ impl Drop for Ending {
 /// Reads until the connection ends. `stay` holds it open meanwhile.
 pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf, direct: Option<Direct>) {
     let ending = Ending(Arc::clone(&line));
-    let mut reading =
-        Reading { line: &line, half, direct, buffer: BytesMut::new(), batch: Vec::new(), due: None };
+    let mut reading = Reading {
+        line: &line,
+        half,
+        direct,
+        buffer: BytesMut::new(),
+        batch: Vec::new(),
+        due: None,
+        due_from: 0,
+    };
     let Err(end) = reading.run().await else { return };
     let text = end.to_string();
     tracing::debug!(peer = line.peer_address(), reason = text, "connection ended");
@@ -92,8 +98,10 @@ struct Reading<'a> {
     buffer: BytesMut,
     /// What this task writes itself, empty between batches.
     batch: Vec<u8>,
-    /// When the hello, or the rest of a started frame, must have come.
+    /// When the hello, or more of a started frame, must have come.
     due: Option<Instant>,
+    /// How much of a started frame there was when `due` was set.
+    due_from: usize,
 }
 
 impl Reading<'_> {
@@ -153,7 +161,10 @@ impl Reading<'_> {
         let limit = self.line.frame_bytes;
         while let Some(frame) = frame::split(&mut self.buffer, if greeted { limit } else { HELLO_BYTES })? {
             self.due = None;
-            handle(self.line, frame)?;
+            if handle(self.line, frame)? {
+                self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
+                self.line.begin_batch();
+            }
             if !greeted {
                 self.line.open();
                 greeted = true;
@@ -162,11 +173,14 @@ impl Reading<'_> {
         Ok(greeted)
     }
 
+    /// A hello must be whole within its time; a later frame must go on coming, some kilobytes each time.
     fn set_due(&mut self, greeted: bool) {
-        if greeted && self.buffer.is_empty() {
+        let have = self.buffer.len();
+        if greeted && have == 0 {
             self.due = None;
-        } else {
-            self.due = self.due.or_else(|| Some(Instant::now() + if greeted { STALL } else { HANDSHAKE }));
+        } else if self.due.is_none() || (greeted && have >= self.due_from + PROGRESS_BYTES) {
+            self.due = Some(Instant::now() + if greeted { STALL } else { HANDSHAKE });
+            self.due_from = have;
         }
     }
 
@@ -192,7 +206,12 @@ impl Reading<'_> {
             };
             tokio::select! {
                 biased;
-                () = self.line.read.notified() => {}
+                () = self.line.read.notified() => {
+                    // While reading pauses, the peer's time does not run.
+                    if !may_read && self.due.is_some() {
+                        self.due = Some(Instant::now() + STALL);
+                    }
+                }
                 read = read, if may_read => {
                     match read {
                         None => return Err(late()),
@@ -208,8 +227,8 @@ impl Reading<'_> {
     }
 }
 
-/// Puts one frame into the tables, and does what follows from it.
-fn handle(line: &Arc<Line>, frame: Bytes) -> Result<(), End> {
+/// Puts one frame into the tables, and does what follows from it. Says whether what waits to be written is a batch by now.
+fn handle(line: &Arc<Line>, frame: Bytes) -> Result<bool, End> {
     match frame::decode(frame)? {
         Decoded::Message(message) => {
             let turn = line.take(message)?;
@@ -218,15 +237,17 @@ fn handle(line: &Arc<Line>, frame: Bytes) -> Result<(), End> {
             {
                 line.finish(reason);
             }
+            let full = turn.full;
             if do_turn(line, turn) {
                 run_ready(line);
             }
+            Ok(full)
         }
         Decoded::Unknown { message_type, caps } => {
             line.with(|connection, out| connection.handle_unknown(message_type, caps, out))?;
+            Ok(false)
         }
     }
-    Ok(())
 }
 
 /// Does everything that the tables have ready.
@@ -285,12 +306,7 @@ fn begin(line: &Arc<Line>, start: Start<Wiring>) {
         references: request.arguments.handles,
         body: request.arguments.body,
     };
-    start_on(&target, request);
-}
-
-/// A user's `Deserialize` or constructor may panic: that fails its call only.
-fn start_on(target: &Reference, request: Request) {
-    let _ = catch_unwind(AssertUnwindSafe(|| forward::deliver(target, request)));
+    forward::deliver_quietly(&target, request);
 }
 
 /// A hello is small; nothing is read before one that is larger than this.
@@ -300,3 +316,5 @@ const READ_BYTES: usize = 64 << 10;
 /// How long, and how much, is read without looking after an abort.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 4 << 20;
+/// Bytes of a started frame that must have come before its time is set anew.
+const PROGRESS_BYTES: usize = 4096;

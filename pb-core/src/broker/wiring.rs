@@ -25,18 +25,29 @@ impl Host for Wiring {
     type Proxy = Weak<Held>;
     type Memo = Memo;
 
-    fn place(&self, handle: &Reference) -> Place {
+    fn settled(&self, handle: &Reference) -> Option<Reference> {
         match handle.leads() {
-            Leads::Distant(distant) if distant.line().address() == self.address => Place::Peers(distant.id()),
-            Leads::Promise(promise) => match promise.settled() {
-                Some(Ok(reference)) => match self.place(&reference) {
+            Leads::Promise(promise) => promise.settled().and_then(Result::ok),
+            _ => None,
+        }
+    }
+
+    fn place(&self, handle: &Reference) -> Place {
+        // Each promise keeps what it has settled to, so the clones that go by here are never the last.
+        let mut at = handle.clone();
+        loop {
+            let next = match at.leads() {
+                Leads::Distant(distant) if distant.line().address() == self.address => {
+                    return Place::Peers(distant.id());
+                }
+                Leads::Promise(promise) => match promise.settled() {
                     // The object itself tells whether it is exported already, whatever led to it.
-                    place @ Place::Ours(_) => place,
-                    place @ Place::Peers(_) => place,
+                    Some(Ok(reference)) => reference,
+                    _ => return Place::Ours(at.key()),
                 },
-                _ => Place::Ours(handle.key()),
-            },
-            _ => Place::Ours(handle.key()),
+                _ => return Place::Ours(at.key()),
+            };
+            at = next;
         }
     }
 

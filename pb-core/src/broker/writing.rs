@@ -10,7 +10,22 @@ use crate::message::{Failure, FailureKind, Ran};
 use crate::reactor::WriteHalf;
 
 /// Writes until the connection has ended and everything before the end is written.
-pub(super) async fn run(line: Arc<Line>, mut half: WriteHalf) {
+pub(super) async fn run(line: Arc<Line>, half: WriteHalf) {
+    let gone = Gone(Arc::clone(&line));
+    write_all(&line, half).await;
+    drop(gone);
+}
+
+/// Tells those who wait for it that nothing more is written, also when the runtime drops the task.
+struct Gone(Arc<Line>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.gone();
+    }
+}
+
+async fn write_all(line: &Arc<Line>, mut half: WriteHalf) {
     let mut batch = Vec::new();
     loop {
         line.write.notified().await;
@@ -19,7 +34,7 @@ pub(super) async fn run(line: Arc<Line>, mut half: WriteHalf) {
         while line.take_batch(&mut batch) {
             if let Err(reason) = write(&mut half, &batch).await {
                 line.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
-                return run_ready(&line);
+                return run_ready(line);
             }
             batch.clear();
             batch.shrink_to(KEPT_BYTES);

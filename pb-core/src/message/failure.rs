@@ -93,6 +93,33 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Bytes that it takes on the wire, at the most.
+    pub(crate) fn size(&self) -> usize {
+        let mut bytes = 0;
+        let mut at = Some(self);
+        while let Some(failure) = at {
+            let details = failure.details.iter().map(|(key, value)| key.len() + value.len() + 8);
+            bytes += failure.message.len() + 16 + details.sum::<usize>();
+            at = match failure.cause.as_deref() {
+                Some(Cause::Broker(cause)) => Some(cause),
+                Some(Cause::App(cause)) => {
+                    bytes += cause.body.len() + 8;
+                    None
+                }
+                None => None,
+            };
+        }
+        bytes
+    }
+
+    /// The same without cause and details, the message cut to what every peer takes.
+    pub(crate) fn bare(&self) -> Failure {
+        let message = &self.message[..self.message.floor_char_boundary(super::MAX_TEXT_BYTES)];
+        Failure::new(self.kind, self.ran, message)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

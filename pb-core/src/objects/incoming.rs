@@ -104,7 +104,7 @@ impl Responder {
         match result {
             Ok(value) => match (reply, ok.reference) {
                 (Reply::Reference, Some(reference)) => {
-                    let reference = (reference.to)(&value);
+                    let reference = (reference.to)(&value).followed();
                     self.answer(WireAnswer::Reference(reference));
                 }
                 _ => self.encode(

@@ -19,6 +19,18 @@ use crate::message::{Failure, FailureKind, Ran};
 #[allow(clippy::box_collection, reason = "idle objects, of which there may be millions, pay one word")]
 pub struct LocalQueue(Mutex<Option<Box<VecDeque<LocalCall>>>>);
 
+impl LocalQueue {
+    /// The next call; without one the queue is gone, and whoever calls next makes another with a starter of its own.
+    fn next(&self) -> Option<LocalCall> {
+        let mut queue = self.0.lock();
+        let call = queue.as_mut().and_then(|queue| queue.pop_front());
+        if call.is_none() {
+            *queue = None;
+        }
+        call
+    }
+}
+
 /// A call on its way to an object of this process.
 struct LocalCall {
     method: &'static Method,
@@ -71,12 +83,14 @@ pub(super) fn start<A: Values, R: Send + 'static, K: Errors>(
         *queue = Some(Box::new(VecDeque::from([call])));
     }
     // Where it cannot be spawned it is dropped, and refuses what it was to start.
-    drop(executor::spawn(Box::pin(Starter { object: Arc::clone(object) })));
+    drop(executor::spawn(Box::pin(Starter { object: Arc::clone(object), done: false })));
 }
 
 /// Starts the calls of one object in their order.
 struct Starter {
     object: Arc<dyn Object>,
+    /// The queue is empty and gone; one that is there now is another starter's.
+    done: bool,
 }
 
 /// Calls started before others get the thread.
@@ -85,17 +99,11 @@ const STARTS_A_TURN: usize = 32;
 impl Future for Starter {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..STARTS_A_TURN {
-            let call = {
-                let mut queue = self.object.local_queue().0.lock();
-                match queue.as_mut().and_then(|queue| queue.pop_front()) {
-                    Some(call) => call,
-                    None => {
-                        *queue = None;
-                        return Poll::Ready(());
-                    }
-                }
+            let Some(call) = self.object.local_queue().next() else {
+                self.done = true;
+                return Poll::Ready(());
             };
             run(&self.object, call);
         }
@@ -107,6 +115,9 @@ impl Future for Starter {
 impl Drop for Starter {
     /// The runtime ended, or there is none: what has not started never will.
     fn drop(&mut self) {
+        if self.done {
+            return;
+        }
         let left = self.object.local_queue().0.lock().take();
         for call in left.into_iter().flat_map(|queue| *queue) {
             if let Some(caller) = call.caller.upgrade() {

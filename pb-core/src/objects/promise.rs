@@ -1,11 +1,11 @@
 use std::any::Any;
 use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use super::Reference;
+use super::reference::Circle;
+use super::{Reference, Watcher, Watchers};
 use crate::message::{Failure, FailureKind, Ran};
 
 /// A reference that is not known yet and will be settled in this process: the result of a local call, an argument that names a running
@@ -26,7 +26,7 @@ enum State {
     /// `draining` once it is settled, until everything that waited has gone.
     Waiting {
         queue: Vec<Box<dyn Queued>>,
-        wakers: Vec<Waker>,
+        watchers: Watchers,
         draining: bool,
     },
     Settled(Result<Reference, Failure>),
@@ -35,8 +35,7 @@ enum State {
 impl Promise {
     /// A promise that holds `source` as long as it lives.
     pub fn new(source: Option<Arc<dyn Any + Send + Sync>>) -> Arc<Self> {
-        let state = State::Waiting { queue: Vec::new(), wakers: Vec::new(), draining: false };
-        Arc::new(Promise { state: Mutex::new(state), _source: source })
+        Arc::new(Promise { state: Mutex::default(), _source: source })
     }
 
     /// What it settled to, if it has.
@@ -47,15 +46,34 @@ impl Promise {
         }
     }
 
-    /// Waits for it to settle.
-    pub(super) fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<Result<Reference, Failure>> {
+    /// Where a settled promise leads, through all settled ones behind it; `None` where it has not settled, or is broken. Remembers what it
+    /// finds: however long a chain a peer builds, it is walked once, and what stood between is let go.
+    pub fn followed(&self) -> Option<Reference> {
+        let mut at = self.settled()?.ok()?;
+        let (mut walked, mut circle) = (false, Circle::default());
+        while let Some(Ok(next)) = at.as_promise().and_then(|promise| promise.settled()) {
+            if circle.closes_at(&at) {
+                return Some(Reference::circular());
+            }
+            (at, walked) = (next, true);
+        }
+        if walked {
+            let before = match &mut *self.state.lock() {
+                State::Settled(result) => Some(mem::replace(result, Ok(at.clone()))),
+                State::Waiting { .. } => None,
+            };
+            drop(before);
+        }
+        Some(at)
+    }
+
+    /// What it settled to; else `watcher` is woken when it does.
+    pub(super) fn settled_or_watch(&self, watcher: &Arc<Watcher>) -> Option<Result<Reference, Failure>> {
         match &mut *self.state.lock() {
-            State::Settled(result) => Poll::Ready(result.clone()),
-            State::Waiting { wakers, .. } => {
-                if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    wakers.push(cx.waker().clone());
-                }
-                Poll::Pending
+            State::Settled(result) => Some(result.clone()),
+            State::Waiting { watchers, .. } => {
+                watchers.add(watcher);
+                None
             }
         }
     }
@@ -78,12 +96,7 @@ impl Promise {
     /// Settles it: what waited goes in order, then everything goes straight. A second settlement changes nothing. A promise
     /// that would lead to itself is broken.
     pub fn settle(self: &Arc<Self>, result: Result<Reference, Failure>) {
-        let result = match result {
-            Ok(reference) if leads_to(&reference, self) => {
-                Err(Failure::new(FailureKind::Broken, Ran::No, "the promise was resolved to itself"))
-            }
-            result => result,
-        };
+        let result = result.and_then(|reference| self.join(reference));
         match &mut *self.state.lock() {
             State::Waiting { draining, .. } if !*draining => *draining = true,
             _ => return,
@@ -91,8 +104,22 @@ impl Promise {
         loop {
             match self.next_step(&result) {
                 Step::Send(waiting) => waiting.into_iter().for_each(|call| call.go(result.as_ref())),
-                Step::Done(wakers) => break wakers.into_iter().for_each(Waker::wake),
+                Step::Done(watchers) => break watchers.wake(),
             }
+        }
+    }
+
+    /// Where this promise leads if it settles to `reference`: to the end of the promises that have settled already.
+    ///
+    /// # Errors
+    /// `Broken` where that is itself.
+    fn join(self: &Arc<Self>, reference: Reference) -> Result<Reference, Failure> {
+        let end = reference.end();
+        match end.as_promise() {
+            Some(next) if Arc::ptr_eq(next, self) => {
+                Err(Failure::new(FailureKind::Broken, Ran::No, "the promise was resolved to itself"))
+            }
+            _ => Ok(end),
         }
     }
 
@@ -101,44 +128,45 @@ impl Promise {
         let mut state = self.state.lock();
         match &mut *state {
             State::Waiting { queue, .. } if !queue.is_empty() => Step::Send(mem::take(queue)),
-            State::Waiting { wakers, .. } => {
-                let wakers = mem::take(wakers);
+            State::Waiting { watchers, .. } => {
+                let watchers = mem::take(watchers);
                 *state = State::Settled(result.clone());
-                Step::Done(wakers)
+                Step::Done(watchers)
             }
-            State::Settled(_) => Step::Done(Vec::new()),
+            State::Settled(_) => Step::Done(Watchers::default()),
         }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State::Waiting { queue: Vec::new(), watchers: Watchers::default(), draining: false }
     }
 }
 
 enum Step {
     Send(Vec<Box<dyn Queued>>),
-    Done(Vec<Waker>),
+    Done(Watchers),
 }
 
 impl Drop for Promise {
-    /// Nobody can settle it any more, and nobody holds it: what waits fails.
+    /// Nobody can settle it any more, and nobody holds it: what waits fails. A chain of promises goes link by link, not each within the
+    /// one before: its length is the peer's to choose.
     fn drop(&mut self) {
-        if let State::Waiting { queue, .. } = self.state.get_mut() {
-            let failure = Failure::new(FailureKind::Broken, Ran::No, "the promise was never settled");
-            for call in mem::take(queue) {
-                call.go(Err(&failure));
+        let mut state = mem::take(self.state.get_mut());
+        loop {
+            let next = match state {
+                State::Settled(Ok(reference)) => reference.into_promise().and_then(Arc::into_inner),
+                State::Settled(Err(_)) => None,
+                State::Waiting { queue, .. } => {
+                    let failure = Failure::new(FailureKind::Broken, Ran::No, "the promise was never settled");
+                    break queue.into_iter().for_each(|call| call.go(Err(&failure)));
+                }
+            };
+            match next {
+                Some(mut next) => state = mem::take(next.state.get_mut()),
+                None => break,
             }
-        }
-    }
-}
-
-/// Whether following settled promises from `reference` ends at `promise`.
-fn leads_to(reference: &Reference, promise: &Arc<Promise>) -> bool {
-    let mut at = reference.clone();
-    loop {
-        let Some(next) = at.as_promise() else { return false };
-        if Arc::ptr_eq(next, promise) {
-            return true;
-        }
-        match next.settled() {
-            Some(Ok(reference)) => at = reference,
-            _ => return false,
         }
     }
 }

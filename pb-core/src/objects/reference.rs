@@ -1,12 +1,13 @@
 use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use super::object::Held;
 use super::slot::Slot;
 use super::{
-    Delivered, Errors, IntoObject, Method, Object, Offer, Promise, Signature, Values, local, scope, slot,
+    Delivered, Errors, IntoObject, Method, Object, Offer, Promise, Signature, Values, Watcher, local, scope,
+    slot,
 };
 use crate::defer::Deferred;
 use crate::message::{CallOptions, Cause, Failure, FailureKind, ImportId, MethodText, Ran, Reply};
@@ -42,8 +43,8 @@ pub trait Distant: Send + Sync {
     fn id(&self) -> ImportId;
     /// Its connection.
     fn line(&self) -> &dyn Line;
-    /// Waits until it is broken.
-    fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<Failure>;
+    /// Why it is broken, if it is; else `watcher` is woken when it may be, or, for a promise, when it may have settled.
+    fn broken(&self, watcher: &Arc<Watcher>) -> Option<Failure>;
     /// A promise of the result of call `id` on the same connection, which keeps `call` alive.
     fn promise_of(&self, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference;
     /// What it has settled to, if it was a promise and has.
@@ -170,11 +171,32 @@ impl Reference {
         }
     }
 
-    /// The end of the settled promises that it leads through.
+    /// The same reference behind the promises that have settled in this process.
+    #[must_use]
+    pub fn followed(&self) -> Reference {
+        match &self.0 {
+            Inner::Promise(promise) => promise.followed().unwrap_or_else(|| self.clone()),
+            _ => self.clone(),
+        }
+    }
+
+    /// The promise, if it is one.
+    pub(super) fn into_promise(self) -> Option<Arc<Promise>> {
+        match self.0 {
+            Inner::Promise(promise) => Some(promise),
+            _ => None,
+        }
+    }
+
+    /// The end of the settled promises that it leads through, results of calls to peers among them; broken where they lead in a circle.
     #[must_use]
     pub fn end(&self) -> Reference {
         let mut at = self.clone();
+        let mut circle = Circle::default();
         loop {
+            if circle.closes_at(&at) {
+                return Reference::circular();
+            }
             let next = match &at.0 {
                 Inner::Promise(promise) => promise.settled(),
                 Inner::Distant(distant) => distant.settled().map(Ok),
@@ -186,6 +208,11 @@ impl Reference {
                 Some(Err(failure)) => return Reference::broken(Arc::new(failure)),
             };
         }
+    }
+
+    pub(super) fn circular() -> Reference {
+        let message = "the reference was resolved to itself";
+        Reference::broken(Arc::new(Failure::new(FailureKind::Broken, Ran::No, message)))
     }
 
     /// What tells it apart from other references of this process while it lives.
@@ -245,6 +272,28 @@ impl Reference {
     }
 }
 
+/// Finds out whether a walk along settled promises has come back to where it was. Two peers can build such a circle in a moment that no
+/// check of either sees.
+#[derive(Default)]
+pub(super) struct Circle {
+    mark: Option<Reference>,
+    steps: u64,
+}
+
+impl Circle {
+    /// Called at each step; the mark moves on at each power of two, so that a circle behind a long way is found too.
+    pub(super) fn closes_at(&mut self, at: &Reference) -> bool {
+        if self.mark.as_ref().is_some_and(|mark| mark.is(at)) {
+            return true;
+        }
+        self.steps += 1;
+        if self.steps.is_power_of_two() {
+            self.mark = Some(at.clone());
+        }
+        false
+    }
+}
+
 /// A call with its types, on its way to wherever the reference leads.
 struct TypedCall<A: Values, R, K: Errors> {
     method: &'static Method,
@@ -261,6 +310,9 @@ fn send<A: Values, R: Send + 'static, K: Errors>(
         Inner::Local(object) => local::start(object, call.method, call.arguments, slot),
         Inner::Distant(distant) => send_distant(distant, call, slot),
         Inner::Promise(promise) => {
+            if let Some(followed) = promise.followed() {
+                return send(&followed, call, slot);
+            }
             slot.set_origin(slot::Origin::Promise(Arc::clone(promise)));
             let queued = Box::new(QueuedCall { call, slot: Arc::downgrade(slot) });
             if let Err((queued, result)) = promise.queue(queued) {
@@ -284,7 +336,7 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     match sent {
         Ok(id) => slot.set_origin(slot::Origin::Distant(Arc::clone(distant), id)),
         Err(NotSent::Failed(failure)) => slot.fail(failure),
-        Err(NotSent::Moved(reference)) => send(&reference, call, slot),
+        Err(NotSent::Moved(reference)) => send(&reference.end(), call, slot),
     }
 }
 
@@ -298,7 +350,7 @@ fn cast<A: Values>(
     match encoded(&call, |encoded| distant.line().cast(distant.id(), encoded)) {
         Ok(()) => {}
         Err(NotSent::Failed(failure)) => tracing::debug!(method = method.name(), %failure, "cast not sent"),
-        Err(NotSent::Moved(reference)) => reference.cast(method, signature, call.arguments),
+        Err(NotSent::Moved(reference)) => reference.end().cast(method, signature, call.arguments),
     }
 }
 
@@ -330,8 +382,15 @@ impl<A: Values, R: Send + 'static, K: Errors> super::Queued for QueuedCall<A, R,
     fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
         let Some(slot) = self.slot.upgrade() else { return };
         match to {
-            Ok(reference) => send(reference, self.call, &slot),
             Err(failure) => slot.fail(as_cause(failure)),
+            Ok(reference) => {
+                // Nobody is on this stack whose panic it would be: the user's `Serialize` panicked long after the call was made.
+                let sent = catch_unwind(AssertUnwindSafe(|| send(reference, self.call, &slot)));
+                if sent.is_err() {
+                    let message = "encoding the arguments panicked";
+                    slot.fail(Failure::new(FailureKind::Failed, Ran::No, message));
+                }
+            }
         }
     }
 }

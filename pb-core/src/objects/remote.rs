@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::reference::Leads;
-use super::{Promise, Reference, Stub};
+use super::{Reference, Stub, Watcher};
 use crate::defer::Deferred;
 use crate::message::Failure;
 
@@ -43,31 +43,39 @@ impl<'a> Remote<'a> {
     /// # Cancel safety
     /// Dropping the future changes nothing; a new one still learns the reason.
     pub fn on_broken(self) -> Broken {
-        Broken(self.0.clone())
+        Broken { reference: self.0.clone(), watcher: Arc::default() }
     }
 }
 
 /// The future of [`Remote::on_broken`]. Resolves once with the reason.
-pub struct Broken(Reference);
+pub struct Broken {
+    reference: Reference,
+    watcher: Arc<Watcher>,
+}
 
 impl Future for Broken {
     type Output = Failure;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Failure> {
+        self.watcher.wake_by(cx);
         loop {
-            let settled = match self.0.leads() {
+            let settled = match self.reference.leads() {
                 Leads::Local(_) => return Poll::Pending,
                 Leads::Broken(failure) => return Poll::Ready(failure.clone()),
-                Leads::Distant(distant) => match distant.settled() {
-                    Some(reference) => Ok(reference),
-                    None => return distant.poll_broken(cx),
-                },
-                Leads::Promise(promise) => match Promise::poll_settled(promise, cx) {
-                    Poll::Ready(settled) => settled,
-                    Poll::Pending => return Poll::Pending,
+                Leads::Distant(distant) => {
+                    let broken = distant.broken(&self.watcher);
+                    match (distant.settled(), broken) {
+                        (Some(reference), _) => Ok(reference),
+                        (None, Some(failure)) => return Poll::Ready(failure),
+                        (None, None) => return Poll::Pending,
+                    }
+                }
+                Leads::Promise(promise) => match promise.settled_or_watch(&self.watcher) {
+                    Some(settled) => settled,
+                    None => return Poll::Pending,
                 },
             };
-            self.0 = settled.unwrap_or_else(|failure| Reference::broken(Arc::new(failure)));
+            self.reference = settled.unwrap_or_else(|failure| Reference::broken(Arc::new(failure)));
         }
     }
 }

@@ -86,8 +86,9 @@ pub(super) fn index_of(reference: &Reference) -> Option<u32> {
     if MODE.get() != Mode::Encoding {
         return None;
     }
+    let reference = reference.followed();
     REFERENCES.with_borrow_mut(|references| {
-        let index = references.iter().position(|known| known.is(reference)).unwrap_or_else(|| {
+        let index = references.iter().position(|known| known.is(&reference)).unwrap_or_else(|| {
             references.push(reference.clone());
             COUNT.set(references.len());
             references.len() - 1

@@ -40,6 +40,8 @@ struct State<R, K: Errors> {
     /// The promise of a result that does not travel.
     promise: Weak<Promise>,
     detached: bool,
+    /// The failure of calls on a reference that the method did not give, made when its error came.
+    cause: Option<Failure>,
     /// Itself, so that a detached call that was not sent yet is not forgotten.
     keep: Option<Arc<Slot<R, K>>>,
 }
@@ -67,6 +69,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             waker: None,
             promise: Weak::new(),
             detached: false,
+            cause: None,
             keep: None,
         };
         Arc::new(Slot { state: Mutex::new(state), ok, err })
@@ -87,13 +90,19 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
 
     /// The one place where a call ends. A second end changes nothing.
     fn fill(&self, phase: Phase<R, K>) {
+        // Encoding runs the user's `Serialize`, so it is done before the lock, and only where somebody may ask.
+        let cause = match &phase {
+            Phase::Local(Err(error)) if self.ok.reference.is_some() => Some(self.encode_cause(error)),
+            _ => None,
+        };
         let mut state = self.state.lock();
         if !matches!(state.phase, Phase::Waiting) {
             drop(state);
             return drop_quietly(phase);
         }
-        let promise = state.promise.upgrade().map(|promise| (promise, self.reference_in(&phase)));
+        state.cause = cause;
         state.phase = phase;
+        let promise = state.promise.upgrade().map(|promise| (promise, self.reference_in(&state)));
         let (waker, keep) = (state.waker.take(), state.keep.take());
         drop(state);
         if let Some((promise, result)) = promise {
@@ -106,9 +115,9 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     }
 
     /// The reference that the call ended with.
-    fn reference_in(&self, phase: &Phase<R, K>) -> Result<Reference, Failure> {
+    fn reference_in(&self, state: &State<R, K>) -> Result<Reference, Failure> {
         let failed = |message: &str| Failure::new(FailureKind::Broken, Ran::No, message);
-        match phase {
+        match &state.phase {
             Phase::Delivered(Delivered::Reference(reference)) => Ok(reference.clone()),
             Phase::Delivered(Delivered::Failed(failure)) => Err(as_cause(failure)),
             Phase::Delivered(Delivered::App(_, body)) => Err(broken_by(body.clone())),
@@ -116,7 +125,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 Some(reference) => Ok((reference.to)(stub)),
                 None => Err(failed("the result is no reference")),
             },
-            Phase::Local(Err(error)) => Err(self.encode_cause(error)),
+            Phase::Local(Err(_)) => Err(state.cause.clone().unwrap_or_else(|| failed(NOT_GIVEN))),
             Phase::Delivered(Delivered::Value(..)) => Err(failed("the result is no reference")),
             Phase::Waiting | Phase::Taken => Err(failed("the result was taken before it was called")),
         }
@@ -128,7 +137,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             Some(codec) if scope::encode_with(|| (codec.encode)(error, &mut body)).0.is_ok() => {
                 broken_by(body.into())
             }
-            _ => Failure::new(FailureKind::Broken, Ran::No, "the call that was to give the reference failed"),
+            _ => Failure::new(FailureKind::Broken, Ran::No, NOT_GIVEN),
         }
     }
 
@@ -162,6 +171,8 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         Err(K::failed(failure))
     }
 }
+
+const NOT_GIVEN: &str = "the call that was to give the reference failed";
 
 fn decode<T>(
     references: Vec<Reference>,
@@ -231,7 +242,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
                 state.promise = Arc::downgrade(&promise);
                 Reference::promised(promise)
             }
-            (phase, _) => match self.reference_in(phase) {
+            _ => match self.reference_in(&state) {
                 Ok(reference) => reference,
                 Err(failure) => Reference::broken(Arc::new(failure)),
             },

@@ -1,9 +1,12 @@
 //! What each received message does.
 
+use bytes::Bytes;
+
 use super::connection::Embargo;
 use super::exports::{Target, broken};
-use super::imports::{Import, Wanted};
-use super::{Connection, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
+use super::imports::{Asked, Import, Wanted};
+use super::payload::circular;
+use super::{Carried, Connection, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
 use crate::message::{
     AppCause, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message,
     Ran, Reject, Rejection, Release, Reply, Resolve,
@@ -65,14 +68,18 @@ impl<H: Host> Connection<H> {
                 self.tasks.push_back(Task::Start(Start { target, request }));
                 return Ok(None);
             }
+            // Nothing tells the caller how many wait, so one more is no violation; nor is there anybody to tell that it is dropped.
             Ok(Target::Queue(_)) if is_cast && self.queued_casts.are_many(&self.limits) => {
-                Violation::Limit { what: "casts that wait for promises", limit: self.limits.calls }
+                let message = "too many casts wait for promises";
+                return Ok(Some((request, Failure::new(FailureKind::Overloaded, Ran::No, message))));
             }
             Ok(Target::Queue(queue)) => {
                 if is_cast {
                     self.queued_casts.add(bytes);
                 }
-                queue.push(request);
+                // What waits must not hold the buffer that it was read into.
+                let body = Bytes::copy_from_slice(&request.arguments.body);
+                queue.push(Request { arguments: Carried { body, ..request.arguments }, ..request });
                 return Ok(None);
             }
             Ok(Target::Dead(failure)) => return Ok(Some((request, failure))),
@@ -146,7 +153,13 @@ impl<H: Host> Connection<H> {
 
     fn on_reference(&mut self, id: ImportId, cap: Cap, out: &mut impl Outbox) -> Result<(), Violation> {
         let handle = self.take_in_cap(cap)?;
+        let circle = matches!(cap, Cap::Yours(_)) && self.leads_to(&handle, id);
         let asked = self.imports.settle(id)?;
+        if circle {
+            self.garbage.push(Garbage::Handle(handle));
+            self.settle_failed(id, asked, Cause::Broker(circular()), Outcome::Failed(circular()));
+            return Ok(());
+        }
         // Whether calls went down the old path and the form of the resolution decide; not what the id is by now.
         let embargoed = asked.piped && matches!(cap, Cap::Yours(_)) && asked.wanted != Wanted::Nothing;
         let to = if embargoed { self.embargo(id, handle, out) } else { handle };
@@ -192,6 +205,12 @@ impl<H: Host> Connection<H> {
             Rejection::Broker(failure) => (Cause::Broker(failure.clone()), Outcome::Failed(failure)),
         };
         let asked = self.imports.settle(id)?;
+        self.settle_failed(id, asked, cause, outcome);
+        Ok(())
+    }
+
+    /// Tells whoever waits, and keeps the failure for who names the result.
+    fn settle_failed(&mut self, id: ImportId, asked: Asked<H>, cause: Cause, outcome: Outcome<H>) {
         if asked.reply == Reply::Reference && asked.wanted != Wanted::Nothing {
             self.releases.push((id, 1));
         }
@@ -209,7 +228,6 @@ impl<H: Host> Connection<H> {
                 }
             }
         }
-        Ok(())
     }
 
     /// An object of the peer's is broken from now on.

@@ -15,30 +15,36 @@ pub struct Known<M> {
 
 /// The methods numbered on a connection, each way (`docs/protocol.md`, section 10).
 pub(super) struct Names<H: Host> {
-    /// Ours, by the address of a text that is kept here and so keeps its address.
-    sent: HashMap<usize, (Arc<MethodText>, u32)>,
+    /// Ours, by what they say.
+    sent: HashMap<Arc<MethodText>, u32>,
+    /// The same by the address of the text that was numbered, which is kept in `sent` and so keeps its address: the look-up of every call.
+    known: HashMap<usize, u32>,
     /// The peer's, number 1 first.
     received: Vec<Arc<Known<H::Memo>>>,
 }
 
 impl<H: Host> Names<H> {
     pub(super) fn new() -> Self {
-        Names { sent: HashMap::new(), received: Vec::new() }
+        Names { sent: HashMap::new(), known: HashMap::new(), received: Vec::new() }
     }
 
-    /// How to name `text` to the peer; the caller sends it, so a definition holds from there on.
-    /// `None` where the peer takes no further name.
-    pub(super) fn name(&mut self, text: &Arc<MethodText>, granted: u64) -> Option<MethodName> {
-        let address = Arc::as_ptr(text) as usize;
-        if let Some((_, number)) = self.sent.get(&address) {
-            return Some(MethodName::Known(*number));
+    /// How to name `text` to the peer; the caller sends it, so a definition holds from there on. `passed_on`: the name is somebody else's, who
+    /// may make up any number of them; such names take at most half of what is granted.
+    pub(super) fn name(&mut self, text: &Arc<MethodText>, granted: u64, passed_on: bool) -> MethodName {
+        if let Some(number) = self.known.get(&(Arc::as_ptr(text) as usize)) {
+            return MethodName::Known(*number);
         }
-        if self.sent.len() as u64 >= granted.min(u64::from(u32::MAX)) {
-            return None;
+        if let Some(number) = self.sent.get(text) {
+            return MethodName::Known(*number);
+        }
+        let room = granted.min(u64::from(u32::MAX)) / if passed_on { 2 } else { 1 };
+        if self.sent.len() as u64 >= room {
+            return MethodName::Once(Arc::clone(text));
         }
         let number = self.sent.len() as u32 + 1;
-        self.sent.insert(address, (Arc::clone(text), number));
-        Some(MethodName::Defined(Arc::clone(text)))
+        self.sent.insert(Arc::clone(text), number);
+        self.known.insert(Arc::as_ptr(text) as usize, number);
+        MethodName::Defined(Arc::clone(text))
     }
 
     /// What the peer means by `name`.
@@ -57,6 +63,7 @@ impl<H: Host> Names<H> {
                 self.received.push(Arc::clone(&known));
                 Ok(known)
             }
+            MethodName::Once(text) => Ok(Arc::new(Known { text, memo: H::Memo::default() })),
         }
     }
 }

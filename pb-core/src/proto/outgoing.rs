@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::exports::{Export, Running, broken};
 use super::imports::{Reached, Wanted};
 use super::incoming::app_cause;
+use super::limits::ENVELOPE_BYTES;
 use super::payload::Planned;
 use super::{Answer, Connection, Garbage, Host, Outbox, Start, Task};
 use crate::message::{
@@ -87,10 +88,8 @@ impl<H: Host> Connection<H> {
         }
         self.check_grants(call, reply).map_err(Refused::Failed)?;
         let planned = self.plan(call.handles).map_err(Refused::Failed)?;
-        let Some(method) = self.names.name(call.method, self.granted.names) else {
-            let failure = overloaded("method names are defined", self.granted.names);
-            return Err(Refused::Failed(self.unplan(planned, failure)));
-        };
+        let passed_on = call.options.as_deref().is_some_and(|options| options.hops > 0);
+        let method = self.names.name(call.method, self.granted.names, passed_on);
         if call.target.is_result()
             && let Reached::Asked(asked) = self.imports.reach(call.target)
         {
@@ -145,7 +144,10 @@ impl<H: Host> Connection<H> {
                 Err(failure) => self.reject_running(id, running, failure, out),
             },
             (_, Answer::Failed(failure)) => self.reject_running(id, running, failure, out),
-            (Reply::Reference, Answer::Value(..)) | (Reply::Value, Answer::Reference(_)) => {
+            (reply, answer @ (Answer::Value(..) | Answer::Reference(_))) => {
+                if let (Reply::Value, Answer::Reference(handle)) = (reply, answer) {
+                    self.garbage.push(Garbage::Handle(handle));
+                }
                 let message = "the caller and the method disagree on whether the result is a reference";
                 let failure = Failure::new(FailureKind::Incompatible, Ran::Yes, message);
                 self.reject_running(id, running, failure, out);
@@ -216,7 +218,7 @@ impl<H: Host> Connection<H> {
             // A method that is stopped cannot say what stopped it.
             failure = Failure::new(FailureKind::Cancelled, failure.ran, "cancelled by the caller");
         }
-        send_reject(id, &failure, out);
+        self.send_reject(id, &failure, out);
         self.settle_rejected(id, running, Cause::Broker(failure), out);
     }
 
@@ -239,11 +241,18 @@ impl<H: Host> Connection<H> {
                 self.garbage.push(Garbage::Handles(request.arguments.handles));
                 let waiting = request.answer.and_then(|(id, _)| Some((id, self.exports.end(id)?)));
                 if let Some((id, running)) = waiting {
-                    send_reject(id, &failure, out);
+                    self.send_reject(id, &failure, out);
                     work.push((id, running, Cause::Broker(failure.clone())));
                 }
             }
         }
+    }
+
+    /// Sends a failure, without its cause and details where the peer takes no frame that large.
+    fn send_reject(&self, id: ExportId, failure: &Failure, out: &mut impl Outbox) {
+        let fits = failure.size() as u64 + ENVELOPE_BYTES <= self.granted.frame_bytes;
+        let failure = if fits { failure.clone() } else { failure.bare() };
+        out.send(Message::Reject(Reject { export: id, rejection: Rejection::Broker(failure) }));
     }
 
     /// Keeps what stops a running method, until it has ended.
@@ -314,11 +323,6 @@ impl<H: Host> Connection<H> {
             Reached::Object | Reached::Asked(_) | Reached::Unknown => None,
         }
     }
-}
-
-fn send_reject(id: ExportId, failure: &Failure, out: &mut impl Outbox) {
-    let rejection = Rejection::Broker(failure.clone());
-    out.send(Message::Reject(Reject { export: id, rejection }));
 }
 
 fn overloaded(what: &str, limit: u64) -> Failure {

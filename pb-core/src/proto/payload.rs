@@ -112,12 +112,16 @@ impl<H: Host> Connection<H> {
 
     fn plan_one(&mut self, handle: &H::Handle) -> Result<Planned<H::Handle>, Failure> {
         let mut handle = handle.clone();
-        loop {
+        for _ in 0..MAX_STEPS {
+            // Even a clone may be the last one by now, so none is dropped here.
+            if let Some(next) = self.host.settled(&handle) {
+                self.garbage.push(Garbage::Handle(std::mem::replace(&mut handle, next)));
+                continue;
+            }
             let id = match self.host.place(&handle) {
                 Place::Ours(key) => return Ok(Planned::Mine(key, handle)),
                 Place::Peers(id) => id,
             };
-            // Even a clone may be the last one by now, so none is dropped here.
             self.garbage.push(Garbage::Handle(handle));
             handle = match self.imports.reach(id) {
                 Reached::Object | Reached::Asked(_) => return Ok(Planned::Yours(id)),
@@ -132,6 +136,31 @@ impl<H: Host> Connection<H> {
                 }
             };
         }
+        self.garbage.push(Garbage::Handle(handle));
+        Err(circular())
+    }
+
+    /// Whether `handle` leads to the promise of our call `id`, which is about to settle to it.
+    pub(super) fn leads_to(&mut self, handle: &H::Handle, id: ImportId) -> bool {
+        let mut next = Some(handle.clone());
+        for _ in 0..MAX_STEPS {
+            let Some(handle) = next.take() else { return false };
+            next = self.host.settled(&handle);
+            if next.is_none()
+                && let Place::Peers(at) = self.host.place(&handle)
+            {
+                if at == id {
+                    self.garbage.push(Garbage::Handle(handle));
+                    return true;
+                }
+                if let Reached::Moved(to) = self.imports.reach(at) {
+                    next = Some(to);
+                }
+            }
+            self.garbage.push(Garbage::Handle(handle));
+        }
+        self.garbage.extend(next.map(Garbage::Handle));
+        true
     }
 
     /// Counts what was planned. From here on the message must be sent.
@@ -172,3 +201,11 @@ impl<H: Host> Connection<H> {
         Err(Failure::new(FailureKind::Overloaded, Ran::No, message))
     }
 }
+
+/// A promise that was resolved to itself, directly or by way of others.
+pub(super) fn circular() -> Failure {
+    Failure::new(FailureKind::Broken, Ran::No, "the reference was resolved to itself")
+}
+
+/// Promises that a reference leads through, at the most: more are taken for a circle.
+const MAX_STEPS: usize = 1 << 16;

@@ -77,8 +77,13 @@ impl Listener {
     pub async fn accept(&mut self) -> io::Result<Stream> {
         match &mut self.0 {
             Kind::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Stream::tcp(stream)
+                // What fails for one connection, which may be gone again by now, is not the listener's trouble.
+                loop {
+                    let (stream, peer) = listener.accept().await?;
+                    if let Ok(stream) = Stream::tcp(stream, format!("tcp://{peer}")) {
+                        return Ok(stream);
+                    }
+                }
             }
             Kind::Mem(listener, name) => {
                 let stream = listener.accept().await?;
@@ -98,7 +103,7 @@ impl Stream {
     /// A dropped future leaves no connection.
     pub async fn connect(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(host) => Stream::tcp(TcpStream::connect(host).await?),
+            Address::Tcp(host) => Stream::tcp(TcpStream::connect(host).await?, address.to_string()),
             Address::Mem(name) => Ok(Stream::mem(mem::connect(name).await?, address.to_string())),
         }
     }
@@ -109,10 +114,9 @@ impl Stream {
         (Stream::mem(one, "mem://pair".to_owned()), Stream::mem(other, "mem://pair".to_owned()))
     }
 
-    fn tcp(stream: TcpStream) -> io::Result<Self> {
+    fn tcp(stream: TcpStream, peer: String) -> io::Result<Self> {
         // A call must not wait for the answer to the one before: batches are ours to make.
         stream.set_nodelay(true)?;
-        let peer = format!("tcp://{}", stream.peer_addr()?);
         let (read, write) = stream.into_split();
         Ok(Stream { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(Arc::new(write)), peer })
     }

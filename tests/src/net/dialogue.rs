@@ -44,7 +44,7 @@ pub fn line<B: AsRef<[u8]>>(message: &Message<B>) -> String {
 fn method(method: &MethodName) -> String {
     match method {
         MethodName::Known(number) => format!("{number}"),
-        MethodName::Defined(text) => format!("\"{}\"", text.name),
+        MethodName::Defined(text) | MethodName::Once(text) => format!("\"{}\"", text.name),
     }
 }
 

@@ -181,15 +181,18 @@ impl Host for TestHost {
     type Proxy = Weak<Proxy>;
     type Memo = ();
 
+    fn settled(&self, handle: &Handle) -> Option<Handle> {
+        match handle {
+            Handle::Promise(promise) => promise.settled().and_then(Result::ok),
+            _ => None,
+        }
+    }
+
     fn place(&self, handle: &Handle) -> Place {
         match handle {
             Handle::Proxy(proxy) => Place::Peers(proxy.id),
             Handle::Result(call) => Place::Peers(call.id()),
-            Handle::Promise(promise) => match promise.settled() {
-                Some(Ok(handle)) => self.place(&handle),
-                _ => Place::Ours(Key { object: handle.address(), facet: 0 }),
-            },
-            Handle::Object(_) => Place::Ours(Key { object: handle.address(), facet: 0 }),
+            Handle::Object(_) | Handle::Promise(_) => Place::Ours(Key { object: handle.address(), facet: 0 }),
         }
     }
 

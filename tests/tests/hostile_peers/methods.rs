@@ -92,3 +92,96 @@ async fn references_that_a_gone_peer_left_behind_are_broken_and_nothing_is_kept_
     assert_eq!(raw.finish().await, []);
     attacked.serves_on().await;
 }
+
+/// The calls of one peer, numbered as they go.
+struct Session {
+    raw: Raw,
+    last: i64,
+    defined: Vec<&'static str>,
+}
+
+impl Session {
+    /// Sends a call of the root's method and returns its result's id.
+    async fn call(
+        &mut self,
+        reply: Reply,
+        method: &'static str,
+        arguments: &impl Serialize,
+        cap: Option<Cap>,
+    ) -> i64 {
+        self.last += 1;
+        let mut call = with_caps(Call { reply, ..call(self.last, method, arguments) }, cap);
+        match self.defined.iter().position(|known| *known == method) {
+            Some(at) => call.method = MethodName::Known(at as u32 + 1),
+            None => self.defined.push(method),
+        }
+        self.raw.message(&Message::Call(call)).await;
+        self.last
+    }
+
+    /// Reads answers until one brings an object.
+    async fn object(&mut self) -> i64 {
+        loop {
+            match self.raw.answer().await {
+                Some(Message::Resolve(resolve)) => match resolve.payload.caps[..] {
+                    [Cap::Mine(id)] => return id.0,
+                    [] => {}
+                    _ => panic!("{resolve:?}"),
+                },
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn release(&mut self, ids: &[i64]) {
+        let mentions = ids.iter().map(|id| (ImportId(*id), 1)).collect();
+        self.raw.message(&Message::Release(Release { mentions })).await;
+    }
+
+    /// Reads answers until that to call `result`.
+    async fn answer_to(&mut self, result: i64) -> Message {
+        loop {
+            match self.raw.answer().await.expect("the connection lives") {
+                Message::Resolve(resolve) if resolve.export.0 == result => return Message::Resolve(resolve),
+                Message::Reject(reject) if reject.export.0 == result => return Message::Reject(reject),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Each promise resolves to the next one, which is not settled then: the server holds them all by the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_chain_of_promises_is_followed_and_dropped() {
+    const LENGTH: u32 = 20_000;
+    let attacked = Attacked::start().await;
+    let mut peer = Session { raw: attacked.greeted().await, last: 0, defined: Vec::new() };
+    let mut taken = peer.call(Reply::Reference, "Target/take", &0u32, None).await;
+    let mut chain = None;
+    for number in 0..LENGTH {
+        let next = peer.call(Reply::Reference, "Target/take", &(number + 1), None).await;
+        let cap = Some(Cap::Yours(ImportId(next)));
+        peer.call(Reply::Value, "Target/put", &(number, 0u8), cap).await;
+        let promise = peer.object().await;
+        match chain {
+            None => chain = Some(promise),
+            Some(_) => peer.release(&[promise]).await,
+        }
+        peer.release(&[taken]).await;
+        taken = next;
+    }
+    let chain = chain.expect("a first promise");
+    peer.call(Reply::Reference, "Target/open", &(), None).await;
+    let thing = peer.object().await;
+    peer.call(Reply::Value, "Target/put", &(LENGTH, 0u8), Some(Cap::Yours(ImportId(thing)))).await;
+    peer.last += 1;
+    let touch = Call { target: ImportId(chain), ..call(peer.last, "Thing/touch", &()) };
+    peer.raw.message(&Message::Call(touch)).await;
+    assert_eq!(outcome(Some(peer.answer_to(peer.last).await)).as_deref(), Ok(&[1][..]));
+    let echo = peer.call(Reply::Reference, "Target/echo", &0u8, Some(Cap::Yours(ImportId(chain)))).await;
+    assert!(outcome(Some(peer.answer_to(echo).await)).is_ok());
+    peer.release(&[chain]).await;
+    peer.raw.message(&Message::Ping(Ping { nonce: 1 })).await;
+    while peer.raw.answer().await.expect("the connection lives") != Message::Pong(Ping { nonce: 1 }) {}
+    attacked.serves_on().await;
+}

@@ -27,6 +27,7 @@ pub(super) mod flags {
     pub(in super::super) const DEADLINE: u8 = 4;
     pub(in super::super) const HOPS: u8 = 8;
     pub(in super::super) const METADATA: u8 = 16;
+    pub(in super::super) const ONCE: u8 = 32;
 }
 
 /// The lowest two bits of a capability.

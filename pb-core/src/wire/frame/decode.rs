@@ -63,12 +63,12 @@ fn without_body(message_type: u8, frame: &Bytes) -> Result<Decoded, Malformed> {
 fn call(frame: Bytes) -> Result<Decoded, Malformed> {
     let mut from = Reader::new(&frame, TYPE_BYTES);
     let caps = capabilities(&mut from)?;
-    let flags = flags_of(types::CALL, flags::REFERENCE | OPTIONS, &mut from)?;
+    let flags = flags_of(types::CALL, flags::REFERENCE | flags::ONCE | OPTIONS, &mut from)?;
     Ok(Decoded::Message(Message::Call(Call {
         target: from.import()?,
         result: from.new_result()?,
         reply: if flags & flags::REFERENCE == 0 { Reply::Value } else { Reply::Reference },
-        method: method(&mut from)?,
+        method: method(flags, &mut from)?,
         options: options(flags, &mut from)?,
         payload: Payload { caps, body: behind(from.at(), frame) },
     })))
@@ -77,10 +77,10 @@ fn call(frame: Bytes) -> Result<Decoded, Malformed> {
 fn cast(frame: Bytes) -> Result<Decoded, Malformed> {
     let mut from = Reader::new(&frame, TYPE_BYTES);
     let caps = capabilities(&mut from)?;
-    let flags = flags_of(types::CAST, OPTIONS, &mut from)?;
+    let flags = flags_of(types::CAST, flags::ONCE | OPTIONS, &mut from)?;
     Ok(Decoded::Message(Message::Cast(Cast {
         target: from.import()?,
-        method: method(&mut from)?,
+        method: method(flags, &mut from)?,
         options: options(flags, &mut from)?,
         payload: Payload { caps, body: behind(from.at(), frame) },
     })))
@@ -211,9 +211,17 @@ fn flags_of(message_type: u8, known: u8, from: &mut Reader) -> Result<u8, Malfor
     if flags & !known != 0 { Err(Malformed::UnknownFlags { message_type, flags }) } else { Ok(flags) }
 }
 
-fn method(from: &mut Reader) -> Result<MethodName, Malformed> {
+fn method(flags: u8, from: &mut Reader) -> Result<MethodName, Malformed> {
+    let once = flags & flags::ONCE != 0;
     match from.uint32("number of a method")? {
+        0 if once => method_text(from).map(|text| MethodName::Once(Arc::new(text))),
         0 => method_text(from).map(|text| MethodName::Defined(Arc::new(text))),
+        number if once => Err(Malformed::OutOfBounds {
+            field: "number of a method that is named once",
+            value: number.into(),
+            least: 0,
+            most: 0,
+        }),
         number => Ok(MethodName::Known(number)),
     }
 }

@@ -78,7 +78,7 @@ fn call_head<B>(call: &Call<B>, to: &mut impl Sink) {
         Reply::Value => 0,
         Reply::Reference => flags::REFERENCE,
     };
-    to.byte(reply | option_flags(call.options.as_deref()));
+    to.byte(reply | name_flag(&call.method) | option_flags(call.options.as_deref()));
     to.int(call.target.0);
     // A call's result is positive, so it is sent without its sign.
     to.uint(call.result.0 as u64);
@@ -88,7 +88,7 @@ fn call_head<B>(call: &Call<B>, to: &mut impl Sink) {
 
 fn cast<B: AsRef<[u8]>>(cast: &Cast<B>, to: &mut impl Sink) {
     head(types::CAST, &cast.payload.caps, to);
-    to.byte(option_flags(cast.options.as_deref()));
+    to.byte(name_flag(&cast.method) | option_flags(cast.options.as_deref()));
     to.int(cast.target.0);
     method(&cast.method, to);
     options(cast.options.as_deref(), to);
@@ -192,7 +192,7 @@ fn body<B: AsRef<[u8]>>(payload: &Payload<B>, to: &mut impl Sink) {
 fn method(method: &MethodName, to: &mut impl Sink) {
     match method {
         MethodName::Known(number) => to.uint((*number).into()),
-        MethodName::Defined(text) => {
+        MethodName::Defined(text) | MethodName::Once(text) => {
             to.uint(0);
             to.bytes(text.name.as_bytes());
             to.uint(text.fewest.into());
@@ -202,6 +202,10 @@ fn method(method: &MethodName, to: &mut impl Sink) {
             }
         }
     }
+}
+
+fn name_flag(method: &MethodName) -> u8 {
+    if matches!(method, MethodName::Once(_)) { flags::ONCE } else { 0 }
 }
 
 fn option_flags(options: Option<&CallOptions>) -> u8 {

@@ -193,7 +193,7 @@ fn results_are_positive() {
 
 #[test]
 fn flags_have_no_unknown_bits_and_casts_no_reply() {
-    assert_eq!(refused(&[2, 0, 32, 0, 1, 1]), Malformed::UnknownFlags { message_type: 2, flags: 32 });
+    assert_eq!(refused(&[2, 0, 64, 0, 1, 1]), Malformed::UnknownFlags { message_type: 2, flags: 64 });
     assert_eq!(refused(&[3, 0, 1, 0, 1]), Malformed::UnknownFlags { message_type: 3, flags: 1 });
 }
 

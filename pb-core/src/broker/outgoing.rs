@@ -1,0 +1,125 @@
+//! The frames that a connection has made and not written, and who is to write them.
+
+use crate::message::Message;
+use crate::proto::Outbox;
+use crate::wire::frame;
+
+/// Frames on their way out, in their order. One at a time writes: the writing task, or the reading task at the end of a batch.
+pub(super) struct Outgoing {
+    bytes: Vec<u8>,
+    /// How many of `bytes` the peer made us send: answers. Our own calls and casts are not held against it.
+    answers: usize,
+    /// Bytes that somebody took and has not written, and how many of them are answers.
+    taken: usize,
+    taken_answers: usize,
+    writer: Writer,
+    /// The reading task handles a batch of frames, and writes at its end what came of them.
+    batching: bool,
+}
+
+/// Who writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// Nobody.
+    Idle,
+    /// The writing task, or it has been called: what is appended now leaves with the rest.
+    Called,
+    /// The reading task, which calls the writing task if anything is left.
+    Direct,
+}
+
+impl Outgoing {
+    /// Begins with `hello`, for which the writing task is called already.
+    pub(super) fn new(hello: &Message<&[u8]>) -> Self {
+        let mut bytes = frame::MAGIC.to_vec();
+        frame::encode(hello, &mut bytes);
+        Outgoing { bytes, answers: 0, taken: 0, taken_answers: 0, writer: Writer::Called, batching: false }
+    }
+
+    /// Whether the caller must call the writing task now. `more`: there are bytes that are not made yet.
+    pub(super) fn must_call(&mut self, more: bool) -> bool {
+        let must = (more || !self.bytes.is_empty()) && self.writer == Writer::Idle && !self.batching;
+        if must {
+            self.writer = Writer::Called;
+        }
+        must
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.bytes.len() + self.taken
+    }
+
+    /// Bytes of answers that the peer has not taken.
+    pub(super) fn backlog(&self) -> usize {
+        self.answers + self.taken_answers
+    }
+
+    /// Moves everything into `batch`, for the writing task. Says whether there is anything; if not, the task will be called again.
+    pub(super) fn take(&mut self, batch: &mut Vec<u8>) -> bool {
+        if self.writer == Writer::Direct {
+            return false;
+        }
+        self.move_into(batch);
+        self.writer = if batch.is_empty() { Writer::Idle } else { Writer::Called };
+        !batch.is_empty()
+    }
+
+    /// What was taken is written. Says how many bytes of answers waited before.
+    pub(super) fn written(&mut self) -> usize {
+        let before = self.backlog();
+        self.taken = 0;
+        self.taken_answers = 0;
+        before
+    }
+
+    pub(super) fn begin_batch(&mut self) {
+        self.batching = true;
+    }
+
+    /// Moves everything into `batch`, for the reading task, unless somebody else writes.
+    pub(super) fn end_batch(&mut self, batch: &mut Vec<u8>) -> bool {
+        self.batching = false;
+        if self.writer != Writer::Idle || self.bytes.is_empty() {
+            return false;
+        }
+        self.move_into(batch);
+        self.writer = Writer::Direct;
+        true
+    }
+
+    /// The reading task has written the first `written` bytes of `batch`; the rest goes back to the front. Says whether the writing task
+    /// must be called.
+    pub(super) fn end_direct(&mut self, written: usize, batch: &mut Vec<u8>, more: bool) -> bool {
+        if written < batch.len() {
+            // The rest may begin with any part of the batch, so as many of its bytes count as answers as can be.
+            self.answers += self.taken_answers.min(batch.len() - written);
+            batch.drain(..written);
+            batch.append(&mut self.bytes);
+            std::mem::swap(&mut self.bytes, batch);
+        }
+        self.taken = 0;
+        self.taken_answers = 0;
+        self.writer = Writer::Idle;
+        self.must_call(more)
+    }
+
+    fn move_into(&mut self, batch: &mut Vec<u8>) {
+        std::mem::swap(&mut self.bytes, batch);
+        self.taken = batch.len();
+        self.taken_answers = std::mem::take(&mut self.answers);
+    }
+}
+
+impl Outbox for Outgoing {
+    fn send(&mut self, message: Message<&[u8]>) {
+        let before = self.bytes.len();
+        frame::encode(&message, &mut self.bytes);
+        if matches!(
+            message,
+            Message::Resolve(_) | Message::Reject(_) | Message::Pong(_) | Message::Unimplemented(_)
+        ) {
+            self.answers += self.bytes.len() - before;
+        }
+    }
+}
