@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pb_server::{Broker, CallContext, FailureKind, Referenceable, Server, TableSizes, remote_interface};
+use pb_core::broker::Config;
+use pb_core::reactor::Stream;
+use pb_server::{
+    Broker, CallContext, FailureKind, Limits, Referenceable, Server, Stub, TableSizes, remote_interface,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -16,6 +20,8 @@ trait Node {
     async fn this(&self, cx: &CallContext) -> NodeRef;
     async fn hold(&self) -> NodeRef;
     async fn large(&self, bytes: u32) -> Vec<u8>;
+    /// The same, once the gate opens.
+    async fn later(&self, bytes: u32) -> Vec<u8>;
     async fn fail(&self) -> Result<NodeRef, String>;
     async fn take(&self, touchy: Touchy) -> u64;
     /// Calls `node` with something that cannot be encoded, as soon as `node` is known.
@@ -51,6 +57,7 @@ struct Shared {
     alive: AtomicUsize,
     noted: AtomicUsize,
     go: Notify,
+    gate: tokio::sync::watch::Sender<bool>,
 }
 
 #[derive(Referenceable)]
@@ -99,6 +106,10 @@ impl Node for MyNode {
         MyNode::reference(100, &self.shared)
     }
     async fn large(&self, bytes: u32) -> Vec<u8> {
+        vec![7; bytes as usize]
+    }
+    async fn later(&self, bytes: u32) -> Vec<u8> {
+        let _ = self.shared.gate.subscribe().wait_for(|open| *open).await;
         vec![7; bytes as usize]
     }
     async fn fail(&self) -> Result<NodeRef, String> {
@@ -341,6 +352,27 @@ async fn more_than_the_peer_reads_at_once_is_sent_and_answered() {
     }
     bench.is_idle(0).await;
     assert_eq!(bench.shared.noted.load(Ordering::SeqCst), 192 * (64 << 10));
+}
+
+/// Methods that wait are not bounded by what waits to be written: their answers may come all at once, on both sides.
+#[tokio::test]
+async fn both_sides_may_owe_each_other_more_than_either_takes_at_once() {
+    let shared = Arc::new(Shared::default());
+    let (one, other) = Stream::pair();
+    let config = || {
+        let root = MyNode::reference(0, &shared);
+        Config { root: Some(root.as_reference().clone()), limits: Limits::default(), stays: true }
+    };
+    let (one, other) = tokio::join!(Broker::open(one, config()), Broker::open(other, config()));
+    let (one, other) = (one.expect("greeted"), other.expect("greeted"));
+    let (ones, others): (NodeRef, NodeRef) = (one.root(), other.root());
+    let calls: Vec<_> = (0..40).map(|n| if n % 2 == 0 { &ones } else { &others }.later(1_000_000)).collect();
+    assert_eq!(soon(ones.number()).await, Ok(0));
+    assert_eq!(soon(others.number()).await, Ok(0));
+    shared.gate.send_replace(true);
+    for answer in soon(futures::future::join_all(calls)).await {
+        assert_eq!(answer.map(|bytes| bytes.len()), Ok(1_000_000));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

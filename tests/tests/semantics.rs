@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use pb_server::{
-    AppError, Broker, CallError, FailureKind, Ran, Referenceable, Running, Server, Stub, TableSizes, pair,
-    remote_interface,
+    AppError, Broker, CallError, FailureKind, Limits, Ran, Referenceable, Running, Server, Stub, TableSizes,
+    pair, remote_interface,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -491,4 +491,56 @@ async fn several_listeners_serve_one_root() {
     assert_eq!(counter.add(0).await, Ok(2));
     assert!(root.as_reference().key() == root.clone().as_reference().key());
     soon(running.shutdown()).await;
+}
+
+#[tokio::test]
+async fn one_way_calls_over_what_a_promise_holds_are_dropped_and_the_connection_lives() {
+    let b = bench().await;
+    let promised = b.lab.make_late();
+    soon(b.seen.started.notified()).await;
+    let notes: NotesRef = promised.remote().cast();
+    (0..3000).for_each(|n| notes.note(n));
+    let sum = promised.add(1);
+    b.seen.release.notify_one();
+    assert_eq!(soon(sum).await, Ok(1));
+    drop((notes, promised));
+    b.done().await;
+}
+
+#[remote_interface]
+trait Notes {
+    #[remote(oneway)]
+    async fn note(&self, n: u64);
+}
+
+#[tokio::test]
+async fn a_middleman_of_many_clients_does_not_run_out_of_names() {
+    let limits = Limits { names: 16, ..Limits::default() };
+    let far = Server::new(LabRef::new(MyLab::default())).limits(limits).listen("tcp://127.0.0.1:0").await;
+    let far = far.expect("listens").spawn().expect("has an address");
+    let onward = pb_client::connect(far.url()).await.expect("connects");
+    let middle = Server::new(onward.root::<LabRef>()).listen("mem://middle-of-many").await.expect("listens");
+    let middle = middle.spawn().expect("has an address");
+    for _ in 0..40 {
+        let client = pb_client::connect(middle.url()).await.expect("connects");
+        let lab: LabRef = client.root();
+        assert_eq!(soon(lab.count()).await, Ok(0));
+        assert_eq!(soon(lab.make(false).add(2)).await, Ok(2));
+        // Names that nobody has, each another one.
+        let wrong: BlobsRef = lab.remote().cast();
+        assert_eq!(soon(wrong.take(Vec::new())).await.unwrap_err().kind, FailureKind::Unimplemented);
+    }
+    assert_eq!(soon(onward.root::<LabRef>().count()).await, Ok(0), "its own calls find a name too");
+    soon(middle.shutdown()).await;
+    soon(far.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_shuts_down_has_said_so() {
+    let (running, client) = over_tcp().await;
+    let lab: LabRef = client.root();
+    assert_eq!(lab.count().await, Ok(0));
+    soon(running.shutdown()).await;
+    let reason = soon(client.closed()).await;
+    assert!(reason.message.contains("the peer ended the connection: closing"), "{reason}");
 }

@@ -125,7 +125,7 @@ impl Line {
     /// # Errors
     /// What the peer did wrong.
     pub(super) fn take(&self, message: Message) -> Result<Turn, Violation> {
-        self.turn(|connection, out| connection.handle(message, out))
+        self.turn(|connection, out| out.prompt(|out| connection.handle(message, out)))
     }
 
     /// What to do next, notices first. Calls are not started while too much waits to be written.
@@ -171,7 +171,7 @@ impl Line {
     /// Whether more should be read from the peer: what it does not read it must not go on asking for.
     pub(super) fn may_read(&self) -> bool {
         let state = self.state.lock();
-        state.out.backlog() < MAX_READ_BACKLOG && !state.connection.has_many_casts()
+        state.out.prompted_backlog() < MAX_READ_BACKLOG && !state.connection.has_many_casts()
     }
 
     /// Moves what is to be written into `batch`, which is empty. Says whether there is anything; if not, the writer will be called again.
@@ -301,7 +301,7 @@ impl Line {
     /// Ends the connection on purpose.
     pub(super) fn close(self: &Arc<Self>, why: &str) {
         let reason = Failure::new(FailureKind::Disconnected, Ran::Maybe, why);
-        self.end(reason, Some((AbortCode::Closing, why)));
+        self.end(reason, Some((AbortCode::Closing, "closing")));
         reading::run_ready(self);
     }
 
@@ -460,7 +460,8 @@ const FULL_BATCH: usize = 64 << 10;
 pub(super) const KEPT_BYTES: usize = 256 << 10;
 /// Bytes of unwritten answers over which none of the peer's calls is started.
 const MAX_BACKLOG: usize = 1 << 20;
-/// Bytes of unwritten answers over which reading pauses until some are written: what is answered without a start must not pile up either.
+/// Bytes of unwritten answers that came of reading alone, over which reading pauses until some are written. The answers of methods don't
+/// pause it: two sides that owe each other much would wait for each other.
 const MAX_READ_BACKLOG: usize = 4 << 20;
 /// Outgoing bytes of any kind over which casts, which nothing else bounds, are dropped.
 const MAX_CAST_BACKLOG: usize = 16 << 20;

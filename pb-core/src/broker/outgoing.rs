@@ -9,9 +9,12 @@ pub(super) struct Outgoing {
     bytes: Vec<u8>,
     /// How many of `bytes` the peer made us send: answers. Our own calls and casts are not held against it.
     answers: usize,
-    /// Bytes that somebody took and has not written, and how many of them are answers.
+    /// How many of `answers` came of reading alone, without a method that ran: nothing else bounds them.
+    prompted: usize,
+    /// Bytes that somebody took and has not written, and how many of them are answers, and prompted.
     taken: usize,
     taken_answers: usize,
+    taken_prompted: usize,
     writer: Writer,
     /// The reading task handles a batch of frames, and writes at its end what came of them.
     batching: bool,
@@ -33,7 +36,16 @@ impl Outgoing {
     pub(super) fn new(hello: &Message<&[u8]>) -> Self {
         let mut bytes = frame::MAGIC.to_vec();
         frame::encode(hello, &mut bytes);
-        Outgoing { bytes, answers: 0, taken: 0, taken_answers: 0, writer: Writer::Called, batching: false }
+        Outgoing {
+            bytes,
+            answers: 0,
+            prompted: 0,
+            taken: 0,
+            taken_answers: 0,
+            taken_prompted: 0,
+            writer: Writer::Called,
+            batching: false,
+        }
     }
 
     /// Whether the caller must call the writing task now. `more`: there are bytes that are not made yet.
@@ -55,6 +67,19 @@ impl Outgoing {
         self.answers + self.taken_answers
     }
 
+    /// Bytes of answers that the peer has not taken and that no grant of calls bounds.
+    pub(super) fn prompted_backlog(&self) -> usize {
+        self.prompted + self.taken_prompted
+    }
+
+    /// Lets `work` take a message of the peer's in: what it answers at once is prompted.
+    pub(super) fn prompt<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.answers;
+        let result = work(self);
+        self.prompted += self.answers - before;
+        result
+    }
+
     /// Moves everything into `batch`, for the writing task. Says whether there is anything; if not, the task will be called again.
     pub(super) fn take(&mut self, batch: &mut Vec<u8>) -> bool {
         if self.writer == Writer::Direct {
@@ -68,8 +93,7 @@ impl Outgoing {
     /// What was taken is written. Says how many bytes of answers waited before.
     pub(super) fn written(&mut self) -> usize {
         let before = self.backlog();
-        self.taken = 0;
-        self.taken_answers = 0;
+        (self.taken, self.taken_answers, self.taken_prompted) = (0, 0, 0);
         before
     }
 
@@ -94,12 +118,12 @@ impl Outgoing {
         if written < batch.len() {
             // The rest may begin with any part of the batch, so as many of its bytes count as answers as can be.
             self.answers += self.taken_answers.min(batch.len() - written);
+            self.prompted += self.taken_prompted.min(batch.len() - written);
             batch.drain(..written);
             batch.append(&mut self.bytes);
             std::mem::swap(&mut self.bytes, batch);
         }
-        self.taken = 0;
-        self.taken_answers = 0;
+        (self.taken, self.taken_answers, self.taken_prompted) = (0, 0, 0);
         self.writer = Writer::Idle;
         self.must_call(more)
     }
@@ -108,6 +132,7 @@ impl Outgoing {
         std::mem::swap(&mut self.bytes, batch);
         self.taken = batch.len();
         self.taken_answers = std::mem::take(&mut self.answers);
+        self.taken_prompted = std::mem::take(&mut self.prompted);
     }
 }
 

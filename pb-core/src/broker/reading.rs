@@ -244,7 +244,9 @@ fn handle(line: &Arc<Line>, frame: Bytes) -> Result<bool, End> {
             Ok(full)
         }
         Decoded::Unknown { message_type, caps } => {
-            line.with(|connection, out| connection.handle_unknown(message_type, caps, out))?;
+            line.with(|connection, out| {
+                out.prompt(|out| connection.handle_unknown(message_type, caps, out))
+            })?;
             Ok(false)
         }
     }

@@ -18,8 +18,17 @@ impl Casts {
         self.bytes -= bytes as u64;
     }
 
+    /// Whether they take more memory than this side keeps for casts that are about to start. Well over what calls take: a pause in reading
+    /// is for peers that do not read, and two who do must not come to wait for each other.
+    pub(super) fn are_large(&self, limits: &Limits) -> bool {
+        self.bytes + self.count * CAST_BYTES >= 4 * limits.call_bytes
+    }
+
     /// Whether they are as many as calls may be.
     pub(super) fn are_many(&self, limits: &Limits) -> bool {
         self.count >= limits.calls || self.bytes >= limits.call_bytes
     }
 }
+
+/// Bytes that a cast takes here beside its body, roughly.
+const CAST_BYTES: u64 = 256;

@@ -159,7 +159,7 @@ impl<H: Host> Connection<H> {
 
     /// Whether so many casts wait to be started that no more should be read until some are.
     pub fn has_many_casts(&self) -> bool {
-        self.ready_casts.are_many(&self.limits)
+        self.ready_casts.are_large(&self.limits)
     }
 
     /// Whether [`Connection::poll_task`] has something.
