@@ -174,6 +174,11 @@ impl Line {
         state.out.prompted_backlog() < MAX_READ_BACKLOG && !state.connection.has_many_casts()
     }
 
+    /// Whether an answer of this size is too much beside those that the peer has not read.
+    fn cannot_hold(&self, bytes: usize) -> bool {
+        bytes > SMALL_ANSWER && self.state.lock().out.backlog() + bytes > MAX_ANSWERS
+    }
+
     /// Moves what is to be written into `batch`, which is empty. Says whether there is anything; if not, the writer will be called again.
     pub(super) fn take_batch(&self, batch: &mut Vec<u8>) -> bool {
         let mut state = self.state.lock();
@@ -405,6 +410,10 @@ impl objects::Line for Line {
 impl Answerer for Line {
     fn answer(&self, id: ExportId, answer: WireAnswer<'_>) {
         let answer = match answer {
+            WireAnswer::Value(_, body) | WireAnswer::App(_, body) if self.cannot_hold(body.len()) => {
+                let message = format!("{MAX_ANSWERS} bytes of answers wait for a peer that does not read");
+                Answer::Failed(Failure::new(FailureKind::Overloaded, Ran::Yes, message))
+            }
             WireAnswer::Value(references, body) => Answer::Value(references, body),
             WireAnswer::Reference(reference) => Answer::Reference(reference),
             WireAnswer::App(references, body) => Answer::App(references, body),
@@ -463,6 +472,10 @@ const MAX_BACKLOG: usize = 1 << 20;
 /// Bytes of unwritten answers that came of reading alone, over which reading pauses until some are written. The answers of methods don't
 /// pause it: two sides that owe each other much would wait for each other.
 const MAX_READ_BACKLOG: usize = 4 << 20;
+/// Bytes of unwritten answers over which methods that run already answer `Overloaded` instead.
+const MAX_ANSWERS: usize = 32 << 20;
+/// An answer that takes no more than the failure that would stand for it is not worth a look.
+const SMALL_ANSWER: usize = 256;
 /// Outgoing bytes of any kind over which casts, which nothing else bounds, are dropped.
 const MAX_CAST_BACKLOG: usize = 16 << 20;
 /// The peer's hello must have come by then.

@@ -289,11 +289,14 @@ impl<H: Host> Connection<H> {
     }
 }
 
+/// Bytes of a method's error that is kept as a cause: a peer may leave as many of them here as it may leave results.
+const MAX_CAUSE_BYTES: usize = 4096;
+
 /// A method's error as the cause of another failure; references in it do not travel that far.
 pub(super) fn app_cause<T>(handles: &[T], body: &bytes::Bytes) -> Cause {
-    if handles.is_empty() {
+    if handles.is_empty() && body.len() <= MAX_CAUSE_BYTES {
         return Cause::App(AppCause { body: body.clone() });
     }
-    let message = "the method failed with an error that holds references";
+    let message = "the method failed with an error that is too large, or holds references, to be a cause";
     Cause::Broker(Failure::new(FailureKind::Failed, Ran::Yes, message))
 }
