@@ -17,6 +17,6 @@ pub use connect::{ConnectError, connect};
 #[doc(hidden)]
 pub use pb_core::__private;
 pub use pb_core::{
-    AppError, Broker, Bytes, CallContext, CallError, Deferred, Failure, FailureKind, Limits, Ran,
-    Referenceable, Stub, TableSizes, remote_interface,
+    Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Deferred,
+    Failure, FailureKind, Ran, Referenceable, Remote, Stub, TableSizes, remote_interface,
 };

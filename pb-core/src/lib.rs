@@ -19,9 +19,11 @@ pub mod wire;
 pub use broker::{Broker, Limits, TableSizes};
 pub use bytes::Bytes;
 pub use defer::Deferred;
-pub use message::{Failure, FailureKind, Ran};
-pub use objects::{AppError, CallContext, CallError, Referenceable, Stub};
+pub use message::{AppCause, Cause, Failure, FailureKind, Ran};
+pub use objects::{AppError, CallContext, CallError, Referenceable, Remote, Stub};
 pub use pb_derive::{Referenceable, remote_interface};
+#[cfg(feature = "net")]
+pub use reactor::{Address, AddressError};
 
 /// What the macros name. No part of the public interface.
 #[doc(hidden)]

@@ -34,7 +34,7 @@ mod referenceable;
 ///   gains the supertraits `Sized + Send + Sync + 'static`, and the futures of its methods are `Send`.
 /// * Arguments and answers are owned values of concrete types that implement serde's `Serialize` and `Deserialize`,
 ///   stubs among them, at most 12 arguments. So there are no generics, lifetimes, references and `impl Trait`.
-/// * The first argument may be `cx: &CallContext`. Callers don't pass it.
+/// * The first argument may be `cx: &CallContext`, in the trait as in its implementations. Callers don't pass it.
 /// * A return type whose last path segment is `Result`, also an alias with one type argument or none, is the answer
 ///   and the method's own error. Anything else is a plain value.
 /// * `new`, `clone`, `remote`, `detach`, `promised` and names that begin with `__pb` are taken.

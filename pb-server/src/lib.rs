@@ -31,7 +31,7 @@ pub use pair::pair;
 #[doc(hidden)]
 pub use pb_core::__private;
 pub use pb_core::{
-    AppError, Broker, Bytes, CallContext, CallError, Deferred, Failure, FailureKind, Limits, Ran,
-    Referenceable, Stub, TableSizes, remote_interface,
+    Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Deferred,
+    Failure, FailureKind, Limits, Ran, Referenceable, Remote, Stub, TableSizes, remote_interface,
 };
 pub use server::{Running, ServeError, Server};

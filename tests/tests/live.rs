@@ -436,7 +436,7 @@ async fn chain() -> Chain {
 }
 
 impl Chain {
-    async fn is_idle(self) {
+    async fn ends_idle(self) {
         let Chain { far, near, through } = self;
         assert_eq!(soon(through.number()).await, Ok(0));
         for _ in 0..100_000 {
@@ -461,7 +461,7 @@ async fn a_middleman_keeps_nothing_of_what_it_passed_on() {
     let echoed = soon(chain.through.echo(node.clone())).await.expect("an echo");
     assert!(echoed.remote().same(&node));
     drop((node, echoed));
-    chain.is_idle().await;
+    chain.ends_idle().await;
 }
 
 #[tokio::test]
@@ -471,7 +471,7 @@ async fn a_cancel_goes_through_a_middleman_to_the_method() {
     let on_it = held.number();
     assert_eq!(soon(chain.through.number()).await, Ok(0));
     drop((held, on_it));
-    chain.is_idle().await;
+    chain.ends_idle().await;
 }
 
 #[tokio::test]
@@ -481,7 +481,7 @@ async fn a_methods_error_keeps_its_words_through_a_middleman() {
     assert_eq!(failed, Some(pb_server::CallError::App("far away".to_owned())));
     let broken = soon(chain.through.fail().number()).await.expect_err("it is broken");
     assert_eq!(pb_server::AppError::app::<String>(&broken).as_deref(), Some("far away"));
-    chain.is_idle().await;
+    chain.ends_idle().await;
 }
 
 #[tokio::test]
@@ -512,7 +512,7 @@ async fn a_reference_learns_once_and_with_the_reason_that_it_is_broken() {
     for broken in [first, second, root, promise] {
         let failure = soon(broken).await;
         assert_eq!(failure.kind, FailureKind::Disconnected);
-        assert!(failure.message.contains("closed"), "{failure}");
+        assert!(failure.message.contains("closing"), "{failure}");
     }
     assert_eq!(
         soon(node.remote().on_broken()).await.kind,

@@ -352,7 +352,7 @@ async fn a_call_larger_than_a_frame_fails_alone() {
     let b = bench().await;
     let other: BlobsRef = b.lab.remote().cast();
     let failure = other.take(vec![0; 2 << 20]).await.expect_err("too large");
-    assert_eq!((failure.kind, failure.ran), (FailureKind::Overloaded, Ran::No));
+    assert_eq!((failure.kind, failure.ran), (FailureKind::Failed, Ran::No));
     assert_eq!(b.lab.count().await, Ok(0));
     drop(other);
     b.done().await;

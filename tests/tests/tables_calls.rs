@@ -284,7 +284,7 @@ fn a_call_that_cannot_be_sent_counts_none_of_its_references() {
     let object = Handle::object("argument");
     let large = "x".repeat(1 << 20);
     let call = net.call(A, &net.root(A), "say", &large, std::slice::from_ref(&object));
-    assert_eq!(call.failure().kind, FailureKind::Overloaded);
+    assert_eq!(call.failure().kind, FailureKind::Failed);
     assert_eq!(net.sizes(A), Default::default());
     let call = net.call(A, &net.root(A), "say", "small", std::slice::from_ref(&object));
     net.run();
@@ -303,7 +303,7 @@ fn an_answer_that_does_not_fit_becomes_a_failure_that_says_it_ran() {
     net.side(B).answer(started, Ended::Value(handles, vec![0; 1 << 20].into()));
     net.run();
     let failure = call.failure();
-    assert_eq!((failure.kind, failure.ran), (FailureKind::Overloaded, Ran::Yes));
+    assert_eq!((failure.kind, failure.ran), (FailureKind::Failed, Ran::Yes));
     drop(call);
     net.finish();
 }
@@ -366,5 +366,24 @@ fn a_failure_too_long_for_the_callers_frames_loses_its_causes_and_arrives() {
         assert_eq!(on_it.failure().kind, FailureKind::Broken);
     }
     assert!(net.side(B).longest_frame() <= 4096, "{}", net.side(B).longest_frame());
+    net.finish();
+}
+
+#[test]
+fn a_large_error_is_not_answered_to_every_call_that_waited() {
+    let net = Net::new();
+    let failed = net.refer(A, &net.root(A), "hold", "", &[]);
+    let waiting: Vec<_> = (0..1000).map(|_| net.call(A, &failed.promised(), "say", "", &[])).collect();
+    net.run();
+    let started = net.side(B).take("hold");
+    net.side(B).answer(started, Ended::App(Vec::new(), vec![b'x'; 900_000].into()));
+    net.run();
+    assert_eq!(failed.error().len(), 900_000);
+    for call in &waiting {
+        let failure = call.failure();
+        assert_eq!(failure.kind, FailureKind::Broken);
+        assert!(matches!(failure.cause.as_deref(), Some(Cause::Broker(_))), "{failure:?}");
+    }
+    drop((failed, waiting));
     net.finish();
 }

@@ -358,15 +358,23 @@ fn limits_that_cannot_be_answered_end_the_connection_with_code_4() {
         (1..=17).map(|id| Message::Call(Call { method: define(&format!("say{id}")), ..say(id, &[]) }));
     // The first 16 calls wait, the 17th would define one name more.
     assert_eq!(violation(net(), names), Violation::Limit { what: "method names", limit: 16 });
-    let hold = Message::Call(Call { reply: Reply::Reference, method: define("hold"), ..say(1, &[]) });
-    let cast = Message::Cast(Cast {
-        target: ImportId(1),
-        method: MethodName::Known(1),
-        options: Default::default(),
-        payload: Payload { caps: vec![Cap::Mine(ExportId(-1))], body: Bytes::new() },
-    });
-    let casts = std::iter::once(hold).chain(std::iter::repeat_n(cast, 17));
-    assert_eq!(violation(net(), casts), Violation::Limit { what: "casts that wait for promises", limit: 16 });
+}
+
+#[test]
+fn casts_on_a_promise_over_the_grant_are_dropped() {
+    let net = Net::with_limits(minimum(), minimum());
+    let held = net.refer(A, &net.root(A), "hold", "", &[]);
+    for _ in 0..20 {
+        net.cast(A, &held.promised(), "say", "", &[Handle::object("given")]);
+        net.run();
+    }
+    assert_eq!(net.sizes(B).imports, 16, "the references of those that were dropped are given back");
+    let started = net.side(B).take("hold");
+    net.side(B).answer(started, Ended::Reference(Handle::object("ada")));
+    net.run();
+    assert_eq!(net.side(B).arrived().len(), 1 + 16);
+    drop(held);
+    net.finish();
 }
 
 #[test]

@@ -30,7 +30,7 @@ enum End {
     Malformed(#[from] Malformed),
     #[error("the peer broke the protocol: {0}")]
     Violation(#[from] Violation),
-    #[error("the other side does not speak this protocol but {0}")]
+    #[error("the other side does not speak this protocol; by its first bytes it speaks {0}")]
     Stranger(&'static str),
     #[error("the peer sent no hello within {} s", HANDSHAKE.as_secs())]
     Silent,

@@ -146,7 +146,7 @@ impl Method {
         });
         common.ok_or_else(|| {
             let message = format!(
-                "the caller's {} has another signature than this side's, which is {}; build both from one trait",
+                "the caller's signature of {} is another than the callee's, which is {}; build both from one trait",
                 self.name,
                 self.signature()
             );

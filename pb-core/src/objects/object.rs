@@ -162,7 +162,8 @@ pub fn bind(object: &dyn Object, name: &MethodText) -> Result<Bound, Failure> {
         }
     }
     let Some((interface, offer, method)) = found else {
-        let message = format!("the object has no method {}", name.name);
+        let offers: Vec<_> = (0..).map_while(|offer| object.interface(offer)).map(Interface::name).collect();
+        let message = format!("the object has no method {}; it offers {}", name.name, offers.join(", "));
         return Err(Failure::new(FailureKind::Unimplemented, Ran::No, message));
     };
     let known = &interface.methods()[method];

@@ -9,6 +9,9 @@ use crate::defer::Deferred;
 use crate::message::Failure;
 
 /// What can be done with a stub beside calling its methods: `stub.remote()`.
+///
+/// [`cast`](Remote::cast) to another interface, [`local`](Remote::local) to get the object itself where it is one of this process,
+/// [`same`](Remote::same) to compare, [`on_broken`](Remote::on_broken) to learn when it is lost.
 #[derive(Clone, Copy)]
 pub struct Remote<'a>(&'a Reference);
 
@@ -32,7 +35,9 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// Whether both lead to one object, handed out as one interface. Of promises only settled ones are looked through.
+    /// Whether both lead to one object, handed out as one interface: the same object behind `TRef::new` of two traits is two references,
+    /// a [`cast`](Remote::cast) is the same one. Of promises only settled ones are looked through. Stubs are not `Eq`: a promise's identity
+    /// is known only when it settles.
     pub fn same<S: Stub>(self, other: &S) -> bool {
         self.0.end().key() == other.as_reference().end().key()
     }

@@ -198,7 +198,7 @@ impl<H: Host> Connection<H> {
             "the {what} takes {bytes} bytes; the peer takes frames of at most {}",
             self.granted.frame_bytes
         );
-        Err(Failure::new(FailureKind::Overloaded, Ran::No, message))
+        Err(Failure::new(FailureKind::Failed, Ran::No, message))
     }
 }
 

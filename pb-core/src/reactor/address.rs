@@ -22,7 +22,9 @@ pub enum AddressError {
     #[error("{0:?} has no port from 0 to 65535: write tcp://HOST:PORT")]
     Port(String),
     /// An empty name or host.
-    #[error("{0:?} names nothing behind ://")]
+    #[error(
+        "{0:?} names no host: write tcp://HOST:PORT, with 0.0.0.0 for all of this machine, or mem://NAME"
+    )]
     Empty(String),
 }
 
@@ -30,6 +32,7 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        let text = text.strip_suffix('/').filter(|text| !text.ends_with('/')).unwrap_or(text);
         let (scheme, rest) = text.split_once("://").ok_or_else(|| AddressError::Scheme(text.to_owned()))?;
         match scheme {
             "tcp" => {

@@ -160,7 +160,7 @@ async fn an_answer_over_the_callers_limit_is_a_failure_that_says_it_ran() {
         raw.message(&Message::Call(call(n, "Target/large", &bytes))).await;
         match raw.answer().await {
             Some(Message::Reject(Reject { rejection: Rejection::Broker(failure), .. })) => {
-                assert_eq!((failure.kind, failure.ran), (FailureKind::Overloaded, Ran::Yes));
+                assert_eq!((failure.kind, failure.ran), (FailureKind::Failed, Ran::Yes));
             }
             other => panic!("{other:?}"),
         }
