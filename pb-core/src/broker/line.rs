@@ -9,7 +9,9 @@ use super::link::Link;
 use super::outgoing::Outgoing;
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
-use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, Message, Ran, Reply};
+use crate::message::{
+    Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, MAX_FRAME_BYTES, Message, Ran, Reply,
+};
 use crate::objects::{self, Answerer, Encoded, NotSent, Waiting, Watcher, Watchers, WireAnswer};
 use crate::proto::{self, Answer, Connection, Garbage, Notice, Outbox, Refused, TableSizes, Task, Violation};
 use crate::reactor::{Direct, Stream};
@@ -176,7 +178,9 @@ impl Line {
 
     /// Whether an answer of this size is too much beside those that the peer has not read.
     fn cannot_hold(&self, bytes: usize) -> bool {
-        bytes > SMALL_ANSWER && self.state.lock().out.backlog() + bytes > MAX_ANSWERS
+        // One that no frame holds fails for that, whoever reads.
+        let looked_at = bytes > SMALL_ANSWER && bytes as u64 <= MAX_FRAME_BYTES;
+        looked_at && self.state.lock().out.backlog() + bytes > MAX_ANSWERS
     }
 
     /// Moves what is to be written into `batch`, which is empty. Says whether there is anything; if not, the writer will be called again.
