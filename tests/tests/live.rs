@@ -22,6 +22,8 @@ trait Node {
     async fn large(&self, bytes: u32) -> Vec<u8>;
     /// The same, once the gate opens.
     async fn later(&self, bytes: u32) -> Vec<u8>;
+    /// What `own` holds, once the gate opens.
+    async fn later_node(&self) -> NodeRef;
     async fn fail(&self) -> Result<NodeRef, String>;
     async fn take(&self, touchy: Touchy) -> u64;
     /// Calls `node` with something that cannot be encoded, as soon as `node` is known.
@@ -58,6 +60,7 @@ struct Shared {
     noted: AtomicUsize,
     go: Notify,
     gate: tokio::sync::watch::Sender<bool>,
+    own: std::sync::Mutex<Option<NodeRef>>,
 }
 
 #[derive(Referenceable)]
@@ -111,6 +114,10 @@ impl Node for MyNode {
     async fn later(&self, bytes: u32) -> Vec<u8> {
         let _ = self.shared.gate.subscribe().wait_for(|open| *open).await;
         vec![7; bytes as usize]
+    }
+    async fn later_node(&self) -> NodeRef {
+        let _ = self.shared.gate.subscribe().wait_for(|open| *open).await;
+        self.shared.own.lock().expect("nobody panics in it").take().expect("somebody put it there")
     }
     async fn fail(&self) -> Result<NodeRef, String> {
         Err("far away".to_owned())
@@ -599,4 +606,16 @@ async fn a_connection_that_is_reset_fails_its_calls_at_once() {
         assert_eq!(soon(root.number()).await.expect_err("nobody is there").kind, FailureKind::Disconnected);
     }
     assert_eq!(client.tables(), TableSizes::default());
+}
+
+#[tokio::test]
+async fn a_method_that_ends_with_the_promise_of_its_own_call_breaks_it() {
+    let shared = Arc::new(Shared::default());
+    let node = MyNode::reference(0, &shared);
+    let held = node.later_node();
+    let promise = held.promised();
+    *shared.own.lock().expect("nobody panics in it") = Some(promise.clone());
+    shared.gate.send_replace(true);
+    assert_eq!(soon(promise.number()).await.expect_err("it leads nowhere").kind, FailureKind::Broken);
+    drop((held, promise));
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::executor::drop_quietly;
 use super::reference::Circle;
 use super::{Reference, Watcher, Watchers};
 use crate::message::{Failure, FailureKind, Ran};
@@ -12,8 +13,6 @@ use crate::message::{Failure, FailureKind, Ran};
 /// call, a promise under embargo. Calls on it wait in their order.
 pub struct Promise {
     state: Mutex<State>,
-    /// What must live on for the promise to settle: the call whose result it is.
-    _source: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// A call that waits for a promise.
@@ -28,14 +27,19 @@ enum State {
         queue: Vec<Box<dyn Queued>>,
         watchers: Watchers,
         draining: bool,
+        /// What must live on for the promise to settle: the call whose result it is. That may end with the promise itself, so it is let
+        /// go then.
+        source: Option<Arc<dyn Any + Send + Sync>>,
     },
     Settled(Result<Reference, Failure>),
 }
 
 impl Promise {
-    /// A promise that holds `source` as long as it lives.
+    /// A promise that holds `source` until it is settled.
     pub fn new(source: Option<Arc<dyn Any + Send + Sync>>) -> Arc<Self> {
-        Arc::new(Promise { state: Mutex::default(), _source: source })
+        let state =
+            State::Waiting { queue: Vec::new(), watchers: Watchers::default(), draining: false, source };
+        Arc::new(Promise { state: Mutex::new(state) })
     }
 
     /// What it settled to, if it has.
@@ -104,7 +108,10 @@ impl Promise {
         loop {
             match self.next_step(&result) {
                 Step::Send(waiting) => waiting.into_iter().for_each(|call| call.go(result.as_ref())),
-                Step::Done(watchers) => break watchers.wake(),
+                Step::Done(watchers, source) => {
+                    drop_quietly(source);
+                    break watchers.wake();
+                }
             }
         }
     }
@@ -128,25 +135,25 @@ impl Promise {
         let mut state = self.state.lock();
         match &mut *state {
             State::Waiting { queue, .. } if !queue.is_empty() => Step::Send(mem::take(queue)),
-            State::Waiting { watchers, .. } => {
-                let watchers = mem::take(watchers);
+            State::Waiting { watchers, source, .. } => {
+                let (watchers, source) = (mem::take(watchers), source.take());
                 *state = State::Settled(result.clone());
-                Step::Done(watchers)
+                Step::Done(watchers, source)
             }
-            State::Settled(_) => Step::Done(Watchers::default()),
+            State::Settled(_) => Step::Done(Watchers::default(), None),
         }
     }
 }
 
 impl Default for State {
     fn default() -> Self {
-        State::Waiting { queue: Vec::new(), watchers: Watchers::default(), draining: false }
+        State::Waiting { queue: Vec::new(), watchers: Watchers::default(), draining: false, source: None }
     }
 }
 
 enum Step {
     Send(Vec<Box<dyn Queued>>),
-    Done(Watchers),
+    Done(Watchers, Option<Arc<dyn Any + Send + Sync>>),
 }
 
 impl Drop for Promise {

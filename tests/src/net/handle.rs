@@ -119,12 +119,12 @@ pub struct Promise {
     settled: RefCell<Option<Result<Handle, Failure>>>,
     pub(super) queue: RefCell<Vec<Queued>>,
     /// The call whose result it is, which must live on for it to settle.
-    source: Option<Rc<CallState>>,
+    source: RefCell<Option<Rc<CallState>>>,
 }
 
 impl Promise {
     pub(super) fn of(call: &Rc<CallState>) -> Rc<Promise> {
-        Rc::new(Promise { source: Some(Rc::clone(call)), ..Promise::default() })
+        Rc::new(Promise { source: RefCell::new(Some(Rc::clone(call))), ..Promise::default() })
     }
 
     /// What it settled to, if it has.
@@ -136,8 +136,8 @@ impl Promise {
     pub(super) fn waits_for(self: &Rc<Self>, call: &Rc<CallState>) -> bool {
         let mut at = Rc::clone(self);
         for _ in 0..1000 {
-            let Some(source) = &at.source else { return false };
-            if Rc::ptr_eq(source, call) {
+            let Some(source) = at.source.borrow().clone() else { return false };
+            if Rc::ptr_eq(&source, call) {
                 return true;
             }
             let on = source.on.borrow().as_ref().map(Handle::end);
@@ -151,6 +151,8 @@ impl Promise {
     pub(super) fn settle(&self, result: Result<Handle, Failure>) -> Vec<Queued> {
         let before = self.settled.replace(Some(result));
         assert!(before.is_none(), "a promise was settled twice");
+        let source = self.source.take();
+        drop(source);
         self.queue.take()
     }
 }
