@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::link::Link;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Taken};
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
 use crate::message::{
@@ -183,8 +183,8 @@ impl Line {
         looked_at && self.state.lock().out.backlog() + bytes > MAX_ANSWERS
     }
 
-    /// Moves what is to be written into `batch`, which is empty. Says whether there is anything; if not, the writer will be called again.
-    pub(super) fn take_batch(&self, batch: &mut Vec<u8>) -> bool {
+    /// Moves what is to be written into `batch`, which is empty.
+    pub(super) fn take_batch(&self, batch: &mut Vec<u8>) -> Taken {
         let mut state = self.state.lock();
         let State { connection, out } = &mut *state;
         connection.flush_releases(out);

@@ -31,6 +31,17 @@ enum Writer {
     Direct,
 }
 
+/// What the writing task gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Something to write.
+    Batch,
+    /// Nothing; it will be called again.
+    Nothing,
+    /// The reading task writes. It calls the writing task if anything is left, or if the connection has ended.
+    Busy,
+}
+
 impl Outgoing {
     /// Begins with `hello`, for which the writing task is called already.
     pub(super) fn new(hello: &Message<&[u8]>) -> Self {
@@ -80,14 +91,14 @@ impl Outgoing {
         result
     }
 
-    /// Moves everything into `batch`, for the writing task. Says whether there is anything; if not, the task will be called again.
-    pub(super) fn take(&mut self, batch: &mut Vec<u8>) -> bool {
+    /// Moves everything into `batch`, for the writing task.
+    pub(super) fn take(&mut self, batch: &mut Vec<u8>) -> Taken {
         if self.writer == Writer::Direct {
-            return false;
+            return Taken::Busy;
         }
         self.move_into(batch);
         self.writer = if batch.is_empty() { Writer::Idle } else { Writer::Called };
-        !batch.is_empty()
+        if batch.is_empty() { Taken::Nothing } else { Taken::Batch }
     }
 
     /// What was taken is written. Says how many bytes of answers waited before.
@@ -146,5 +157,89 @@ impl Outbox for Outgoing {
         ) {
             self.answers += self.bytes.len() - before;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{ExportId, Hello, Payload, Ping, Resolve};
+    use crate::proto::Limits;
+
+    /// Frames on their way, with the hello gone and nobody writing.
+    fn idle() -> Outgoing {
+        let hello = Hello { versions: (1, 1), features: 0, grants: Limits::default().grants() };
+        let mut out = Outgoing::new(&Message::Hello(hello));
+        let mut batch = Vec::new();
+        assert!(out.take(&mut batch) == Taken::Batch);
+        out.written();
+        batch.clear();
+        assert!(out.take(&mut batch) == Taken::Nothing);
+        out
+    }
+
+    fn ping(nonce: u64) -> Message<&'static [u8]> {
+        Message::Ping(Ping { nonce })
+    }
+
+    #[test]
+    fn the_writing_task_is_called_once_for_what_gathers() {
+        let mut out = idle();
+        assert!(!out.must_call(false), "there is nothing");
+        out.send(ping(1));
+        assert!(out.must_call(false));
+        out.send(ping(2));
+        assert!(!out.must_call(false), "it has been called");
+        let mut batch = Vec::new();
+        assert!(out.take(&mut batch) == Taken::Batch);
+        out.send(ping(3));
+        assert!(!out.must_call(false), "it looks again when it has written");
+    }
+
+    #[test]
+    fn nobody_writes_while_the_reading_task_does() {
+        let mut out = idle();
+        out.begin_batch();
+        out.send(ping(1));
+        assert!(!out.must_call(false), "the batch's end writes it");
+        let (mut direct, mut batch) = (Vec::new(), Vec::new());
+        assert!(out.end_batch(&mut direct));
+        out.send(ping(2));
+        assert!(!out.must_call(false));
+        assert!(out.take(&mut batch) == Taken::Busy);
+        let written = direct.len();
+        assert!(out.end_direct(written, &mut direct, false), "the second ping is left");
+        assert!(out.take(&mut batch) == Taken::Batch);
+    }
+
+    #[test]
+    fn what_the_socket_did_not_take_goes_out_first() {
+        let mut out = idle();
+        out.begin_batch();
+        out.send(ping(1));
+        let mut direct = Vec::new();
+        assert!(out.end_batch(&mut direct));
+        let whole = direct.clone();
+        out.send(ping(2));
+        assert!(out.end_direct(1, &mut direct, false));
+        let mut batch = Vec::new();
+        assert!(out.take(&mut batch) == Taken::Batch);
+        assert!(batch.starts_with(&whole[1..]) && batch.len() == 2 * whole.len() - 1);
+    }
+
+    #[test]
+    fn only_answers_are_held_against_the_peer() {
+        let mut out = idle();
+        out.send(ping(1));
+        assert_eq!(out.backlog(), 0);
+        let payload = Payload { caps: Vec::new(), body: &[0u8; 100][..] };
+        out.send(Message::Resolve(Resolve { export: ExportId(1), payload }));
+        let backlog = out.backlog();
+        assert!((100..120).contains(&backlog));
+        let mut batch = Vec::new();
+        assert!(out.take(&mut batch) == Taken::Batch);
+        assert_eq!(out.backlog(), backlog, "taken is not written");
+        assert_eq!(out.written(), backlog);
+        assert_eq!(out.backlog(), 0);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::line::{KEPT_BYTES, Line, STALL};
+use super::outgoing::Taken;
 use super::reading::run_ready;
 use crate::message::{Failure, FailureKind, Ran};
 use crate::reactor::WriteHalf;
@@ -31,7 +32,11 @@ async fn write_all(line: &Arc<Line>, mut half: WriteHalf) {
         line.write.notified().await;
         // One turn of the runtime: whoever is about to send joins this batch instead of making one of its own.
         tokio::task::yield_now().await;
-        while line.take_batch(&mut batch) {
+        let taken = loop {
+            match line.take_batch(&mut batch) {
+                Taken::Batch => {}
+                taken => break taken,
+            }
             if let Err(reason) = write(&mut half, &batch).await {
                 line.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
                 return run_ready(line);
@@ -40,8 +45,8 @@ async fn write_all(line: &Arc<Line>, mut half: WriteHalf) {
             batch.shrink_to(KEPT_BYTES);
             line.written();
             tokio::task::yield_now().await;
-        }
-        if line.ended().is_some() {
+        };
+        if taken == Taken::Nothing && line.ended().is_some() {
             return half.finish().await;
         }
     }
