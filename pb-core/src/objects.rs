@@ -20,7 +20,7 @@ mod watch;
 
 pub use call_error::{AppError, CallError};
 pub use context::CallContext;
-pub use executor::{BoxTask, Executor, Stop, first_poll, install};
+pub use executor::{BoxTask, Executor, Stop, drop_quietly, first_poll, install};
 pub use incoming::{Answerer, Bound, Incoming, Responder, Started, WireAnswer};
 pub use interface::{Interface, Method, MethodFlags, MethodShape};
 pub use local::LocalQueue;

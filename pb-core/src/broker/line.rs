@@ -12,7 +12,9 @@ use super::{Config, reading, writing};
 use crate::message::{
     Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, MAX_FRAME_BYTES, Message, Ran, Reply,
 };
-use crate::objects::{self, Answerer, Encoded, NotSent, Waiting, Watcher, Watchers, WireAnswer};
+use crate::objects::{
+    self, Answerer, Encoded, NotSent, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
+};
 use crate::proto::{self, Answer, Connection, Garbage, Notice, Outbox, Refused, TableSizes, Task, Violation};
 use crate::reactor::{Direct, Stream};
 
@@ -452,11 +454,6 @@ fn discard(garbage: Garbage<Wiring>) {
         Garbage::Canceller(stop) => drop_quietly(stop),
         Garbage::Proxy(proxy) => drop(proxy),
     }
-}
-
-/// A panic in a user's `Drop` ends nothing but itself.
-fn drop_quietly<T>(value: T) {
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(value)));
 }
 
 fn gone() -> Failure {

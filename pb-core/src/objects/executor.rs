@@ -52,7 +52,7 @@ pub fn first_poll(mut task: BoxTask) -> Option<Stop> {
 }
 
 /// Drops what may run a user's `Drop`, and survives its panic.
-pub(super) fn drop_quietly<T>(value: T) {
+pub fn drop_quietly<T>(value: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
