@@ -1,7 +1,7 @@
-//! A connection's tables and rules, without I/O, tasks or clock (`docs/protocol.md`, sections 6 to 9 and 12 to 14).
+//! A connection's tables and rules, without I/O, tasks or a clock of their own (`docs/protocol.md`, sections 6 to 9 and 12 to 14).
 //!
 //! [`Connection`] is a plain value: `handle` takes a message in, an [`Outbox`] takes messages out, `poll_task` and `poll_notice`
-//! hand out what is to be done. It never runs a method, never drops what its owner handed in (see [`Connection::take_garbage`])
+//! hand out what is to be done. Time comes in as `now`, and `poll_timeout` says when `handle_timeout` wants to be called. It never runs a method, never drops what its owner handed in (see [`Connection::take_garbage`])
 //! and never sees a byte of a body.
 
 mod casts;

@@ -4,6 +4,8 @@
 //! links, which deliver one message when told to, and can be blocked. Every message crosses as a real frame, and
 //! [`Net::dialogue`] has them in the style of `docs/protocol.md`, section 15.
 //!
+//! Time is virtual: it stands still until [`Net::advance`] moves it.
+//!
 //! A side's tables stand in a `RefCell` where the broker has a lock: dropping a handle, a waiter or a canceller
 //! while it is borrowed, which would be a deadlock there, is a panic here.
 //!
@@ -28,6 +30,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use pb_core::message::{Abort, Failure, FailureKind, Message, Ran, Reply};
 use pb_core::proto::{Limits, TableSizes, Violation};
@@ -69,6 +72,7 @@ pub struct Net {
     sides: [Rc<Side>; 2],
     blocked: [Cell<bool>; 2],
     dialogue: Rc<RefCell<Vec<String>>>,
+    now: Rc<Cell<Instant>>,
     finished: Cell<bool>,
 }
 
@@ -90,8 +94,9 @@ impl Net {
     /// Two sides whose hellos are still on their way.
     pub fn strangers(a: Limits, b: Limits) -> Self {
         let dialogue = Rc::new(RefCell::new(Vec::new()));
-        let sides = [Side::new(A, a, &dialogue), Side::new(B, b, &dialogue)];
-        Net { sides, blocked: Default::default(), dialogue, finished: Cell::new(false) }
+        let now = Rc::new(Cell::new(Instant::now()));
+        let sides = [Side::new(A, a, &dialogue, &now), Side::new(B, b, &dialogue, &now)];
+        Net { sides, blocked: Default::default(), dialogue, now, finished: Cell::new(false) }
     }
 
     /// One side.
@@ -154,6 +159,18 @@ impl Net {
     /// When a side calls a message a violation.
     pub fn run(&self) {
         while [A, B].into_iter().any(|from| !self.blocked[from as usize].get() && self.deliver(from)) {}
+    }
+
+    /// Lets `duration` pass. What falls due on a side meanwhile is done at its very time, the earlier first; messages stay where they are.
+    pub fn advance(&self, duration: Duration) {
+        let until = self.now.get() + duration;
+        let next =
+            || self.sides.iter().filter_map(|side| Some((side.timeout()?, side))).min_by_key(|due| due.0);
+        while let Some((due, side)) = next().filter(|due| due.0 <= until) {
+            self.now.set(due.max(self.now.get()));
+            side.handle_timeout();
+        }
+        self.now.set(until);
     }
 
     /// Puts a message of the test's own on the link from `from`, behind what is there; that side's tables know nothing of it.

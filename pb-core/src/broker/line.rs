@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -58,6 +58,15 @@ pub(super) struct Turn {
     pub(super) ended: bool,
     /// Enough waits to be written for a batch of its own.
     pub(super) full: bool,
+}
+
+/// What the reading task waits for, where nothing is to be done.
+pub(super) struct Rest {
+    pub(super) ended: bool,
+    /// Whether more should be read from the peer: what it does not read it must not go on asking for.
+    pub(super) may_read: bool,
+    /// When the tables have something to do.
+    pub(super) timeout: Option<Instant>,
 }
 
 /// What is at the head.
@@ -124,12 +133,12 @@ impl Line {
         result
     }
 
-    /// Puts a message into the tables and takes out what is to be done first: one turn of the lock.
+    /// Puts a message that was read at `now` into the tables and takes out what is to be done first: one turn of the lock.
     ///
     /// # Errors
     /// What the peer did wrong.
-    pub(super) fn take(&self, message: Message) -> Result<Turn, Violation> {
-        self.turn(|connection, out| out.prompt(|out| connection.handle(message, out)))
+    pub(super) fn take(&self, message: Message, now: Instant) -> Result<Turn, Violation> {
+        self.turn(|connection, out| out.prompt(|out| connection.handle(message, now, out)))
     }
 
     /// What to do next, notices first. Calls are not started while too much waits to be written.
@@ -172,10 +181,19 @@ impl Line {
         worked.map(|()| turn)
     }
 
-    /// Whether more should be read from the peer: what it does not read it must not go on asking for.
-    pub(super) fn may_read(&self) -> bool {
+    /// What the reading task waits for.
+    pub(super) fn rest(&self) -> Rest {
         let state = self.state.lock();
-        state.out.prompted_backlog() < MAX_READ_BACKLOG && !state.connection.has_many_casts()
+        Rest {
+            ended: state.connection.ended().is_some(),
+            may_read: state.out.prompted_backlog() < MAX_READ_BACKLOG && !state.connection.has_many_casts(),
+            timeout: state.connection.poll_timeout(),
+        }
+    }
+
+    /// Lets the tables do what is due.
+    pub(super) fn handle_timeout(&self, now: Instant) {
+        self.with(|connection, out| connection.handle_timeout(now, out));
     }
 
     /// Whether an answer of this size is too much beside those that the peer has not read.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::forward::{self, Request};
-use super::line::{First, HANDSHAKE, Line, STALL, Turn};
+use super::line::{First, HANDSHAKE, Line, Rest, STALL, Turn};
 use super::link::Link;
 use super::stranger;
 use super::wiring::Wiring;
@@ -159,9 +159,11 @@ impl Reading<'_> {
     /// Handles all whole frames. Says whether the hello was among them, or before.
     fn take_frames(&mut self, mut greeted: bool) -> Result<bool, End> {
         let limit = self.line.frame_bytes;
+        // One look at the clock for all of them.
+        let now = Instant::now().into_std();
         while let Some(frame) = frame::split(&mut self.buffer, if greeted { limit } else { HELLO_BYTES })? {
             self.due = None;
-            if handle(self.line, frame)? {
+            if handle(self.line, frame, now)? {
                 self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
                 self.line.begin_batch();
             }
@@ -188,10 +190,10 @@ impl Reading<'_> {
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
         loop {
             run_ready(self.line);
-            if self.line.ended().is_some() {
+            let Rest { ended, may_read, timeout } = self.line.rest();
+            if ended {
                 return Ok(false);
             }
-            let may_read = self.line.may_read();
             if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
                 self.buffer.reserve(READ_BYTES);
             }
@@ -212,6 +214,9 @@ impl Reading<'_> {
                         self.due = Some(Instant::now() + STALL);
                     }
                 }
+                () = until(timeout), if timeout.is_some() => {
+                    self.line.handle_timeout(Instant::now().into_std());
+                }
                 read = read, if may_read => {
                     match read {
                         None => return Err(late()),
@@ -227,11 +232,19 @@ impl Reading<'_> {
     }
 }
 
-/// Puts one frame into the tables, and does what follows from it. Says whether what waits to be written is a batch by now.
-fn handle(line: &Arc<Line>, frame: Bytes) -> Result<bool, End> {
+/// Sleeps until then.
+async fn until(timeout: Option<std::time::Instant>) {
+    if let Some(timeout) = timeout {
+        sleep_until(timeout.into()).await;
+    }
+}
+
+/// Puts one frame that was read at `now` into the tables, and does what follows from it. Says whether what waits to be written is a batch
+/// by now.
+fn handle(line: &Arc<Line>, frame: Bytes, now: std::time::Instant) -> Result<bool, End> {
     match frame::decode(frame)? {
         Decoded::Message(message) => {
-            let turn = line.take(message)?;
+            let turn = line.take(message, now)?;
             if turn.ended
                 && let Some(reason) = line.ended()
             {

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use hashbrown::HashMap;
 
@@ -85,11 +86,12 @@ impl<H: Host> Connection<H> {
         self.greeted
     }
 
-    /// Takes one message in.
+    /// Takes one message in, which was read at `now`.
     ///
     /// # Errors
     /// What the peer did wrong. The owner sends `abort`, closes, and calls [`Connection::end`]; until then the tables keep what they had.
-    pub fn handle(&mut self, message: Message, out: &mut impl Outbox) -> Result<(), Violation> {
+    pub fn handle(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
+        let _ = now;
         if self.ended.is_some() {
             return Ok(());
         }
@@ -118,6 +120,16 @@ impl<H: Host> Connection<H> {
             Message::Goaway(_) => Err(Violation::NotOffered { feature: "drain" }),
             Message::Pong(_) | Message::Unimplemented(_) => Ok(()),
         }
+    }
+
+    /// When [`Connection::handle_timeout`] is to be called; it may have moved after every call of another method.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Does what is due at `now`. Too early it changes nothing.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Outbox) {
+        let _ = (now, out);
     }
 
     fn on_hello(&mut self, hello: &Hello) -> Result<(), Violation> {

@@ -2,6 +2,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use pb_core::message::{Abort, CallOptions, ExportId, Failure, FailureKind, Message, MethodText, Ran, Reply};
@@ -22,6 +23,8 @@ use super::{Who, dialogue};
 /// Every other method waits until the test answers it.
 pub struct Side {
     who: Who,
+    /// The net's time.
+    now: Rc<Cell<Instant>>,
     tables: RefCell<Tables>,
     wire: RefCell<VecDeque<Bytes>>,
     root: Rc<Object>,
@@ -91,7 +94,12 @@ pub(super) struct Queued {
 }
 
 impl Side {
-    pub(super) fn new(who: Who, limits: Limits, dialogue: &Rc<RefCell<Vec<String>>>) -> Rc<Side> {
+    pub(super) fn new(
+        who: Who,
+        limits: Limits,
+        dialogue: &Rc<RefCell<Vec<String>>>,
+        now: &Rc<Cell<Instant>>,
+    ) -> Rc<Side> {
         let root = Object::new("root");
         let side = Rc::new_cyclic(|side: &Weak<Side>| {
             let host = TestHost { side: side.clone() };
@@ -99,6 +107,7 @@ impl Side {
             let out = Out { who, frames: Vec::new(), dialogue: Rc::clone(dialogue) };
             Side {
                 who,
+                now: Rc::clone(now),
                 tables: RefCell::new(Tables { connection, out }),
                 wire: RefCell::default(),
                 root: Rc::clone(&root),
@@ -188,7 +197,9 @@ impl Side {
         let content = frame::split(&mut BytesMut::from(&frame[..]), u64::MAX);
         let content = content.expect("a good length").expect("a whole frame");
         let result = match frame::decode(content).expect("a good frame") {
-            Decoded::Message(message) => self.with(|connection, out| connection.handle(message, out)),
+            Decoded::Message(message) => {
+                self.with(|connection, out| connection.handle(message, self.now.get(), out))
+            }
             Decoded::Unknown { message_type, caps } => {
                 self.with(|connection, out| connection.handle_unknown(message_type, caps, out))
             }
@@ -201,6 +212,17 @@ impl Side {
             self.end(Failure::new(FailureKind::Protocol, Ran::Maybe, violation.to_string()));
         }
         result
+    }
+
+    /// When the tables have something to do.
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        self.tables.borrow().connection.poll_timeout()
+    }
+
+    /// Lets the tables do what is due now.
+    pub(super) fn handle_timeout(self: &Rc<Self>) {
+        self.with(|connection, out| connection.handle_timeout(self.now.get(), out));
+        self.ready();
     }
 
     pub(super) fn end(self: &Rc<Self>, reason: Failure) {
