@@ -2,5 +2,6 @@
 
 pub mod golden;
 pub mod hostile;
+pub mod map;
 pub mod net;
 pub mod raw;
