@@ -1,10 +1,10 @@
-//! A live server against peers that send what they must not. Each row of the table of attacks that this slice can meet is a test here or
-//! in another file; [`the_map_of_attacks_names_tests_that_exist`] holds the table.
+//! A live server against peers that send what they must not. Which attack each test meets stands in `attacks.md`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 
+use pb_core::Bytes;
 use pb_core::message::*;
 use pb_core::wire::frame::MAGIC;
 use pb_server::{CallError, Limits, Referenceable, Running, Server, remote_interface};
@@ -237,71 +237,5 @@ fn outcome(message: Option<Message>) -> Result<Bytes, FailureKind> {
         Some(Message::Resolve(resolve)) => Ok(resolve.payload.body),
         Some(Message::Reject(Reject { rejection: Rejection::Broker(failure), .. })) => Err(failure.kind),
         other => panic!("no answer, but {other:?}"),
-    }
-}
-
-use pb_core::Bytes;
-
-/// Row of the table of attacks, and the tests that meet it.
-const MAP: &[(&str, &[&str])] = &[
-    ("A1", &["a_length_over_the_limit_is_refused_before_its_bytes_come"]),
-    ("A2", &["a_length_that_overflows_is_refused"]),
-    ("A3", &["a_frame_without_a_message_is_refused"]),
-    ("A4", &["a_number_has_one_encoding"]),
-    ("A5", &["a_call_that_is_cut_anywhere_does_not_run"]),
-    ("A8", &["a_session_in_segments_of_one_byte_is_as_any_other"]),
-    ("A9", &["bytes_behind_a_message_are_refused"]),
-    ("A10", &["unknown_types_are_answered_or_refused_by_their_number", "unknown_flags_are_refused"]),
-    ("A11", &["strangers_are_sent_away_and_hear_nothing_but_our_hello"]),
-    ("A12", &["a_peer_without_a_common_version_is_told_so"]),
-    (
-        "A13",
-        &["a_call_before_the_hello_is_refused", "a_second_hello_is_refused", "a_hello_over_4_kib_is_refused"],
-    ),
-    ("A15", &["a_peer_that_pings_and_does_not_read_is_not_read_either"]),
-    ("A16", &["a_peer_that_casts_and_does_not_read_is_not_read_either"]),
-    ("A23", &["values_nested_too_deep_fail_their_call"]),
-    ("A24", &["a_chain_of_calls_on_a_failed_one_is_answered_with_the_first_failure"]),
-    ("A25", &["a_list_that_claims_more_than_it_brings_fails_its_call"]),
-    ("A26", &["elements_without_bytes_are_counted"]),
-    (
-        "A28",
-        &[
-            "a_text_that_is_not_utf_8_fails_its_call",
-            "names_of_methods_are_short_utf_8_without_control_characters",
-        ],
-    ),
-    (
-        "A31",
-        &["a_message_names_at_most_1024_capabilities", "one_capability_named_often_is_released_as_often"],
-    ),
-    ("A32", &["an_index_without_a_capability_fails_its_call_and_unused_capabilities_are_released"]),
-    ("A33", &["an_answer_over_the_callers_limit_is_a_failure_that_says_it_ran"]),
-    ("A34", &["a_call_on_a_released_id_is_broken_and_on_one_never_given_ends_the_connection"]),
-    ("A35", &["ids_of_another_connection_mean_nothing_here"]),
-    ("A36", &["a_release_of_what_is_not_held_ends_the_connection"]),
-    ("A37", &["a_release_of_what_is_not_held_ends_the_connection"]),
-    ("A38", &["one_capability_named_often_is_released_as_often"]),
-    ("A39", &["the_root_cannot_be_released"]),
-    ("A47", &["a_result_id_is_used_once"]),
-    ("A49", &["answers_nobody_asked_for_end_the_connection"]),
-    ("A50", &["a_cancel_of_what_has_ended_is_ignored_and_of_what_never_was_ends_the_connection"]),
-    ("A55", &["a_long_chain_of_promises_is_followed_and_dropped"]),
-    ("A58", &["a_forged_disembargo_ends_the_connection"]),
-    ("A65", &["a_panic_of_a_method_fails_its_call_only", "a_panic_in_the_drop_of_an_object_ends_nothing"]),
-    ("A69", &["calls_back_and_forth_do_not_block_each_other"]),
-];
-
-#[test]
-fn the_map_of_attacks_names_tests_that_exist() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile_peers");
-    let files = std::fs::read_dir(folder).expect("the folder of these tests");
-    let text: String =
-        files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a text")).collect();
-    for (row, tests) in MAP {
-        assert!(!tests.is_empty(), "{row}");
-        for test in *tests {
-            assert!(text.contains(&format!("async fn {test}()")), "{row}: there is no test {test}");
-        }
     }
 }

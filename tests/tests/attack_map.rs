@@ -1,0 +1,24 @@
+//! `tests/attacks.md` names, for each attack, tests that run.
+
+use pb_tests::map::{faults, rows};
+
+const PAGE: &str = include_str!("../attacks.md");
+
+/// Rows of the catalogue of attacks that concern the connection, as first and last number.
+const ROWS: [(u32, u32); 6] = [(1, 6), (8, 17), (19, 19), (23, 29), (31, 42), (44, 69)];
+
+/// Rows without a test yet.
+const TO_COME: &[&str] = &[
+    "A6", "A11", "A12", "A13", "A14", "A15", "A16", "A17", "A19", "A27", "A28", "A35", "A38", "A41", "A42",
+    "A44", "A45", "A46", "A48", "A51", "A52", "A53", "A54", "A55", "A57", "A58", "A59", "A60", "A62", "A63",
+    "A64", "A65", "A66", "A67", "A68",
+];
+
+#[test]
+fn each_attack_has_a_row_and_each_row_names_tests_that_run() {
+    let wanted: Vec<String> =
+        ROWS.iter().flat_map(|&(first, last)| (first..=last).map(|n| format!("A{n}"))).collect();
+    let wanted = wanted.iter().map(String::as_str).filter(|row| !TO_COME.contains(row));
+    let faults = faults(&rows(PAGE), wanted);
+    assert!(faults.is_empty(), "attacks.md:\n{}", faults.join("\n"));
+}
