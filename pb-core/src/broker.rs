@@ -11,6 +11,7 @@ mod wiring;
 mod writing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::message::Failure;
 use crate::objects::{self, BoxTask, Reference, Stop, Stub};
@@ -86,6 +87,22 @@ impl Broker {
     /// the peer are stopped.
     pub fn close(&self) {
         self.link.line().close("this side closed the connection");
+    }
+
+    /// Asks the peer whether it is there, and returns how long its answer took: what travels before the question, and the peer's own
+    /// work in front of its answer, included. It need not be called to keep a connection: a silent peer is asked on its own
+    /// ([`Limits::ping_after`]).
+    ///
+    /// # Errors
+    /// Why the connection has ended, where it has, before or while this waits: at the latest when the peer has been silent for
+    /// [`Limits::dead_after`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing; the answer is ignored when it comes.
+    pub async fn ping(&self) -> Result<Duration, Failure> {
+        let asked = tokio::time::Instant::now();
+        self.link.line().ping().await?;
+        Ok(asked.elapsed())
     }
 
     /// How many entries the connection's tables have: all 0 where nothing is in flight and nothing is held.

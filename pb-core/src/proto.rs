@@ -13,6 +13,7 @@ mod limits;
 mod names;
 mod outgoing;
 mod payload;
+mod silence;
 mod violation;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use connection::Connection;
 pub use limits::{Limits, MAX_HOPS};
 pub use names::Known;
 pub use outgoing::{Outgoing, Refused};
+pub use silence::Silent;
 pub use violation::Violation;
 
 use crate::message::{CallOptions, ExportId, Failure, ImportId, Message, Reply};
@@ -150,6 +152,8 @@ pub enum Notice<H: Host> {
     Cancel(H::Canceller),
     /// A reference to the peer's object is broken.
     Broken(H::Proxy, Failure),
+    /// The peer answers the ping with this nonce.
+    Pong(u64),
 }
 
 /// What was taken out of the tables and must be dropped where no lock is held.

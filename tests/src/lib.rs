@@ -4,4 +4,5 @@ pub mod golden;
 pub mod hostile;
 pub mod map;
 pub mod net;
+pub mod quiet;
 pub mod raw;

@@ -173,6 +173,12 @@ impl Net {
         self.now.set(until);
     }
 
+    /// Lets `duration` pass in which no side looks at the clock, as on a machine that stood still; then all do.
+    pub fn sleep(&self, duration: Duration) {
+        self.now.set(self.now.get() + duration);
+        self.advance(Duration::ZERO);
+    }
+
     /// Puts a message of the test's own on the link from `from`, behind what is there; that side's tables know nothing of it.
     pub fn inject(&self, from: Who, message: Message) {
         let mut frame = Vec::new();

@@ -67,7 +67,8 @@ impl Raw {
         sent
     }
 
-    /// Reads the next message; `None` when the stream has ended, in whatever way.
+    /// Reads the next message; `None` when the stream has ended, in whatever way. Where the machine is so slow that the server asks whether
+    /// anybody is there, it is told.
     ///
     /// # Panics
     /// When nothing comes, or no message.
@@ -81,6 +82,7 @@ impl Raw {
                 && let Some(content) = frame::split(&mut self.buffer, u64::MAX).expect("a good length")
             {
                 match frame::decode(content).expect("a good frame") {
+                    Decoded::Message(Message::Ping(ping)) => self.message(&Message::Pong(ping)).await,
                     Decoded::Message(message) => return Some(message),
                     Decoded::Unknown { message_type, .. } => panic!("a message of type {message_type}"),
                 }

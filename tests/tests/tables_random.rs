@@ -277,6 +277,7 @@ fn random_dialogues_under_small_grants_never_end_a_connection() {
         exports: 16,
         names: 16,
         strikes: 0,
+        ..Limits::default()
     };
     for_all_seeds(|seed| {
         let mut play = Play::new(seed, limits);

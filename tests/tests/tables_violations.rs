@@ -344,6 +344,7 @@ fn minimum() -> Limits {
         exports: 16,
         names: 16,
         strikes: 5,
+        ..Limits::default()
     }
 }
 

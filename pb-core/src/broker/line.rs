@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::link::Link;
 use super::outgoing::{Outgoing, Taken};
@@ -15,7 +16,9 @@ use crate::message::{
 use crate::objects::{
     self, Answerer, Encoded, NotSent, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
 };
-use crate::proto::{self, Answer, Connection, Garbage, Notice, Outbox, Refused, TableSizes, Task, Violation};
+use crate::proto::{
+    self, Answer, Connection, Garbage, Notice, Outbox, Refused, Silent, TableSizes, Task, Violation,
+};
 use crate::reactor::{Direct, Stream};
 
 /// One connection: its tables and its outgoing bytes under one lock, and the means to wake its two tasks.
@@ -35,6 +38,8 @@ pub(super) struct Line {
     max_cast_bytes: u64,
     /// Who waits for a promise to settle or for the end; few, so all are woken.
     watchers: Mutex<Watchers>,
+    /// Who waits for the answer to a ping, by its nonce. Locked within the lock of `state`, never around it.
+    pings: Mutex<HashMap<u64, oneshot::Sender<()>>>,
 }
 
 struct State {
@@ -101,6 +106,7 @@ impl Line {
                     max_casts: limits.calls,
                     max_cast_bytes: limits.call_bytes,
                     watchers: Mutex::new(Watchers::default()),
+                    pings: Mutex::default(),
                 }
             })
         });
@@ -192,8 +198,44 @@ impl Line {
     }
 
     /// Lets the tables do what is due.
-    pub(super) fn handle_timeout(&self, now: Instant) {
-        self.with(|connection, out| connection.handle_timeout(now, out));
+    ///
+    /// # Errors
+    /// The peer is dead.
+    pub(super) fn handle_timeout(&self, now: Instant) -> Result<(), Silent> {
+        self.with(|connection, out| connection.handle_timeout(now, out))
+    }
+
+    /// Reading pauses: what is not read is no silence.
+    pub(super) fn stop_listening(&self) {
+        self.state.lock().connection.stop_listening();
+    }
+
+    /// Reading goes on after a pause.
+    pub(super) fn listen(&self, now: Instant) {
+        self.state.lock().connection.heard(now);
+    }
+
+    /// Asks the peer whether it is there, and waits for its answer.
+    pub(super) async fn ping(&self) -> Result<(), Failure> {
+        let (answered, answer) = oneshot::channel();
+        let nonce = self.with(|connection, out| {
+            if let Some(failure) = connection.ended() {
+                return Err(Failure { ran: Ran::No, ..failure.clone() });
+            }
+            let nonce = connection.ping(out);
+            self.pings.lock().insert(nonce, answered);
+            Ok(nonce)
+        })?;
+        let _asked = Asked { line: self, nonce };
+        answer.await.map_err(|_| self.ended().unwrap_or_else(gone))
+    }
+
+    /// The peer has answered a ping.
+    pub(super) fn ponged(&self, nonce: u64) {
+        let asked = self.pings.lock().remove(&nonce);
+        if let Some(asked) = asked {
+            let _ = asked.send(());
+        }
     }
 
     /// Whether an answer of this size is too much beside those that the peer has not read.
@@ -211,9 +253,19 @@ impl Line {
         out.take(batch)
     }
 
-    /// The reading task begins a batch of frames: until [`Line::end_batch`] nobody is called to write.
-    pub(super) fn begin_batch(&self) {
-        self.state.lock().out.begin_batch();
+    /// The reading task begins a batch of frames that was read at `now`: until [`Line::end_batch`] nobody is called to write. What was due
+    /// before is done first.
+    pub(super) fn begin_batch(&self, now: Instant) {
+        let due = {
+            let mut state = self.state.lock();
+            let State { connection, out } = &mut *state;
+            out.begin_batch();
+            connection.heard(now);
+            connection.poll_timeout().is_some_and(|timeout| timeout <= now)
+        };
+        if due {
+            self.handle_timeout(now).expect("a peer that was heard just now is not silent");
+        }
     }
 
     /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
@@ -312,6 +364,7 @@ impl Line {
         });
         self.write.notify_one();
         self.read.notify_one();
+        self.pings.lock().clear();
         self.wake_watchers();
     }
 
@@ -380,6 +433,18 @@ impl Line {
     pub(super) async fn finished(&self) {
         let mut status = self.status.subscribe();
         let _ = status.wait_for(|status| matches!(status, Status::Gone(_))).await;
+    }
+}
+
+/// Somebody waits for the answer to a ping, for as long as this lives.
+struct Asked<'a> {
+    line: &'a Line,
+    nonce: u64,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.line.pings.lock().remove(&self.nonce);
     }
 }
 

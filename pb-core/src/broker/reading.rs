@@ -1,12 +1,13 @@
 //! The task that reads: frames into the tables, and everything that must happen in their order.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::forward::{self, Request};
 use super::line::{First, HANDSHAKE, Line, Rest, STALL, Turn};
@@ -15,7 +16,7 @@ use super::stranger;
 use super::wiring::Wiring;
 use crate::message::{AbortCode, Failure, FailureKind, Ran};
 use crate::objects::{Delivered, Leads};
-use crate::proto::{Notice, Outcome, Start, Task, Violation};
+use crate::proto::{Notice, Outcome, Silent, Start, Task, Violation};
 use crate::reactor::{Direct, ReadHalf};
 use crate::wire::frame::{self, Decoded, MAGIC, Malformed};
 
@@ -34,6 +35,8 @@ enum End {
     Stranger(&'static str),
     #[error("the peer sent no hello within {} s", HANDSHAKE.as_secs())]
     Silent,
+    #[error("the connection is dead: {0}")]
+    Dead(#[from] Silent),
     #[error("the rest of a frame did not come within {} s", STALL.as_secs())]
     Stalled,
 }
@@ -44,13 +47,13 @@ impl End {
             End::Closed | End::Lost(_) | End::Stranger(_) => None,
             End::Malformed(malformed) => Some(malformed.abort_code()),
             End::Violation(violation) => Some(violation.abort_code()),
-            End::Silent | End::Stalled => Some(AbortCode::Timeout),
+            End::Silent | End::Dead(_) | End::Stalled => Some(AbortCode::Timeout),
         }
     }
 
     fn kind(&self) -> FailureKind {
         match self {
-            End::Closed | End::Lost(_) => FailureKind::Disconnected,
+            End::Closed | End::Lost(_) | End::Dead(_) => FailureKind::Disconnected,
             _ => FailureKind::Protocol,
         }
     }
@@ -78,6 +81,8 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         batch: Vec::new(),
         due: None,
         due_from: 0,
+        alarm: Box::pin(sleep_until(Instant::now() + HANDSHAKE)),
+        paused: false,
     };
     let Err(end) = reading.run().await else { return };
     let text = end.to_string();
@@ -102,6 +107,11 @@ struct Reading<'a> {
     due: Option<Instant>,
     /// How much of a started frame there was when `due` was set.
     due_from: usize,
+    /// Rings when the tables have something to do, or before: each byte that comes puts their time off, and setting a clock costs more than
+    /// looking at it once too often.
+    alarm: Pin<Box<Sleep>>,
+    /// Nothing is read for now.
+    paused: bool,
 }
 
 impl Reading<'_> {
@@ -115,8 +125,10 @@ impl Reading<'_> {
         }
         let mut greeted = false;
         loop {
-            self.line.begin_batch();
-            let taken = self.take_frames(greeted);
+            // One look at the clock for all that was read.
+            let now = Instant::now().into_std();
+            self.line.begin_batch(now);
+            let taken = self.take_frames(greeted, now);
             run_ready(self.line);
             self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
             greeted = taken?;
@@ -157,15 +169,13 @@ impl Reading<'_> {
     }
 
     /// Handles all whole frames. Says whether the hello was among them, or before.
-    fn take_frames(&mut self, mut greeted: bool) -> Result<bool, End> {
+    fn take_frames(&mut self, mut greeted: bool, now: std::time::Instant) -> Result<bool, End> {
         let limit = self.line.frame_bytes;
-        // One look at the clock for all of them.
-        let now = Instant::now().into_std();
         while let Some(frame) = frame::split(&mut self.buffer, if greeted { limit } else { HELLO_BYTES })? {
             self.due = None;
             if handle(self.line, frame, now)? {
                 self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
-                self.line.begin_batch();
+                self.line.begin_batch(now);
             }
             if !greeted {
                 self.line.open();
@@ -186,6 +196,24 @@ impl Reading<'_> {
         }
     }
 
+    /// While nothing is read nothing can be heard.
+    fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+        if paused {
+            self.line.stop_listening();
+        } else {
+            self.line.listen(Instant::now().into_std());
+        }
+    }
+
+    fn set_alarm(&mut self, timeout: Option<std::time::Instant>) {
+        if let Some(timeout) = timeout.map(Instant::from_std)
+            && (timeout < self.alarm.deadline() || self.alarm.is_elapsed())
+        {
+            self.alarm.as_mut().reset(timeout);
+        }
+    }
+
     /// Reads some bytes, or learns that there is something to start or to tell. `false` once the connection was ended from elsewhere.
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
         loop {
@@ -194,6 +222,11 @@ impl Reading<'_> {
             if ended {
                 return Ok(false);
             }
+            if may_read == self.paused {
+                self.pause(!may_read);
+                continue;
+            }
+            self.set_alarm(timeout);
             if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
                 self.buffer.reserve(READ_BYTES);
             }
@@ -214,9 +247,6 @@ impl Reading<'_> {
                         self.due = Some(Instant::now() + STALL);
                     }
                 }
-                () = until(timeout), if timeout.is_some() => {
-                    self.line.handle_timeout(Instant::now().into_std());
-                }
                 read = read, if may_read => {
                     match read {
                         None => return Err(late()),
@@ -227,15 +257,12 @@ impl Reading<'_> {
                     debug_assert!(self.buffer.len() > before);
                     return Ok(true);
                 }
+                // Behind the reading: where this side was held up, what the peer has said meanwhile counts first.
+                () = self.alarm.as_mut(), if timeout.is_some() => {
+                    self.line.handle_timeout(Instant::now().into_std())?;
+                }
             }
         }
-    }
-}
-
-/// Sleeps until then.
-async fn until(timeout: Option<std::time::Instant>) {
-    if let Some(timeout) = timeout {
-        sleep_until(timeout.into()).await;
     }
 }
 
@@ -303,6 +330,7 @@ fn tell(line: &Line, notice: Notice<Wiring>) {
             }
         }
         Notice::Cancel(stop) => stop(),
+        Notice::Pong(nonce) => line.ponged(nonce),
         Notice::Broken(held, failure) => {
             if let Some(held) = held.upgrade() {
                 held.break_with(failure);

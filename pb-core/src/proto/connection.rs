@@ -8,6 +8,7 @@ use super::exports::Exports;
 use super::imports::{Import, Imports};
 use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
 use super::names::Names;
+use super::silence::{Due, Silence, Silent};
 use super::{Garbage, Host, Limits, Notice, Outbox, Outcome, TableSizes, Task, Violation};
 use crate::message::{
     Failure, FailureKind, Grants, Hello, ImportId, MAX_FRAME_BYTES, Message, Ping, Ran, Release,
@@ -26,6 +27,7 @@ pub struct Connection<H: Host> {
     pub(super) embargoes: HashMap<u64, Embargo<H>>,
     pub(super) last_embargo: u64,
     pub(super) strikes: u64,
+    pub(super) silence: Silence,
     /// Last words that go out with the next batch.
     pub(super) releases: Vec<(ImportId, u64)>,
     /// Casts that wait for promises, and those among `tasks`.
@@ -50,9 +52,10 @@ pub(super) struct Embargo<H: Host> {
 impl<H: Host> Connection<H> {
     /// A connection that serves `root` to its peer, or nothing. The hello is the owner's to send: [`Connection::hello`].
     pub fn new(host: H, root: Option<H::Handle>, limits: Limits) -> Self {
+        let limits = limits.at_least_minimum();
         Connection {
             host,
-            limits: limits.at_least_minimum(),
+            limits,
             granted: Grants::MINIMUM,
             greeted: false,
             exports: Exports::new(root),
@@ -61,6 +64,7 @@ impl<H: Host> Connection<H> {
             embargoes: HashMap::new(),
             last_embargo: 0,
             strikes: 0,
+            silence: Silence::new(&limits),
             releases: Vec::new(),
             queued_casts: Casts::default(),
             ready_casts: Casts::default(),
@@ -91,13 +95,12 @@ impl<H: Host> Connection<H> {
     /// # Errors
     /// What the peer did wrong. The owner sends `abort`, closes, and calls [`Connection::end`]; until then the tables keep what they had.
     pub fn handle(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
-        let _ = now;
         if self.ended.is_some() {
             return Ok(());
         }
         if !self.greeted {
             return match message {
-                Message::Hello(hello) => self.on_hello(&hello),
+                Message::Hello(hello) => self.on_hello(&hello, now),
                 Message::Abort(abort) => self.on_abort(&abort),
                 _ => Err(Violation::BeforeHello),
             };
@@ -118,21 +121,54 @@ impl<H: Host> Connection<H> {
             Message::Abort(abort) => self.on_abort(&abort),
             Message::Credit(_) => Err(Violation::NotOffered { feature: "credit" }),
             Message::Goaway(_) => Err(Violation::NotOffered { feature: "drain" }),
-            Message::Pong(_) | Message::Unimplemented(_) => Ok(()),
+            Message::Pong(Ping { nonce }) => {
+                self.notices.push_back(Notice::Pong(nonce));
+                Ok(())
+            }
+            Message::Unimplemented(_) => Ok(()),
         }
     }
 
     /// When [`Connection::handle_timeout`] is to be called; it may have moved after every call of another method.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.silence.timeout()
     }
 
     /// Does what is due at `now`. Too early it changes nothing.
-    pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Outbox) {
-        let _ = (now, out);
+    ///
+    /// # Errors
+    /// The peer is taken for dead. The owner sends `abort`, closes, and calls [`Connection::end`].
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Outbox) -> Result<(), Silent> {
+        match self.silence.due(now) {
+            Due::Nothing => Ok(()),
+            Due::Ping(nonce) => {
+                out.send(Message::Ping(Ping { nonce }));
+                Ok(())
+            }
+            Due::Dead(silent) => Err(silent),
+        }
     }
 
-    fn on_hello(&mut self, hello: &Hello) -> Result<(), Violation> {
+    /// Some bytes of the peer's were read, whether or not they are a message.
+    pub fn heard(&mut self, now: Instant) {
+        if self.greeted && self.ended.is_none() {
+            self.silence.heard(now);
+        }
+    }
+
+    /// The owner does not read for a while, and can hear nothing: until [`Connection::heard`] is called, no silence is counted.
+    pub fn stop_listening(&mut self) {
+        self.silence.stop();
+    }
+
+    /// Asks the peer whether it is there. [`Notice::Pong`] with the nonce that this returns is the answer.
+    pub fn ping(&mut self, out: &mut impl Outbox) -> u64 {
+        let nonce = self.silence.next_nonce();
+        out.send(Message::Ping(Ping { nonce }));
+        nonce
+    }
+
+    fn on_hello(&mut self, hello: &Hello, now: Instant) -> Result<(), Violation> {
         let (lowest, highest) = hello.versions;
         if lowest > VERSION || highest < VERSION {
             return Err(Violation::Version { lowest, highest });
@@ -140,6 +176,7 @@ impl<H: Host> Connection<H> {
         self.granted = hello.grants;
         self.granted.frame_bytes = hello.grants.frame_bytes.min(MAX_FRAME_BYTES);
         self.greeted = true;
+        self.silence.heard(now);
         Ok(())
     }
 
@@ -249,6 +286,7 @@ impl<H: Host> Connection<H> {
             self.tasks.push_back(Task::Settle(embargo.promise, Err(reason.clone())));
         }
         self.releases.clear();
+        self.silence.stop();
         self.ended = Some(reason);
     }
 

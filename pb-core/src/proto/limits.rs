@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::message::{Grants, MAX_FRAME_BYTES};
 
 /// What one peer may make us keep. Each bound with its default, its unit and what happens there.
@@ -19,6 +21,12 @@ pub struct Limits {
     pub names: u64,
     /// Calls over a limit that are answered before the connection ends; default 1,000.
     pub strikes: u64,
+    /// Silence of the peer's, not one byte, after which it is asked whether it is there; default 10 s, at least 10 ms and at the most half of `dead_after`.
+    /// Short enough to find out before a user does, and nothing beside what a network's own upkeep costs.
+    pub ping_after: Duration,
+    /// Silence of the peer's after which the connection ends, 20 ms to a year; default 30 s. Whoever has not answered a ping by then is gone,
+    /// or its network is. Where this side is held up and asks late, what lies between the two is left for the answer all the same.
+    pub dead_after: Duration,
 }
 
 impl Default for Limits {
@@ -31,6 +39,8 @@ impl Default for Limits {
             exports: 65_536,
             names: 4096,
             strikes: 1000,
+            ping_after: Duration::from_secs(10),
+            dead_after: Duration::from_secs(30),
         }
     }
 }
@@ -39,6 +49,7 @@ impl Limits {
     /// What every peer may use before it has read our hello, it may use afterwards.
     pub(super) fn at_least_minimum(self) -> Self {
         let grants = self.grants().at_least(Grants::MINIMUM);
+        let dead_after = self.dead_after.clamp(SHORTEST_DEAD_AFTER, LONGEST_DEAD_AFTER);
         Limits {
             frame_bytes: grants.frame_bytes.min(MAX_FRAME_BYTES),
             calls: grants.calls,
@@ -47,6 +58,8 @@ impl Limits {
             exports: grants.exports,
             names: grants.names,
             strikes: self.strikes,
+            ping_after: self.ping_after.clamp(SHORTEST_DEAD_AFTER / 2, dead_after / 2),
+            dead_after,
         }
     }
 
@@ -63,6 +76,9 @@ impl Limits {
     }
 }
 
+/// Bounds of `dead_after`: a network's ordinary delays are not silence, and far times must not overflow.
+const SHORTEST_DEAD_AFTER: Duration = Duration::from_millis(20);
+const LONGEST_DEAD_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Bytes of a frame that are not body, at the most, for a message without metadata: type, ids, method definition.
 pub(super) const ENVELOPE_BYTES: u64 = 512;
 /// Bytes of one capability on the wire, at the most.

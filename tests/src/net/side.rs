@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use pb_core::message::{Abort, CallOptions, ExportId, Failure, FailureKind, Message, MethodText, Ran, Reply};
+use pb_core::message::{
+    Abort, AbortCode, CallOptions, ExportId, Failure, FailureKind, Message, MethodText, Ran, Reply,
+};
 use pb_core::proto::{
     Answer, Connection, Limits, MAX_HOPS, Notice, Outbox, Outcome, Outgoing, Refused, Start, TableSizes,
     Task, Violation,
@@ -37,6 +39,7 @@ pub struct Side {
     last_abort: RefCell<Option<Abort>>,
     longest_frame: Cell<usize>,
     ready: Cell<bool>,
+    ponged: RefCell<Vec<u64>>,
 }
 
 struct Tables {
@@ -120,6 +123,7 @@ impl Side {
                 last_abort: RefCell::default(),
                 longest_frame: Cell::new(0),
                 ready: Cell::new(false),
+                ponged: RefCell::default(),
             }
         });
         side.with(|connection, out| out.send(Message::Hello(connection.hello())));
@@ -196,6 +200,7 @@ impl Side {
     pub(super) fn receive(self: &Rc<Self>, frame: Bytes) -> Result<(), Violation> {
         let content = frame::split(&mut BytesMut::from(&frame[..]), u64::MAX);
         let content = content.expect("a good length").expect("a whole frame");
+        self.with(|connection, _| connection.heard(self.now.get()));
         let result = match frame::decode(content).expect("a good frame") {
             Decoded::Message(message) => {
                 self.with(|connection, out| connection.handle(message, self.now.get(), out))
@@ -207,9 +212,7 @@ impl Side {
         self.ready();
         if let Err(violation) = &result {
             let abort = Abort { code: violation.abort_code(), reason: violation.to_string().into() };
-            self.with(|_, out| out.send(Message::Abort(abort.clone())));
-            self.last_abort.replace(Some(abort));
-            self.end(Failure::new(FailureKind::Protocol, Ran::Maybe, violation.to_string()));
+            self.give_up(abort, FailureKind::Protocol);
         }
         result
     }
@@ -221,8 +224,40 @@ impl Side {
 
     /// Lets the tables do what is due now.
     pub(super) fn handle_timeout(self: &Rc<Self>) {
-        self.with(|connection, out| connection.handle_timeout(self.now.get(), out));
+        let result = self.with(|connection, out| connection.handle_timeout(self.now.get(), out));
         self.ready();
+        if let Err(silent) = result {
+            let abort = Abort { code: AbortCode::Timeout, reason: silent.to_string().into() };
+            self.give_up(abort, FailureKind::Disconnected);
+        }
+    }
+
+    /// Ends the connection for what the peer did, or did not.
+    fn give_up(self: &Rc<Self>, abort: Abort, kind: FailureKind) {
+        let reason = Failure::new(kind, Ran::Maybe, abort.reason.clone());
+        self.with(|_, out| out.send(Message::Abort(abort.clone())));
+        self.last_abort.replace(Some(abort));
+        self.end(reason);
+    }
+
+    /// Asks the peer whether it is there; says the question's nonce.
+    pub fn ping(&self) -> u64 {
+        self.with(Connection::ping)
+    }
+
+    /// The nonces of the peer's pongs.
+    pub fn ponged(&self) -> Vec<u64> {
+        self.ponged.borrow().clone()
+    }
+
+    /// The side does not read for a while, as the broker does when too much waits.
+    pub fn stop_listening(&self) {
+        self.with(|connection, _| connection.stop_listening());
+    }
+
+    /// It reads again.
+    pub fn listen(&self) {
+        self.with(|connection, _| connection.heard(self.now.get()));
     }
 
     pub(super) fn end(self: &Rc<Self>, reason: Failure) {
@@ -278,6 +313,7 @@ impl Side {
                 }
             }
             Notice::Cancel(canceller) => self.stop(canceller.id),
+            Notice::Pong(nonce) => self.ponged.borrow_mut().push(nonce),
             Notice::Broken(proxy, failure) => {
                 if let Some(proxy) = proxy.upgrade() {
                     proxy.break_with(failure);
