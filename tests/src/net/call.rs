@@ -6,7 +6,8 @@ use pb_core::message::{Failure, ImportId, Reply};
 use pb_core::proto::Carried;
 
 use super::handle::{Handle, Promise, TestHost};
-use super::side::{Answering, Side};
+use super::node::{Answering, Node, no_reference};
+use super::side::Side;
 
 /// How a call of a test's ended.
 #[derive(Clone)]
@@ -30,7 +31,7 @@ impl Ended {
         match self {
             Ended::Reference(handle) => Ok(handle),
             Ended::Failed(failure) => Err(failure),
-            _ => Err(super::side::no_reference()),
+            _ => Err(no_reference()),
         }
     }
 
@@ -44,10 +45,10 @@ pub struct Call(pub(super) Rc<CallState>);
 
 /// What a call and the handles of its result share.
 pub struct CallState {
-    side: Weak<Side>,
+    node: Weak<Node>,
     reply: Reply,
-    /// `None` until it is sent.
-    id: Cell<Option<ImportId>>,
+    /// The connection that it was sent on, and its id there.
+    sent: RefCell<Option<(Weak<Side>, ImportId)>>,
     ended: RefCell<Option<Ended>>,
     detached: Cell<bool>,
     /// The result, where the call was not sent yet.
@@ -57,11 +58,11 @@ pub struct CallState {
 }
 
 impl Call {
-    pub(super) fn new(side: &Rc<Side>, reply: Reply) -> Self {
+    pub(super) fn new(node: &Rc<Node>, reply: Reply) -> Self {
         Call(Rc::new(CallState {
-            side: Rc::downgrade(side),
+            node: Rc::downgrade(node),
             reply,
-            id: Cell::new(None),
+            sent: RefCell::default(),
             ended: RefCell::default(),
             detached: Cell::new(false),
             promise: RefCell::default(),
@@ -129,7 +130,7 @@ impl Call {
         if let Some(Ended::Reference(handle)) = self.ended() {
             return handle;
         }
-        if self.0.id.get().is_some() {
+        if self.0.sent.borrow().is_some() {
             return Handle::Result(Rc::clone(&self.0));
         }
         if let Some(promise) = self.0.promise.borrow().upgrade() {
@@ -137,10 +138,10 @@ impl Call {
         }
         let promise = Promise::of(&self.0);
         self.0.promise.replace(Rc::downgrade(&promise));
-        if let Some(side) = self.0.side.upgrade() {
-            side.remember(&promise);
+        if let Some(node) = self.0.node.upgrade() {
+            node.remember(&promise);
             if let Some(ended) = self.ended() {
-                side.settle(&promise, ended.into_reference());
+                node.settle(&promise, ended.into_reference());
             }
         }
         Handle::Promise(promise)
@@ -152,17 +153,22 @@ impl Call {
     }
 
     pub(super) fn waiter(&self) -> Waiter {
-        Waiter::Call(Waiting { side: self.0.side.clone(), call: Rc::downgrade(&self.0) })
+        Waiter::Call(Waiting { node: self.0.node.clone(), call: Rc::downgrade(&self.0) })
     }
 
-    pub(super) fn sent(&self, id: ImportId) {
-        self.0.id.set(Some(id));
+    pub(super) fn sent(&self, side: &Rc<Side>, id: ImportId) {
+        self.0.sent.replace(Some((Rc::downgrade(side), id)));
     }
 }
 
 impl CallState {
     pub(super) fn id(&self) -> ImportId {
-        self.id.get().expect("only calls that were sent are handles")
+        self.sent.borrow().as_ref().expect("only calls that were sent are handles").1
+    }
+
+    /// The end of the connection that it was sent on.
+    pub(super) fn side(&self) -> Weak<Side> {
+        self.sent.borrow().as_ref().expect("only calls that were sent are handles").0.clone()
     }
 
     pub(super) fn settled_reference(&self) -> Option<Handle> {
@@ -178,16 +184,18 @@ impl CallState {
         let result = ended.clone().into_reference();
         let before = self.ended.replace(Some(ended));
         assert!(before.is_none(), "a call was answered twice: first {}", describe(before.as_ref()));
-        if let (Some(promise), Some(side)) = (promise, self.side.upgrade()) {
-            side.settle(&promise, result);
+        if let (Some(promise), Some(node)) = (promise, self.node.upgrade()) {
+            node.settle(&promise, result);
         }
     }
 }
 
 impl Drop for CallState {
     fn drop(&mut self) {
-        let (Some(side), Some(id)) = (self.side.upgrade(), self.id.get()) else { return };
-        side.assert_unlocked("a call");
+        let Some(node) = self.node.upgrade() else { return };
+        node.assert_unlocked("a call");
+        let Some((side, id)) = self.sent.get_mut().take() else { return };
+        let Some(side) = side.upgrade() else { return };
         let waiting = self.ended.borrow().is_none();
         if waiting || self.reply == Reply::Reference {
             side.with(
@@ -195,7 +203,7 @@ impl Drop for CallState {
                     if self.detached.get() { connection.detach(id) } else { connection.cancel(id, out) }
                 },
             );
-            side.ready();
+            node.ready();
         }
     }
 }
@@ -205,19 +213,52 @@ pub enum Waiter {
     /// A call of the test's.
     Call(Waiting),
     /// A call that is passed on, and whose answer is passed back.
-    Passing(Rc<Side>, Answering),
+    Passing(Passing),
 }
 
 /// A call's place in the tables.
 pub struct Waiting {
-    side: Weak<Side>,
+    node: Weak<Node>,
     pub(super) call: Weak<CallState>,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(side) = self.side.upgrade() {
-            side.assert_unlocked("a waiter");
+        if let Some(node) = self.node.upgrade() {
+            node.assert_unlocked("a waiter");
+        }
+    }
+}
+
+/// Passes an answer back, once; dropped without an answer, it says so, as the broker's does.
+pub struct Passing {
+    node: Rc<Node>,
+    answering: RefCell<Option<Answering>>,
+}
+
+impl Passing {
+    pub(super) fn new(node: &Rc<Node>, answering: Answering) -> Self {
+        Passing { node: Rc::clone(node), answering: RefCell::new(Some(answering)) }
+    }
+
+    pub(super) fn settle(&self, ended: Ended) {
+        if let Some(answering) = self.answering.take() {
+            self.node.answer_with(&answering, ended);
+        }
+    }
+
+    /// Somebody else answers.
+    pub(super) fn disarm(&self) {
+        self.answering.take();
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.node.assert_unlocked("a call that is passed on");
+        if !std::thread::panicking() {
+            self.settle(Ended::Failed(super::node::stopped()));
+            self.node.ready();
         }
     }
 }
@@ -241,7 +282,7 @@ impl std::fmt::Debug for Call {
         write!(
             f,
             "call {:?} on {:?}: {}",
-            self.0.id.get(),
+            self.0.sent.borrow().as_ref().map(|sent| sent.1),
             self.0.on.borrow(),
             describe(self.0.ended.borrow().as_ref())
         )

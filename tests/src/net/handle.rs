@@ -1,11 +1,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
-use pb_core::message::{Failure, ImportId};
+use pb_core::message::{ExportId, Failure, ImportId};
 use pb_core::proto::{Host, Key, Place};
 
 use super::call::{CallState, Waiter};
-use super::side::{Queued, Side};
+use super::node::Queued;
+use super::side::Side;
 
 /// Whatever a message can carry, as a side's program holds it. Clones are one handle.
 #[derive(Clone)]
@@ -56,7 +57,7 @@ impl Handle {
     }
 }
 
-/// An object with the methods that `Side` knows by name.
+/// An object with the methods that [`Node`](super::Node) knows by name.
 pub struct Object {
     /// For the log of what was started.
     pub name: String,
@@ -91,6 +92,11 @@ impl Proxy {
     /// Its id on the connection.
     pub fn id(&self) -> ImportId {
         self.id
+    }
+
+    /// The end of the connection that it was received on.
+    pub(super) fn side(&self) -> &Weak<Side> {
+        &self.side
     }
 
     /// Each time it was told to be broken, and why.
@@ -159,8 +165,18 @@ impl Promise {
 
 /// What stops a call of the peer's that runs.
 pub struct Canceller {
+    /// Where the call came from.
     pub(super) side: Weak<Side>,
-    pub(super) id: pb_core::message::ExportId,
+    pub(super) stops: Stops,
+}
+
+/// What is stopped.
+#[derive(Clone)]
+pub(super) enum Stops {
+    /// The method that runs for this call.
+    Method(ExportId),
+    /// The call that it was passed on as.
+    Onward(Rc<Side>, ImportId),
 }
 
 impl Drop for Canceller {
@@ -191,9 +207,16 @@ impl Host for TestHost {
     }
 
     fn place(&self, handle: &Handle) -> Place {
+        let distant = |side: &Weak<Side>, id: ImportId| {
+            if Weak::ptr_eq(side, &self.side) {
+                return Place::Peers(id);
+            }
+            // Something of another connection, known by that and its id there, as the broker knows it.
+            Place::Ours(Key { object: Weak::as_ptr(side) as usize, facet: id.0 as usize })
+        };
         match handle {
-            Handle::Proxy(proxy) => Place::Peers(proxy.id),
-            Handle::Result(call) => Place::Peers(call.id()),
+            Handle::Proxy(proxy) => distant(&proxy.side, proxy.id),
+            Handle::Result(call) => distant(&call.side(), call.id()),
             Handle::Object(_) | Handle::Promise(_) => Place::Ours(Key { object: handle.address(), facet: 0 }),
         }
     }
@@ -215,7 +238,7 @@ impl Host for TestHost {
     fn promise(&self) -> Handle {
         let promise = Rc::new(Promise::default());
         if let Some(side) = self.side.upgrade() {
-            side.remember(&promise);
+            side.node().remember(&promise);
         }
         Handle::Promise(promise)
     }

@@ -1,45 +1,50 @@
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::ops::Deref;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use pb_core::message::{
-    Abort, AbortCode, CallOptions, ExportId, Failure, FailureKind, Message, MethodText, Ran, Reply,
-};
-use pb_core::proto::{
-    Answer, Connection, Limits, MAX_HOPS, Notice, Outbox, Outcome, Outgoing, Refused, Start, TableSizes,
-    Task, Violation,
-};
+use bytes::Bytes;
+use pb_core::message::{Abort, AbortCode, Failure, FailureKind, Message, Ran};
+use pb_core::proto::{Connection, Limits, Notice, Outbox, Outcome, Start, TableSizes, Task, Violation};
 use pb_core::wire::frame::{self, Decoded};
 
-use super::call::{Call, CallState, Ended, Waiter, text};
-use super::handle::{Canceller, Handle, Object, Promise, Proxy, TestHost};
-use super::{Who, dialogue};
+use super::call::{Ended, Waiter};
+use super::handle::{Handle, Proxy, TestHost};
+use super::log::Log;
+use super::node::{Answering, Node, Queued};
+use super::oracle::{End, Oracle};
 
-/// One side: tables, and a program that does what the names of its methods say.
-///
-/// `say` returns its body, `echo` its references (or the one that is asked for), `open` a new object named by the body, `fail` fails with
-/// the body and the references, `keep` keeps the references in the object and `kept` returns the first of them, `drop` drops them.
-/// Every other method waits until the test answers it.
+/// One end of one connection: tables, and what is on its way to the other end. Of a side's program it is that program ([`Node`]), too.
 pub struct Side {
-    who: Who,
-    /// The net's time.
-    now: Rc<Cell<Instant>>,
+    node: Rc<Node>,
+    /// The name of the node at the other end.
+    peer: String,
+    log: Rc<Log>,
+    oracle: Rc<RefCell<Oracle>>,
+    /// Which end the oracle knows it as.
+    end: End,
     tables: RefCell<Tables>,
-    wire: RefCell<VecDeque<Bytes>>,
-    root: Rc<Object>,
-    waiting: RefCell<Vec<Started>>,
-    arrived: RefCell<Vec<String>>,
-    methods: RefCell<HashMap<String, Arc<MethodText>>>,
-    promises: RefCell<Vec<Weak<Promise>>>,
-    calls: RefCell<Vec<Weak<CallState>>>,
-    objects: RefCell<Vec<Weak<Object>>>,
+    wire: RefCell<VecDeque<Flying>>,
+    pub(super) way: Way,
     last_abort: RefCell<Option<Abort>>,
     longest_frame: Cell<usize>,
-    ready: Cell<bool>,
     ponged: RefCell<Vec<u64>>,
+}
+
+/// What happens to the messages of one direction.
+#[derive(Default)]
+pub(super) struct Way {
+    pub(super) blocked: Cell<bool>,
+    /// Nothing arrives any more, and nobody is told.
+    pub(super) lost: Cell<bool>,
+    pub(super) delay: Cell<Duration>,
+}
+
+/// A message on its way.
+struct Flying {
+    frame: Bytes,
+    due: Instant,
 }
 
 struct Tables {
@@ -47,113 +52,97 @@ struct Tables {
     out: Out,
 }
 
-/// What the tables send: onto the wire as frames, and into the dialogue.
-pub(super) struct Out {
-    who: Who,
-    frames: Vec<Bytes>,
-    dialogue: Rc<RefCell<Vec<String>>>,
-}
+/// Takes the frames that the tables send, until they are put onto the wire.
+#[derive(Default)]
+pub(super) struct Out(Vec<Bytes>);
 
 impl Outbox for Out {
     fn send(&mut self, message: Message<&[u8]>) {
-        self.dialogue.borrow_mut().push(format!("{:?}: {}", self.who, dialogue::line(&message)));
         let mut frame = Vec::new();
         frame::encode(&message, &mut frame);
-        self.frames.push(frame.into());
+        self.0.push(frame.into());
     }
-}
-
-/// A method that waits for the test to answer it.
-pub struct Started {
-    /// What was called.
-    pub object: Rc<Object>,
-    /// The method.
-    pub method: String,
-    /// The arguments.
-    pub body: String,
-    /// The references in them.
-    pub handles: Vec<Handle>,
-    answering: Answering,
-}
-
-/// Where an answer goes.
-#[derive(Clone)]
-pub enum Answering {
-    /// To the peer.
-    Peer(ExportId, Reply),
-    /// To a call of this side's own.
-    Local(Weak<CallState>, Reply),
-    /// Nowhere: it was a cast.
-    Nobody,
-}
-
-/// A call on its way to its target.
-pub(super) struct Queued {
-    method: Arc<MethodText>,
-    options: Option<Box<CallOptions>>,
-    handles: Vec<Handle>,
-    body: Bytes,
-    answering: Answering,
 }
 
 impl Side {
     pub(super) fn new(
-        who: Who,
+        node: &Rc<Node>,
+        peer: &Rc<Node>,
         limits: Limits,
-        dialogue: &Rc<RefCell<Vec<String>>>,
-        now: &Rc<Cell<Instant>>,
+        log: &Rc<Log>,
+        oracle: &Rc<RefCell<Oracle>>,
+        end: End,
     ) -> Rc<Side> {
-        let root = Object::new("root");
         let side = Rc::new_cyclic(|side: &Weak<Side>| {
             let host = TestHost { side: side.clone() };
-            let connection = Connection::new(host, Some(Handle::Object(Rc::clone(&root))), limits);
-            let out = Out { who, frames: Vec::new(), dialogue: Rc::clone(dialogue) };
+            let root = Handle::Object(Rc::clone(node.root()));
+            let connection = Connection::new(host, Some(root), limits);
             Side {
-                who,
-                now: Rc::clone(now),
-                tables: RefCell::new(Tables { connection, out }),
+                node: Rc::clone(node),
+                peer: peer.name().to_owned(),
+                log: Rc::clone(log),
+                oracle: Rc::clone(oracle),
+                end,
+                tables: RefCell::new(Tables { connection, out: Out::default() }),
                 wire: RefCell::default(),
-                root: Rc::clone(&root),
-                waiting: RefCell::default(),
-                arrived: RefCell::default(),
-                methods: RefCell::default(),
-                promises: RefCell::default(),
-                calls: RefCell::default(),
-                objects: RefCell::new(vec![Rc::downgrade(&root)]),
+                way: Way::default(),
                 last_abort: RefCell::default(),
                 longest_frame: Cell::new(0),
-                ready: Cell::new(false),
                 ponged: RefCell::default(),
             }
         });
+        node.add(&side);
         side.with(|connection, out| out.send(Message::Hello(connection.hello())));
         side
     }
 
+    /// The program on this side.
+    pub fn node(&self) -> &Rc<Node> {
+        &self.node
+    }
+
     /// Works on the tables as the broker does: under the lock, and drops what they let go of behind it.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection<TestHost>, &mut Out) -> T) -> T {
-        let (result, garbage) = {
+        let (result, frames, garbage) = {
             let mut tables = self.tables.borrow_mut();
             let Tables { connection, out } = &mut *tables;
             let result = work(connection, out);
-            for frame in out.frames.drain(..) {
-                let length = frame::split(&mut BytesMut::from(&frame[..]), u64::MAX);
-                let length = length.expect("a good length").expect("a whole frame").len();
-                self.longest_frame.set(self.longest_frame.get().max(length));
-                self.wire.borrow_mut().push_back(frame);
-            }
-            (result, connection.take_garbage())
+            (result, std::mem::take(&mut out.0), connection.take_garbage())
         };
+        for frame in frames {
+            let content = content(&frame);
+            self.longest_frame.set(self.longest_frame.get().max(content.len()));
+            let found = self.oracle.borrow_mut().sent(self.end, content);
+            self.fly(frame, true);
+            if let Err(finding) = found {
+                self.found(&finding);
+            }
+        }
         drop(garbage);
         result
     }
 
-    pub(super) fn assert_unlocked(&self, what: &str) {
-        if self.tables.try_borrow_mut().is_err() && !std::thread::panicking() {
-            panic!("{what} of {:?} was dropped under the lock of the tables", self.who);
+    fn found(&self, finding: &dyn std::fmt::Display) {
+        if !std::thread::panicking() {
+            panic!("{} to {}: {finding}\n{}", self.node.name(), self.peer, self.log.dump());
         }
     }
 
+    fn fly(&self, frame: Bytes, own: bool) {
+        self.log.sent(self.node.name(), &self.peer, &frame, own);
+        if !self.way.lost.get() {
+            let due = self.log.now() + self.way.delay.get();
+            self.wire.borrow_mut().push_back(Flying { frame, due });
+        }
+    }
+
+    pub(super) fn assert_unlocked(&self, what: &str) {
+        if self.tables.try_borrow_mut().is_err() && !std::thread::panicking() {
+            panic!("{what} of {} was dropped under the lock of the tables", self.node.name());
+        }
+    }
+
+    /// What this side calls the other one's root object by.
     pub(super) fn peers_root(self: &Rc<Self>) -> Handle {
         Proxy::root(self)
     }
@@ -164,19 +153,29 @@ impl Side {
         if !has_frames {
             self.flush();
         }
-        self.wire.borrow_mut().pop_front()
+        self.wire.borrow_mut().pop_front().map(|flying| flying.frame)
     }
 
-    /// The object that this side serves.
-    pub fn root(&self) -> &Rc<Object> {
-        &self.root
+    /// When the next message arrives, releases that have collected included.
+    pub(super) fn arrives(&self) -> Option<Instant> {
+        let due = |side: &Side| side.wire.borrow().front().map(|flying| flying.due);
+        due(self).or_else(|| {
+            self.flush();
+            due(self)
+        })
+    }
+
+    /// Nothing that is on its way arrives.
+    pub(super) fn lose_wire(&self) {
+        self.wire.borrow_mut().clear();
+        self.oracle.borrow_mut().lose();
     }
 
     /// Takes the next message off the wire: the peer never gets it.
     pub fn next_message(&self) -> Option<Message> {
         let frame = self.next_frame()?;
-        let content = frame::split(&mut BytesMut::from(&frame[..]), u64::MAX);
-        match frame::decode(content.expect("a good length").expect("a whole frame")).expect("a good frame") {
+        self.oracle.borrow_mut().lose();
+        match frame::decode(content(&frame)).expect("a good frame") {
             Decoded::Message(message) => Some(message),
             Decoded::Unknown { .. } => None,
         }
@@ -187,9 +186,10 @@ impl Side {
         self.with(Connection::flush_releases);
     }
 
-    /// Puts a frame of the test's own behind what this side has sent.
+    /// Puts a frame of the test's own behind what this side has sent. From here on the oracle does not judge this side.
     pub fn put_on_the_wire(&self, frame: &[u8]) {
-        self.wire.borrow_mut().push_back(Bytes::copy_from_slice(frame));
+        self.oracle.borrow_mut().stand_back(self.end);
+        self.fly(Bytes::copy_from_slice(frame), false);
     }
 
     /// Bytes of the longest frame sent so far, without its length.
@@ -197,19 +197,19 @@ impl Side {
         self.longest_frame.get()
     }
 
-    pub(super) fn receive(self: &Rc<Self>, frame: Bytes) -> Result<(), Violation> {
-        let content = frame::split(&mut BytesMut::from(&frame[..]), u64::MAX);
-        let content = content.expect("a good length").expect("a whole frame");
-        self.with(|connection, _| connection.heard(self.now.get()));
-        let result = match frame::decode(content).expect("a good frame") {
-            Decoded::Message(message) => {
-                self.with(|connection, out| connection.handle(message, self.now.get(), out))
+    pub(super) fn receive(self: &Rc<Self>, frame: &Bytes) -> Result<(), Violation> {
+        let content = content(frame);
+        self.oracle.borrow_mut().received(self.end, content.clone());
+        let now = self.log.now();
+        let message = frame::decode(content).expect("a good frame");
+        let result = self.with(|connection, out| {
+            connection.heard(now);
+            match message {
+                Decoded::Message(message) => connection.handle(message, now, out),
+                Decoded::Unknown { message_type, caps } => connection.handle_unknown(message_type, caps, out),
             }
-            Decoded::Unknown { message_type, caps } => {
-                self.with(|connection, out| connection.handle_unknown(message_type, caps, out))
-            }
-        };
-        self.ready();
+        });
+        self.node.ready();
         if let Err(violation) = &result {
             let abort = Abort { code: violation.abort_code(), reason: violation.to_string().into() };
             self.give_up(abort, FailureKind::Protocol);
@@ -223,9 +223,9 @@ impl Side {
     }
 
     /// Lets the tables do what is due now.
-    pub(super) fn handle_timeout(self: &Rc<Self>) {
-        let result = self.with(|connection, out| connection.handle_timeout(self.now.get(), out));
-        self.ready();
+    pub(super) fn handle_timeout(&self) {
+        let result = self.with(|connection, out| connection.handle_timeout(self.log.now(), out));
+        self.node.ready();
         if let Err(silent) = result {
             let abort = Abort { code: AbortCode::Timeout, reason: silent.to_string().into() };
             self.give_up(abort, FailureKind::Disconnected);
@@ -233,7 +233,7 @@ impl Side {
     }
 
     /// Ends the connection for what the peer did, or did not.
-    fn give_up(self: &Rc<Self>, abort: Abort, kind: FailureKind) {
+    fn give_up(&self, abort: Abort, kind: FailureKind) {
         let reason = Failure::new(kind, Ran::Maybe, abort.reason.clone());
         self.with(|_, out| out.send(Message::Abort(abort.clone())));
         self.last_abort.replace(Some(abort));
@@ -257,12 +257,13 @@ impl Side {
 
     /// It reads again.
     pub fn listen(&self) {
-        self.with(|connection, _| connection.heard(self.now.get()));
+        self.with(|connection, _| connection.heard(self.log.now()));
     }
 
-    pub(super) fn end(self: &Rc<Self>, reason: Failure) {
+    pub(super) fn end(&self, reason: Failure) {
         self.with(|connection, _| connection.end(reason));
-        self.ready();
+        self.oracle.borrow_mut().ended(self.end);
+        self.node.ready();
     }
 
     pub(super) fn ended(&self) -> Option<Failure> {
@@ -277,24 +278,19 @@ impl Side {
         self.tables.borrow().connection.sizes()
     }
 
-    /// Does everything that the tables have ready, in their order.
-    pub(super) fn ready(self: &Rc<Self>) {
-        if self.ready.replace(true) {
-            return; // It is being done further up the stack.
+    /// Does the next thing that the tables have ready. Says whether there was one.
+    pub(super) fn step(self: &Rc<Self>) -> bool {
+        if let Some(notice) = self.with(|connection, _| connection.poll_notice()) {
+            self.tell(notice);
+        } else if let Some(task) = self.with(Connection::poll_task) {
+            self.perform(task);
+        } else {
+            return false;
         }
-        loop {
-            if let Some(notice) = self.with(|connection, _| connection.poll_notice()) {
-                self.tell(notice);
-            } else if let Some(task) = self.with(Connection::poll_task) {
-                self.perform(task);
-            } else {
-                break;
-            }
-        }
-        self.ready.set(false);
+        true
     }
 
-    fn tell(self: &Rc<Self>, notice: Notice<TestHost>) {
+    fn tell(&self, notice: Notice<TestHost>) {
         match notice {
             Notice::Settled(waiter, outcome) => {
                 let ended = match outcome {
@@ -309,10 +305,10 @@ impl Side {
                             call.end(ended);
                         }
                     }
-                    Waiter::Passing(side, answering) => side.answer_with(answering, ended),
+                    Waiter::Passing(passing) => passing.settle(ended),
                 }
             }
-            Notice::Cancel(canceller) => self.stop(canceller.id),
+            Notice::Cancel(canceller) => self.node.stop(&canceller.side, &canceller.stops),
             Notice::Pong(nonce) => self.ponged.borrow_mut().push(nonce),
             Notice::Broken(proxy, failure) => {
                 if let Some(proxy) = proxy.upgrade() {
@@ -322,305 +318,56 @@ impl Side {
         }
     }
 
-    /// What dropping the task of a running method does.
-    fn stop(self: &Rc<Self>, id: ExportId) {
-        let at =
-            self.waiting.borrow().iter().position(
-                |started| matches!(started.answering, Answering::Peer(running, _) if running == id),
-            );
-        if let Some(at) = at {
-            let started = self.waiting.borrow_mut().remove(at);
-            let failure = Failure::new(FailureKind::Internal, Ran::Maybe, "the method was stopped");
-            self.answer_with(&started.answering, Ended::Failed(failure));
-        }
-    }
-
     fn perform(self: &Rc<Self>, task: Task<TestHost>) {
         match task {
             Task::Start(Start { target, request }) => {
                 let answering = match request.answer {
-                    Some((id, reply)) => Answering::Peer(id, reply),
+                    Some((id, reply)) => Answering::Peer(Rc::clone(self), id, reply),
                     None => Answering::Nobody,
                 };
                 let queued = Queued {
-                    method: Arc::clone(&request.method.text),
+                    method: std::sync::Arc::clone(&request.method.text),
                     options: request.options,
                     handles: request.arguments.handles,
                     body: request.arguments.body,
                     answering,
+                    from_peer: true,
                 };
-                self.go(&target, queued);
+                self.node.deliver(&target, queued);
             }
             Task::Settle(promise, result) => match &promise {
-                Handle::Promise(promise) => self.settle(promise, result),
+                Handle::Promise(promise) => self.node.settle(promise, result),
                 _ => panic!("only promises are settled"),
             },
             Task::Echo(number) => self.with(|connection, out| connection.echo(number, out)),
         }
     }
 
-    pub(super) fn settle(self: &Rc<Self>, promise: &Rc<Promise>, result: Result<Handle, Failure>) {
-        let circular = matches!(&result, Ok(handle) if matches!(handle.end(), Handle::Promise(end) if Rc::ptr_eq(&end, promise)));
-        let result = if circular { Err(no_reference()) } else { result };
-        for queued in promise.settle(result.clone()) {
-            match &result {
-                Ok(handle) => self.go(handle, queued),
-                Err(failure) => self.answer_with(&queued.answering, Ended::Failed(failure.clone())),
-            }
-        }
-    }
-
-    /// Brings a call to where `target` leads.
-    fn go(self: &Rc<Self>, target: &Handle, queued: Queued) {
-        match target.end() {
-            Handle::Object(object) => self.start(object, queued),
-            Handle::Promise(promise) => match promise.settled() {
-                Some(Err(failure)) => self.answer_with(&queued.answering, Ended::Failed(failure)),
-                _ => {
-                    if let Answering::Local(call, _) = &queued.answering
-                        && let Some(call) = call.upgrade()
-                    {
-                        if promise.waits_for(&call) {
-                            return call.end(Ended::Failed(no_reference()));
-                        }
-                        call.on.replace(Some(target.clone()));
-                    }
-                    promise.queue.borrow_mut().push(queued);
-                }
-            },
-            distant => self.send(&distant, queued),
-        }
-    }
-
-    /// Sends a call, or passes on one of the peer's.
-    fn send(self: &Rc<Self>, target: &Handle, queued: Queued) {
-        let id = match target {
-            Handle::Proxy(proxy) => proxy.id(),
-            Handle::Result(call) => call.id(),
-            _ => unreachable!("only distant ones are sent to"),
-        };
-        let mut options = queued.options.as_deref().cloned().unwrap_or_default();
-        if matches!(queued.answering, Answering::Peer(..)) {
-            options.hops += 1;
-            if options.hops > MAX_HOPS {
-                let failure = Failure::new(FailureKind::Failed, Ran::No, "too many hops");
-                return self.answer_with(&queued.answering, Ended::Failed(failure));
-            }
-        }
-        let outgoing = || Outgoing {
-            target: id,
-            method: &queued.method,
-            options: options.boxed(),
-            handles: &queued.handles,
-            body: &queued.body,
-        };
-        let (waiter, reply, call) = match &queued.answering {
-            Answering::Nobody => {
-                let sent = self.with(|connection, out| connection.cast(outgoing(), out));
-                if let Err(Refused::Moved(handle)) = sent {
-                    self.go(&handle, queued);
-                }
-                return;
-            }
-            Answering::Peer(_, reply) => {
-                (Waiter::Passing(Rc::clone(self), queued.answering.clone()), *reply, None)
-            }
-            Answering::Local(call, reply) => match call.upgrade() {
-                Some(call) => (Call(Rc::clone(&call)).waiter(), *reply, Some(call)),
-                None => return, // Dropped before it was sent.
-            },
-        };
-        match self.with(|connection, out| connection.call(outgoing(), reply, waiter, out)) {
-            Ok(id) => {
-                if let Some(call) = call {
-                    Call(Rc::clone(&call)).sent(id);
-                    call.on.replace(Some(target.clone()));
-                }
-            }
-            Err((Refused::Failed(failure), _)) => self.answer_with(&queued.answering, Ended::Failed(failure)),
-            Err((Refused::Moved(handle), _)) => self.go(&handle, queued),
-        }
-    }
-
-    fn start(self: &Rc<Self>, object: Rc<Object>, queued: Queued) {
-        let Queued { method, handles, body, answering, .. } = queued;
-        self.arrived.borrow_mut().push(format!("{}.{}({})", object.name, method.name, text(&body)));
-        let wanted = |handles: Vec<Handle>, body| match (&answering, handles.first()) {
-            (Answering::Peer(_, Reply::Reference) | Answering::Local(_, Reply::Reference), Some(first)) => {
-                Ended::Reference(first.clone())
-            }
-            _ => Ended::Value(handles, body),
-        };
-        let ended = match &*method.name {
-            "say" => Ended::Value(Vec::new(), body),
-            "echo" => wanted(handles, body),
-            "open" => {
-                let object = Object::new(&text(&body));
-                self.objects.borrow_mut().push(Rc::downgrade(&object));
-                wanted(vec![Handle::Object(object)], Bytes::new())
-            }
-            "fail" => Ended::App(handles, body),
-            "keep" => {
-                object.kept.borrow_mut().extend(handles);
-                self.objects.borrow_mut().push(Rc::downgrade(&object));
-                Ended::Value(Vec::new(), Bytes::new())
-            }
-            "kept" => wanted(object.kept.borrow().first().cloned().into_iter().collect(), Bytes::new()),
-            "drop" => {
-                let kept = object.kept.take();
-                drop(kept);
-                Ended::Value(Vec::new(), Bytes::new())
-            }
-            _ => {
-                let started = Started {
-                    object,
-                    method: method.name.to_string(),
-                    body: text(&body),
-                    handles,
-                    answering,
-                };
-                return self.wait(started);
-            }
-        };
-        self.answer_with(&answering, ended);
-    }
-
-    /// The method runs until the test answers it, or it is stopped.
-    fn wait(self: &Rc<Self>, started: Started) {
-        let answering = started.answering.clone();
-        self.waiting.borrow_mut().push(started);
-        if let Answering::Peer(id, _) = answering {
-            let canceller = Canceller { side: Rc::downgrade(self), id };
-            let refused = self.with(|connection, _| connection.set_canceller(id, canceller));
-            if let Err(canceller) = refused {
-                self.stop(canceller.id);
-            }
-        }
-    }
-
-    fn answer_with(self: &Rc<Self>, answering: &Answering, ended: Ended) {
-        match answering {
-            Answering::Nobody => {}
-            Answering::Local(call, _) => {
-                if let Some(call) = call.upgrade() {
-                    call.end(ended);
-                }
-            }
-            Answering::Peer(id, _) => self.with(|connection, out| match &ended {
-                Ended::Value(handles, body) => connection.answer(*id, Answer::Value(handles, body), out),
-                Ended::Reference(handle) => connection.answer(*id, Answer::Reference(handle.clone()), out),
-                Ended::App(handles, body) => connection.answer(*id, Answer::App(handles, body), out),
-                Ended::Failed(failure) => connection.answer(*id, Answer::Failed(failure.clone()), out),
-            }),
-        }
-    }
-
-    /// Takes the first waiting call of `method`.
-    ///
-    /// # Panics
-    /// When none waits.
-    pub fn take(&self, method: &str) -> Started {
-        let mut waiting = self.waiting.borrow_mut();
-        let at = waiting.iter().position(|started| started.method == method);
-        waiting.remove(at.unwrap_or_else(|| panic!("no call of {method} waits at {:?}", self.who)))
-    }
-
-    /// How many calls wait for the test to answer them.
-    pub fn waiting_count(&self) -> usize {
-        self.waiting.borrow().len()
-    }
-
-    /// Takes the waiting call at `index`.
-    pub fn take_at(&self, index: usize) -> Started {
-        self.waiting.borrow_mut().remove(index)
-    }
-
-    /// Answers a call that [`Side::take`] took.
-    pub fn answer(self: &Rc<Self>, started: Started, ended: Ended) {
-        let Started { answering, handles, .. } = started;
-        drop(handles);
-        self.answer_with(&answering, ended);
-        self.ready();
-    }
-
-    /// What was started here, as `object.method(body)`.
-    pub fn arrived(&self) -> Vec<String> {
-        self.arrived.borrow().clone()
-    }
-
-    pub(super) fn call(
-        self: &Rc<Self>,
-        on: &Handle,
-        method: &str,
-        body: &str,
-        with: &[Handle],
-        reply: Reply,
-    ) -> Call {
-        let call = Call::new(self, reply);
-        self.calls.borrow_mut().push(Rc::downgrade(&call.0));
-        self.set_out(on, method, body, with, Answering::Local(Rc::downgrade(&call.0), reply));
-        call
-    }
-
-    pub(super) fn cast(self: &Rc<Self>, on: &Handle, method: &str, body: &str, with: &[Handle]) {
-        if let Handle::Result(call) = on {
-            self.with(|connection, _| connection.want_run(call.id()));
-        }
-        self.set_out(on, method, body, with, Answering::Nobody);
-    }
-
-    fn set_out(
-        self: &Rc<Self>,
-        on: &Handle,
-        method: &str,
-        body: &str,
-        with: &[Handle],
-        answering: Answering,
-    ) {
-        let method = self.method(method);
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        let queued = Queued { method, options: Default::default(), handles: with.to_vec(), body, answering };
-        // Broken results fail here: what they settled to is known.
-        self.go(on, queued);
-        self.ready();
-    }
-
-    fn method(&self, name: &str) -> Arc<MethodText> {
-        let mut methods = self.methods.borrow_mut();
-        let text = || Arc::new(MethodText { name: name.into(), fewest: 0, prints: Box::default() });
-        Arc::clone(methods.entry(name.to_owned()).or_insert_with(text))
-    }
-
-    pub(super) fn remember(&self, promise: &Rc<Promise>) {
-        self.promises.borrow_mut().push(Rc::downgrade(promise));
-    }
-
-    /// Drops what objects keep, so that nothing is held but by a leak.
-    pub(super) fn forget_kept(&self) {
-        let objects: Vec<_> = self.objects.borrow().iter().filter_map(Weak::upgrade).collect();
-        for object in objects {
-            let kept = object.kept.take();
-            drop(kept);
-        }
-    }
-
-    pub(super) fn assert_idle(&self, dialogue: &str) {
-        assert_eq!(self.waiting_count(), 0, "calls wait at {:?} after\n{dialogue}", self.who);
-        let promises: Vec<_> = self.promises.borrow().iter().filter_map(Weak::upgrade).collect();
-        for promise in promises {
-            assert!(
-                promise.settled().is_some(),
-                "a promise of {:?} is not settled after\n{dialogue}",
-                self.who
-            );
-        }
-        let calls: Vec<_> = self.calls.borrow().iter().filter_map(Weak::upgrade).collect();
-        for call in calls {
-            assert!(Call(call).has_ended(), "a call of {:?} has not ended after\n{dialogue}", self.who);
+    /// Asserts that the tables are empty, and that what was sent adds up.
+    pub(super) fn assert_empty(&self) {
+        let (name, peer) = (self.node.name(), &self.peer);
+        let sizes = self.sizes();
+        assert!(
+            sizes == TableSizes::default(),
+            "tables of {name} to {peer}: {sizes:?} after\n{}",
+            self.log.dump()
+        );
+        if let Err(finding) = self.oracle.borrow().adds_up(self.end) {
+            self.found(&finding);
         }
     }
 }
 
-pub(super) fn no_reference() -> Failure {
-    Failure::new(FailureKind::Broken, Ran::No, "the promise leads nowhere")
+/// Whatever a test asks of a side's program.
+impl Deref for Side {
+    type Target = Rc<Node>;
+    fn deref(&self) -> &Rc<Node> {
+        &self.node
+    }
+}
+
+/// A frame without its length.
+fn content(frame: &Bytes) -> Bytes {
+    let length = frame.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+    frame.slice(length..)
 }
