@@ -2,6 +2,7 @@
 
 pub mod golden;
 pub mod hostile;
+pub mod live;
 pub mod map;
 pub mod net;
 pub mod quiet;
