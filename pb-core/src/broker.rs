@@ -6,6 +6,7 @@ mod line;
 mod link;
 mod outgoing;
 mod reading;
+mod room;
 mod stranger;
 mod wiring;
 mod writing;
@@ -103,6 +104,18 @@ impl Broker {
         let asked = tokio::time::Instant::now();
         self.link.line().ping().await?;
         Ok(asked.elapsed())
+    }
+
+    /// Waits until a call would not be refused for want of room: the peer grants one more, and this side has the bytes for its answer. Another
+    /// caller may take the room first; then the call fails `Overloaded`, has not run, and can be tried again.
+    ///
+    /// # Errors
+    /// Why the connection has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn ready(&self) -> Result<(), Failure> {
+        self.link.line().ready().await
     }
 
     /// How many entries the connection's tables have: all 0 where nothing is in flight and nothing is held.

@@ -129,6 +129,29 @@ pub enum Message<B = Bytes> {
     Abort(Abort),
 }
 
+impl<B> Message<B> {
+    /// Whether it is sent because of what the other side sent, and so is held against that side as long as it does not read it.
+    pub fn is_prompted(&self) -> bool {
+        match self {
+            Message::Resolve(_)
+            | Message::Reject(_)
+            | Message::Release(_)
+            | Message::Credit(_)
+            | Message::Unimplemented(_)
+            | Message::Disembargo(Disembargo::Echo { .. })
+            | Message::Pong(_) => true,
+            Message::Hello(_)
+            | Message::Call(_)
+            | Message::Cast(_)
+            | Message::Cancel(_)
+            | Message::Disembargo(Disembargo::Ask { .. })
+            | Message::Ping(_)
+            | Message::Goaway(_)
+            | Message::Abort(_) => false,
+        }
+    }
+}
+
 /// The first message of each side: who speaks, and what it grants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
@@ -138,6 +161,12 @@ pub struct Hello {
     pub features: u64,
     /// What the receiver may use of the sender.
     pub grants: Grants,
+}
+
+/// What a side can understand beside the base of the protocol: the bits of [`Hello::features`].
+pub mod features {
+    /// Casts count against the grants of calls, and `credit` gives them back.
+    pub const CREDIT: u64 = 1 << 1;
 }
 
 /// What a side lets the other use. On the wire a list of numbered entries, so that more can come.
@@ -290,6 +319,16 @@ pub enum Rejection<B = Bytes> {
     App(Payload<B>),
     /// The broker's failure.
     Broker(Failure),
+}
+
+impl Rejection {
+    /// Bytes of the method's own error; a broker's failure has bounds of its own.
+    pub(crate) fn body_len(&self) -> usize {
+        match self {
+            Rejection::App(payload) => payload.body.len(),
+            Rejection::Broker(_) => 0,
+        }
+    }
 }
 
 /// See [`Message::Release`].

@@ -4,11 +4,13 @@
 //! hand out what is to be done. Time comes in as `now`, and `poll_timeout` says when `handle_timeout` wants to be called. It never runs a method, never drops what its owner handed in (see [`Connection::take_garbage`])
 //! and never sees a byte of a body.
 
+mod budget;
 mod casts;
 mod connection;
 mod exports;
 mod imports;
 mod incoming;
+mod last_words;
 mod limits;
 mod names;
 mod outgoing;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use connection::Connection;
-pub use limits::{Limits, MAX_HOPS};
+pub use limits::{DEFAULT_ANSWER_BYTES, Limits, MAX_HOPS};
 pub use names::Known;
 pub use outgoing::{Outgoing, Refused};
 pub use silence::Silent;
@@ -51,6 +53,8 @@ pub trait Host {
     fn mention(&self, id: ImportId, proxy: &mut Option<Self::Proxy>) -> (Self::Handle, bool);
     /// A promise that a [`Task::Settle`] will settle.
     fn promise(&self) -> Self::Handle;
+    /// A handle that is broken from the start, by `failure`.
+    fn broken(&self, failure: Failure) -> Self::Handle;
     /// Whether `waiter` may go on naming a reference result after it was told, until it calls [`Connection::cancel`].
     fn names_result(&self, waiter: &Self::Waiter) -> bool {
         let _ = waiter;
@@ -80,6 +84,8 @@ pub struct Key {
 pub trait Outbox {
     /// Takes one message.
     fn send(&mut self, message: Message<&[u8]>);
+    /// Bytes of what the peer made us send ([`Message::is_prompted`]) that have not left yet.
+    fn unread(&self) -> u64;
 }
 
 /// A payload with its capabilities turned into handles.

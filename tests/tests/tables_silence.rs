@@ -81,20 +81,6 @@ fn any_message_of_the_peers_puts_its_death_off() {
 }
 
 #[test]
-fn a_side_that_does_not_read_counts_no_silence() {
-    let net = Net::with_limits(Limits::default(), patient());
-    net.side(A).stop_listening();
-    net.advance(seconds(900));
-    assert!(net.ended(A).is_none() && net.dialogue().is_empty());
-    net.side(A).listen();
-    net.advance(seconds(29));
-    assert_eq!(net.dialogue(), ["A: ping 1"], "it begins to count as it reads on");
-    net.advance(seconds(1));
-    assert!(net.ended(A).is_some());
-    net.finish();
-}
-
-#[test]
 fn a_side_that_was_held_up_asks_before_it_gives_the_peer_up() {
     let net = Net::with_limits(Limits::default(), patient());
     // Nothing ran here for a minute: nobody called `handle_timeout` at its time.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::line::{Line, WaitingCast};
+use super::line::{Casting, Line};
 use super::wiring::Memo;
 use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::{
-    Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
+    Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Onward, Queued,
     Reference, Responder, Started, Stop, Waiter, Waiting, WireAnswer, bind, first_poll,
 };
 use crate::proto::{Known, MAX_HOPS};
@@ -23,6 +23,8 @@ pub(super) struct Request {
     pub(super) options: Option<Box<CallOptions>>,
     pub(super) references: Vec<Reference>,
     pub(super) body: Bytes,
+    /// Of a cast: what gives its credit back when it has ended.
+    pub(super) casting: Option<Casting>,
 }
 
 impl Request {
@@ -58,14 +60,7 @@ pub(super) fn deliver(target: &Reference, request: Request) {
             if let Some(followed) = promise.followed() {
                 return deliver(&followed, request);
             }
-            let cast = match request.answer {
-                Some(_) => None,
-                None => match request.line.begin_cast(request.body.len()) {
-                    Some(cast) => Some(cast),
-                    None => return,
-                },
-            };
-            if let Err((queued, result)) = promise.queue(Box::new(Waits { request, cast })) {
+            if let Err((queued, result)) = promise.queue(Box::new(Waits(request))) {
                 queued.go(result.as_ref());
             }
         }
@@ -77,11 +72,11 @@ fn start(object: &Arc<dyn Object>, request: Request) {
         Ok(bound) => bound,
         Err(failure) => return request.fail(failure),
     };
-    let (line, bytes) = (request.answerer(), request.body.len());
+    let line = request.answerer();
     let incoming = Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer);
     let stop = match Arc::clone(object).dispatch(bound, incoming) {
         Started::Task(task) if request.answer.is_none() => {
-            return start_cast(&request.line, task, bytes, bound.flags.spawn);
+            return start_cast(task, request.casting, bound.flags.spawn);
         }
         Started::Task(task) if bound.flags.spawn => super::spawn(task).ok(),
         Started::Task(task) => first_poll(task),
@@ -92,11 +87,10 @@ fn start(object: &Arc<dyn Object>, request: Request) {
     }
 }
 
-/// A cast has no answer whose grant would bound how many wait: over the bound it does not start.
-fn start_cast(line: &Arc<Line>, task: BoxTask, bytes: usize, spawn: bool) {
-    let Some(waiting) = line.begin_cast(bytes) else { return };
+/// A cast has ended when its method has.
+fn start_cast(task: BoxTask, casting: Option<Casting>, spawn: bool) {
     let task: BoxTask = Box::pin(async move {
-        let _waiting = waiting;
+        let _casting = casting;
         task.await;
     });
     if spawn {
@@ -122,14 +116,28 @@ fn find(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Failure> {
     Ok(bound)
 }
 
-/// Sends the call on over the target's own connection.
+/// Sends the call on over the target's own connection, or lets it wait for room there.
 fn forward(distant: &Arc<dyn Distant>, request: Request) {
-    let mut options = request.options.as_deref().cloned().unwrap_or_default();
-    options.hops += 1;
-    if options.hops > MAX_HOPS {
+    let hops = request.options.as_deref().map_or(0, |options| options.hops) + 1;
+    if hops > MAX_HOPS {
         let message = format!("the call passed {MAX_HOPS} middlemen, which is all that is allowed");
         return request.fail(Failure::new(FailureKind::Failed, Ran::No, message));
     }
+    if distant.line().is_crowded() {
+        return Parked::park(distant, request);
+    }
+    if let Err(request) = send_on(distant, request) {
+        Parked::park(distant, request);
+    }
+}
+
+/// Sends the call on.
+///
+/// # Errors
+/// Hands it back where there is no room for it.
+fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Result<(), Request> {
+    let mut options = request.options.as_deref().cloned().unwrap_or_default();
+    options.hops += 1;
     let encoded = Encoded {
         method: &request.known.text,
         options: options.boxed(),
@@ -137,27 +145,70 @@ fn forward(distant: &Arc<dyn Distant>, request: Request) {
         body: &request.body,
     };
     let Some((_, reply)) = request.answer else {
-        if let Err(NotSent::Moved(reference)) = distant.line().cast(distant.id(), encoded) {
-            deliver(&reference.end(), request);
+        match distant.line().cast(distant.id(), encoded) {
+            Ok(()) | Err(NotSent::Failed(_)) => {}
+            Err(NotSent::Full(_)) => return Err(request),
+            Err(NotSent::Moved(reference)) => deliver(&reference.end(), request),
         }
-        return;
+        return Ok(());
     };
     let responder = Responder::new(request.answerer(), request.answer);
     let passing = Arc::new(Passing(Mutex::new(Some(responder))));
     let waiter = Waiting::Strong(Arc::clone(&passing) as Arc<dyn Waiter>);
-    match distant.line().call(distant.id(), encoded, reply, waiter) {
+    let refused = match distant.line().call(distant.id(), encoded, reply, waiter) {
         Ok(id) => {
             let onward = Arc::clone(distant);
             let stop = Box::new(move || onward.line().cancel(id));
             Request::stop_with(&request.line, request.answer, stop);
+            return Ok(());
         }
-        Err(NotSent::Failed(failure)) => passing.settle(Delivered::Failed(failure)),
-        Err(NotSent::Moved(reference)) => {
-            // The answer goes where the call goes now.
-            if let Some(responder) = passing.0.lock().take() {
-                responder.disarm();
+        Err(NotSent::Failed(failure)) => {
+            passing.settle(Delivered::Failed(failure));
+            return Ok(());
+        }
+        Err(refused) => refused,
+    };
+    // The answer goes where the call goes now.
+    if let Some(responder) = passing.0.lock().take() {
+        responder.disarm();
+    }
+    match refused {
+        NotSent::Moved(reference) => deliver(&reference.end(), request),
+        NotSent::Full(_) | NotSent::Failed(_) => return Err(request),
+    }
+    Ok(())
+}
+
+/// A call that waits for room on the connection that it goes to. Its caller may cancel it meanwhile.
+struct Parked(Arc<Mutex<Option<(Arc<dyn Distant>, Request)>>>);
+
+impl Parked {
+    fn park(distant: &Arc<dyn Distant>, mut request: Request) {
+        // What waits must not hold the buffer that it was read into.
+        request.body = Bytes::copy_from_slice(&request.body);
+        let (line, answer) = (Arc::clone(&request.line), request.answer);
+        let held = Arc::new(Mutex::new(Some((Arc::clone(distant), request))));
+        distant.line().park(Box::new(Parked(Arc::clone(&held))));
+        let stop = Box::new(move || {
+            let left = held.lock().take();
+            if let Some((_, request)) = left {
+                let message = "cancelled while it waited for room";
+                request.fail(Failure::new(FailureKind::Cancelled, Ran::No, message));
             }
-            deliver(&reference.end(), request);
+        });
+        Request::stop_with(&line, answer, stop);
+    }
+}
+
+impl Onward for Parked {
+    fn go(self: Box<Self>) -> Option<Box<dyn Onward>> {
+        let (distant, request) = self.0.lock().take()?;
+        match send_on(&distant, request) {
+            Ok(()) => None,
+            Err(request) => {
+                *self.0.lock() = Some((distant, request));
+                Some(self)
+            }
         }
     }
 }
@@ -178,18 +229,13 @@ impl Waiter for Passing {
 }
 
 /// A call that waits for a promise to settle.
-struct Waits {
-    request: Request,
-    cast: Option<WaitingCast>,
-}
+struct Waits(Request);
 
 impl Queued for Waits {
     fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
-        let Waits { request, cast } = *self;
-        drop(cast);
         match to {
-            Ok(reference) => deliver_quietly(reference, request),
-            Err(failure) => request.fail(failure.clone()),
+            Ok(reference) => deliver_quietly(reference, self.0),
+            Err(failure) => self.0.fail(failure.clone()),
         }
     }
 }

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -8,13 +7,12 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::link::Link;
 use super::outgoing::{Outgoing, Taken};
+use super::room::Room;
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
-use crate::message::{
-    Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, MAX_FRAME_BYTES, Message, Ran, Reply,
-};
+use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, Message, Ran, Reply};
 use crate::objects::{
-    self, Answerer, Encoded, NotSent, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
+    self, Answerer, Encoded, NotSent, Onward, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
 };
 use crate::proto::{
     self, Answer, Connection, Garbage, Notice, Outbox, Refused, Silent, TableSizes, Task, Violation,
@@ -31,11 +29,8 @@ pub(super) struct Line {
     status: watch::Sender<Status>,
     peer: String,
     pub(super) frame_bytes: u64,
-    /// Casts of the peer's whose methods wait: nothing on the wire bounds them.
-    casts: AtomicU64,
-    cast_bytes: AtomicU64,
-    max_casts: u64,
-    max_cast_bytes: u64,
+    /// Calls that wait until a grant of the peer's has room.
+    pub(super) room: Room,
     /// Who waits for a promise to settle or for the end; few, so all are woken.
     watchers: Mutex<Watchers>,
     /// Who waits for the answer to a ping, by its nonce. Locked within the lock of `state`, never around it.
@@ -68,8 +63,6 @@ pub(super) struct Turn {
 /// What the reading task waits for, where nothing is to be done.
 pub(super) struct Rest {
     pub(super) ended: bool,
-    /// Whether more should be read from the peer: what it does not read it must not go on asking for.
-    pub(super) may_read: bool,
     /// When the tables have something to do.
     pub(super) timeout: Option<Instant>,
 }
@@ -101,10 +94,7 @@ impl Line {
                     status: watch::Sender::new(Status::Greeting),
                     peer,
                     frame_bytes,
-                    casts: AtomicU64::new(0),
-                    cast_bytes: AtomicU64::new(0),
-                    max_casts: limits.calls,
-                    max_cast_bytes: limits.call_bytes,
+                    room: Room::default(),
                     watchers: Mutex::new(Watchers::default()),
                     pings: Mutex::default(),
                 }
@@ -120,20 +110,23 @@ impl Line {
 
     /// Works on the tables. What they let go of is dropped behind the lock; whoever has something to do is woken.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing) -> T) -> T {
-        let (result, garbage, write, read) = {
+        let (result, garbage, write, read, room) = {
             let mut state = self.state.lock();
             let State { connection, out } = &mut *state;
             let result = work(connection, out);
             let garbage = connection.take_garbage();
             let read = connection.has_tasks();
-            let write = out.must_call(connection.has_releases());
-            (result, garbage, write, read)
+            let write = out.must_call(connection.has_last_words());
+            (result, garbage, write, read, self.room.is_awaited() && connection.has_room())
         };
         if write {
             self.write.notify_one();
         }
         if read {
             self.read.notify_one();
+        }
+        if room {
+            self.room.open(&self.read);
         }
         garbage.into_iter().for_each(discard);
         result
@@ -144,7 +137,7 @@ impl Line {
     /// # Errors
     /// What the peer did wrong.
     pub(super) fn take(&self, message: Message, now: Instant) -> Result<Turn, Violation> {
-        self.turn(|connection, out| out.prompt(|out| connection.handle(message, now, out)))
+        self.turn(|connection, out| connection.handle(message, now, out))
     }
 
     /// What to do next, notices first. Calls are not started while too much waits to be written.
@@ -159,12 +152,12 @@ impl Line {
         &self,
         work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing) -> Result<(), E>,
     ) -> Result<Turn, E> {
-        let (worked, turn, garbage, write) = {
+        let (worked, turn, garbage, write, room) = {
             let mut state = self.state.lock();
             let State { connection, out } = &mut *state;
             let worked = work(connection, out);
             let ended = connection.ended().is_some();
-            let may_start = out.backlog() < MAX_BACKLOG || ended;
+            let may_start = ended || !connection.is_unread(out);
             let mut turn =
                 Turn { first: First::Nothing, more: false, ended, full: out.waiting() > FULL_BATCH };
             // What a turn takes out it must hand over; one that fails hands over nothing.
@@ -177,11 +170,14 @@ impl Line {
             }
             turn.more = connection.has_notices() || (connection.has_tasks() && may_start);
             let garbage = connection.take_garbage();
-            let write = out.must_call(connection.has_releases());
-            (worked, turn, garbage, write)
+            let write = out.must_call(connection.has_last_words());
+            (worked, turn, garbage, write, self.room.is_awaited() && connection.has_room())
         };
         if write {
             self.write.notify_one();
+        }
+        if room {
+            self.room.open(&self.read);
         }
         garbage.into_iter().for_each(discard);
         worked.map(|()| turn)
@@ -192,7 +188,6 @@ impl Line {
         let state = self.state.lock();
         Rest {
             ended: state.connection.ended().is_some(),
-            may_read: state.out.prompted_backlog() < MAX_READ_BACKLOG && !state.connection.has_many_casts(),
             timeout: state.connection.poll_timeout(),
         }
     }
@@ -203,16 +198,6 @@ impl Line {
     /// The peer is dead.
     pub(super) fn handle_timeout(&self, now: Instant) -> Result<(), Silent> {
         self.with(|connection, out| connection.handle_timeout(now, out))
-    }
-
-    /// Reading pauses: what is not read is no silence.
-    pub(super) fn stop_listening(&self) {
-        self.state.lock().connection.stop_listening();
-    }
-
-    /// Reading goes on after a pause.
-    pub(super) fn listen(&self, now: Instant) {
-        self.state.lock().connection.heard(now);
     }
 
     /// Asks the peer whether it is there, and waits for its answer.
@@ -238,18 +223,11 @@ impl Line {
         }
     }
 
-    /// Whether an answer of this size is too much beside those that the peer has not read.
-    fn cannot_hold(&self, bytes: usize) -> bool {
-        // One that no frame holds fails for that, whoever reads.
-        let looked_at = bytes > SMALL_ANSWER && bytes as u64 <= MAX_FRAME_BYTES;
-        looked_at && self.state.lock().out.backlog() + bytes > MAX_ANSWERS
-    }
-
     /// Moves what is to be written into `batch`, which is empty.
     pub(super) fn take_batch(&self, batch: &mut Vec<u8>) -> Taken {
         let mut state = self.state.lock();
         let State { connection, out } = &mut *state;
-        connection.flush_releases(out);
+        connection.flush(out);
         out.take(batch)
     }
 
@@ -277,7 +255,7 @@ impl Line {
         {
             let mut state = self.state.lock();
             let State { connection, out } = &mut *state;
-            connection.flush_releases(out);
+            connection.flush(out);
             if !out.end_batch(batch) {
                 return Ok(());
             }
@@ -289,7 +267,7 @@ impl Line {
         };
         let call = {
             let mut state = self.state.lock();
-            let more = state.connection.has_releases() || state.connection.ended().is_some();
+            let more = state.connection.has_last_words() || state.connection.ended().is_some();
             state.out.end_direct(*tried.as_ref().unwrap_or(&0), batch, more)
         };
         batch.clear();
@@ -304,28 +282,39 @@ impl Line {
     pub(super) fn written(&self) {
         let waiting = {
             let mut state = self.state.lock();
-            state.out.written() >= MAX_BACKLOG || state.connection.has_tasks()
+            state.out.written();
+            state.connection.has_tasks()
         };
         if waiting {
             self.read.notify_one();
         }
     }
 
-    /// Lets a cast with a body of `bytes` wait, unless as many do as calls may.
-    pub(super) fn begin_cast(self: &Arc<Self>, bytes: usize) -> Option<WaitingCast> {
-        let bytes = bytes as u64;
-        let waiting = self.casts.fetch_add(1, Ordering::Relaxed);
-        let waiting_bytes = self.cast_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let cast = WaitingCast { line: Arc::clone(self), bytes };
-        if waiting < self.max_casts && waiting_bytes < self.max_cast_bytes {
-            return Some(cast);
+    /// Waits until there is room for a call.
+    pub(super) async fn ready(&self) -> Result<(), Failure> {
+        let look = || {
+            let state = self.state.lock();
+            match state.connection.ended() {
+                Some(reason) => Some(Err(reason.clone())),
+                None => state.connection.has_room().then_some(Ok(())),
+            }
+        };
+        self.room.wait(look).await
+    }
+
+    /// Sends calls that are passed on and wait for room, while there is some.
+    pub(super) fn send_parked(&self) {
+        if self.room.is_awaited() {
+            self.room.drain(|| {
+                let state = self.state.lock();
+                state.connection.has_room() || state.connection.ended().is_some()
+            });
         }
-        tracing::warn!(peer = self.peer, "too many casts wait; one is dropped");
-        None
     }
 
     /// The peer's hello has come.
     pub(super) fn open(&self) {
+        self.room.open_for_all();
         self.status.send_if_modified(|status| {
             let greeting = matches!(status, Status::Greeting);
             if greeting {
@@ -342,7 +331,7 @@ impl Line {
                 return false;
             }
             if let Some((code, reason)) = abort {
-                connection.flush_releases(out);
+                connection.flush(out);
                 out.send(Message::Abort(Abort { code, reason: reason.into() }));
             }
             connection.end(reason.clone());
@@ -365,6 +354,7 @@ impl Line {
         self.write.notify_one();
         self.read.notify_one();
         self.pings.lock().clear();
+        self.room.open_for_all();
         self.wake_watchers();
     }
 
@@ -448,16 +438,21 @@ impl Drop for Asked<'_> {
     }
 }
 
-/// A cast whose method waits, for as long as this lives.
-pub(super) struct WaitingCast {
+/// A cast of the peer's that has not ended, for as long as this lives.
+pub(super) struct Casting {
     line: Arc<Line>,
-    bytes: u64,
+    bytes: usize,
 }
 
-impl Drop for WaitingCast {
+impl Casting {
+    pub(super) fn new(line: &Arc<Line>, bytes: usize) -> Self {
+        Casting { line: Arc::clone(line), bytes }
+    }
+}
+
+impl Drop for Casting {
     fn drop(&mut self) {
-        self.line.casts.fetch_sub(1, Ordering::Relaxed);
-        self.line.cast_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.line.with(|connection, _| connection.cast_ended(self.bytes));
     }
 }
 
@@ -478,13 +473,25 @@ impl objects::Line for Line {
     }
 
     fn cast(&self, target: ImportId, call: Encoded<'_>) -> Result<(), NotSent> {
-        let backlog = self.state.lock().out.waiting();
-        if backlog > MAX_CAST_BACKLOG {
-            let message =
-                format!("{backlog} bytes wait to be sent; casts are dropped over {MAX_CAST_BACKLOG}");
-            return Err(NotSent::Failed(Failure::new(FailureKind::Overloaded, Ran::No, message)));
-        }
         self.with(|connection, out| connection.cast(outgoing(target, call), out)).map_err(not_sent)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.room.is_crowded()
+    }
+
+    fn park(&self, call: Box<dyn Onward>) {
+        self.room.park(call);
+        // Room may have come meanwhile, or the end, behind which nobody looks any more.
+        let (room, ended) = {
+            let state = self.state.lock();
+            (state.connection.has_room(), state.connection.ended().is_some())
+        };
+        if ended {
+            self.send_parked();
+        } else if room {
+            self.read.notify_one();
+        }
     }
 
     fn cancel(&self, id: ImportId) {
@@ -499,10 +506,6 @@ impl objects::Line for Line {
 impl Answerer for Line {
     fn answer(&self, id: ExportId, answer: WireAnswer<'_>) {
         let answer = match answer {
-            WireAnswer::Value(_, body) | WireAnswer::App(_, body) if self.cannot_hold(body.len()) => {
-                let message = format!("{MAX_ANSWERS} bytes of answers wait for a peer that does not read");
-                Answer::Failed(Failure::new(FailureKind::Overloaded, Ran::Yes, message))
-            }
             WireAnswer::Value(references, body) => Answer::Value(references, body),
             WireAnswer::Reference(reference) => Answer::Reference(reference),
             WireAnswer::App(references, body) => Answer::App(references, body),
@@ -525,6 +528,7 @@ fn not_sent(refused: Refused<Wiring>) -> NotSent {
     match refused {
         Refused::Failed(failure) => NotSent::Failed(failure),
         Refused::Moved(reference) => NotSent::Moved(reference),
+        Refused::Full(failure) => NotSent::Full(failure),
     }
 }
 
@@ -551,17 +555,6 @@ fn gone() -> Failure {
 const FULL_BATCH: usize = 64 << 10;
 /// A larger buffer is given back once its batch is written.
 pub(super) const KEPT_BYTES: usize = 256 << 10;
-/// Bytes of unwritten answers over which none of the peer's calls is started.
-const MAX_BACKLOG: usize = 1 << 20;
-/// Bytes of unwritten answers that came of reading alone, over which reading pauses until some are written. The answers of methods don't
-/// pause it: two sides that owe each other much would wait for each other.
-const MAX_READ_BACKLOG: usize = 4 << 20;
-/// Bytes of unwritten answers over which methods that run already answer `Overloaded` instead.
-const MAX_ANSWERS: usize = 32 << 20;
-/// An answer that takes no more than the failure that would stand for it is not worth a look.
-const SMALL_ANSWER: usize = 256;
-/// Outgoing bytes of any kind over which casts, which nothing else bounds, are dropped.
-const MAX_CAST_BACKLOG: usize = 16 << 20;
 /// The peer's hello must have come by then.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
 /// The rest of a frame must go on coming, and a write must go on, within this.

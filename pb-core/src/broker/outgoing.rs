@@ -9,12 +9,9 @@ pub(super) struct Outgoing {
     bytes: Vec<u8>,
     /// How many of `bytes` the peer made us send: answers. Our own calls and casts are not held against it.
     answers: usize,
-    /// How many of `answers` came of reading alone, without a method that ran: nothing else bounds them.
-    prompted: usize,
-    /// Bytes that somebody took and has not written, and how many of them are answers, and prompted.
+    /// Bytes that somebody took and has not written, and how many of them are answers.
     taken: usize,
     taken_answers: usize,
-    taken_prompted: usize,
     writer: Writer,
     /// The reading task handles a batch of frames, and writes at its end what came of them.
     batching: bool,
@@ -47,16 +44,7 @@ impl Outgoing {
     pub(super) fn new(hello: &Message<&[u8]>) -> Self {
         let mut bytes = frame::MAGIC.to_vec();
         frame::encode(hello, &mut bytes);
-        Outgoing {
-            bytes,
-            answers: 0,
-            prompted: 0,
-            taken: 0,
-            taken_answers: 0,
-            taken_prompted: 0,
-            writer: Writer::Called,
-            batching: false,
-        }
+        Outgoing { bytes, answers: 0, taken: 0, taken_answers: 0, writer: Writer::Called, batching: false }
     }
 
     /// Whether the caller must call the writing task now. `more`: there are bytes that are not made yet.
@@ -78,19 +66,6 @@ impl Outgoing {
         self.answers + self.taken_answers
     }
 
-    /// Bytes of answers that the peer has not taken and that no grant of calls bounds.
-    pub(super) fn prompted_backlog(&self) -> usize {
-        self.prompted + self.taken_prompted
-    }
-
-    /// Lets `work` take a message of the peer's in: what it answers at once is prompted.
-    pub(super) fn prompt<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        let before = self.answers;
-        let result = work(self);
-        self.prompted += self.answers - before;
-        result
-    }
-
     /// Moves everything into `batch`, for the writing task.
     pub(super) fn take(&mut self, batch: &mut Vec<u8>) -> Taken {
         if self.writer == Writer::Direct {
@@ -104,7 +79,7 @@ impl Outgoing {
     /// What was taken is written. Says how many bytes of answers waited before.
     pub(super) fn written(&mut self) -> usize {
         let before = self.backlog();
-        (self.taken, self.taken_answers, self.taken_prompted) = (0, 0, 0);
+        (self.taken, self.taken_answers) = (0, 0);
         before
     }
 
@@ -129,12 +104,11 @@ impl Outgoing {
         if written < batch.len() {
             // The rest may begin with any part of the batch, so as many of its bytes count as answers as can be.
             self.answers += self.taken_answers.min(batch.len() - written);
-            self.prompted += self.taken_prompted.min(batch.len() - written);
             batch.drain(..written);
             batch.append(&mut self.bytes);
             std::mem::swap(&mut self.bytes, batch);
         }
-        (self.taken, self.taken_answers, self.taken_prompted) = (0, 0, 0);
+        (self.taken, self.taken_answers) = (0, 0);
         self.writer = Writer::Idle;
         self.must_call(more)
     }
@@ -143,7 +117,6 @@ impl Outgoing {
         std::mem::swap(&mut self.bytes, batch);
         self.taken = batch.len();
         self.taken_answers = std::mem::take(&mut self.answers);
-        self.taken_prompted = std::mem::take(&mut self.prompted);
     }
 }
 
@@ -151,12 +124,13 @@ impl Outbox for Outgoing {
     fn send(&mut self, message: Message<&[u8]>) {
         let before = self.bytes.len();
         frame::encode(&message, &mut self.bytes);
-        if matches!(
-            message,
-            Message::Resolve(_) | Message::Reject(_) | Message::Pong(_) | Message::Unimplemented(_)
-        ) {
+        if message.is_prompted() {
             self.answers += self.bytes.len() - before;
         }
+    }
+
+    fn unread(&self) -> u64 {
+        self.backlog() as u64
     }
 }
 

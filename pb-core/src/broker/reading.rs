@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::forward::{self, Request};
-use super::line::{First, HANDSHAKE, Line, Rest, STALL, Turn};
+use super::line::{Casting, First, HANDSHAKE, Line, Rest, STALL, Turn};
 use super::link::Link;
 use super::stranger;
 use super::wiring::Wiring;
@@ -82,7 +82,6 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         due: None,
         due_from: 0,
         alarm: Box::pin(sleep_until(Instant::now() + HANDSHAKE)),
-        paused: false,
     };
     let Err(end) = reading.run().await else { return };
     let text = end.to_string();
@@ -110,8 +109,6 @@ struct Reading<'a> {
     /// Rings when the tables have something to do, or before: each byte that comes puts their time off, and setting a clock costs more than
     /// looking at it once too often.
     alarm: Pin<Box<Sleep>>,
-    /// Nothing is read for now.
-    paused: bool,
 }
 
 impl Reading<'_> {
@@ -196,16 +193,6 @@ impl Reading<'_> {
         }
     }
 
-    /// While nothing is read nothing can be heard.
-    fn pause(&mut self, paused: bool) {
-        self.paused = paused;
-        if paused {
-            self.line.stop_listening();
-        } else {
-            self.line.listen(Instant::now().into_std());
-        }
-    }
-
     fn set_alarm(&mut self, timeout: Option<std::time::Instant>) {
         if let Some(timeout) = timeout.map(Instant::from_std)
             && (timeout < self.alarm.deadline() || self.alarm.is_elapsed())
@@ -218,13 +205,9 @@ impl Reading<'_> {
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
         loop {
             run_ready(self.line);
-            let Rest { ended, may_read, timeout } = self.line.rest();
+            let Rest { ended, timeout } = self.line.rest();
             if ended {
                 return Ok(false);
-            }
-            if may_read == self.paused {
-                self.pause(!may_read);
-                continue;
             }
             self.set_alarm(timeout);
             if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
@@ -241,13 +224,8 @@ impl Reading<'_> {
             };
             tokio::select! {
                 biased;
-                () = self.line.read.notified() => {
-                    // While reading pauses, the peer's time does not run.
-                    if !may_read && self.due.is_some() {
-                        self.due = Some(Instant::now() + STALL);
-                    }
-                }
-                read = read, if may_read => {
+                () = self.line.read.notified() => {}
+                read = read => {
                     match read {
                         None => return Err(late()),
                         Some(Ok(0)) => return Err(End::Closed),
@@ -284,9 +262,7 @@ fn handle(line: &Arc<Line>, frame: Bytes, now: std::time::Instant) -> Result<boo
             Ok(full)
         }
         Decoded::Unknown { message_type, caps } => {
-            line.with(|connection, out| {
-                out.prompt(|out| connection.handle_unknown(message_type, caps, out))
-            })?;
+            line.with(|connection, out| connection.handle_unknown(message_type, caps, out))?;
             Ok(false)
         }
     }
@@ -295,6 +271,7 @@ fn handle(line: &Arc<Line>, frame: Bytes, now: std::time::Instant) -> Result<boo
 /// Does everything that the tables have ready.
 pub(super) fn run_ready(line: &Arc<Line>) {
     while do_turn(line, line.next_step()) {}
+    line.send_parked();
 }
 
 /// Does one thing. Says whether there is more.
@@ -347,6 +324,7 @@ fn begin(line: &Arc<Line>, start: Start<Wiring>) {
         known: request.method,
         options: request.options,
         references: request.arguments.handles,
+        casting: request.answer.is_none().then(|| Casting::new(line, request.arguments.body.len())),
         body: request.arguments.body,
     };
     forward::deliver_quietly(&target, request);

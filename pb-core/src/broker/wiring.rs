@@ -73,6 +73,10 @@ impl Host for Wiring {
         Reference::promised(Promise::new(None))
     }
 
+    fn broken(&self, failure: crate::message::Failure) -> Reference {
+        Reference::broken(Arc::new(failure))
+    }
+
     fn names_result(&self, waiter: &Waiting) -> bool {
         // A middleman passes the answer on and is done with it.
         matches!(waiter, Waiting::Weak(_))

@@ -73,10 +73,20 @@ pub trait Line: Send + Sync {
     /// # Errors
     /// Nothing was sent.
     fn cast(&self, target: ImportId, call: Encoded<'_>) -> Result<(), NotSent>;
+    /// Whether calls that are passed on wait for room already: another one must go behind them.
+    fn is_crowded(&self) -> bool;
+    /// Lets a call that is passed on wait until there is room.
+    fn park(&self, call: Box<dyn Onward>);
     /// Nobody wants the call any more, nor names its result.
     fn cancel(&self, id: ImportId);
     /// Nobody wants the answer any more, but the run.
     fn detach(&self, id: ImportId);
+}
+
+/// A call that is passed on, and waits for room on the connection that it goes to.
+pub trait Onward: Send {
+    /// Sends it; hands it back where there is no room yet.
+    fn go(self: Box<Self>) -> Option<Box<dyn Onward>>;
 }
 
 /// A call's method and arguments, encoded.
@@ -97,6 +107,8 @@ pub enum NotSent {
     Failed(Failure),
     /// What it was to be called on is settled: call this.
     Moved(Reference),
+    /// Not now: the peer's grants, or this side's bytes for answers, are used up.
+    Full(Failure),
 }
 
 /// Who is told a call's answer. Runs no user code but wakers.
@@ -335,7 +347,7 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     });
     match sent {
         Ok(id) => slot.set_origin(slot::Origin::Distant(Arc::clone(distant), id)),
-        Err(NotSent::Failed(failure)) => slot.fail(failure),
+        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => slot.fail(failure),
         Err(NotSent::Moved(reference)) => send(&reference.end(), call, slot),
     }
 }
@@ -349,7 +361,9 @@ fn cast<A: Values>(
     let call = TypedCall { method, signature, arguments };
     match encoded(&call, |encoded| distant.line().cast(distant.id(), encoded)) {
         Ok(()) => {}
-        Err(NotSent::Failed(failure)) => tracing::debug!(method = method.name(), %failure, "cast not sent"),
+        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => {
+            tracing::debug!(method = method.name(), %failure, "cast not sent")
+        }
         Err(NotSent::Moved(reference)) => reference.end().cast(method, signature, call.arguments),
     }
 }

@@ -1,34 +1,31 @@
-use super::Limits;
+use super::limits::CALL_BYTES;
 
-/// Casts of the peer's that are held here. Nothing answers them, so nothing on the wire bounds them.
-#[derive(Default)]
+/// Casts that have not ended, on the way out or in. Nothing answers them: `credit` says that they have ended.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Casts {
-    count: u64,
-    bytes: u64,
+    pub(super) count: u64,
+    pub(super) bytes: u64,
 }
 
 impl Casts {
-    pub(super) fn add(&mut self, bytes: usize) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.count += 1;
-        self.bytes += bytes as u64;
+        self.bytes += bytes;
     }
 
-    pub(super) fn remove(&mut self, bytes: usize) {
-        self.count -= 1;
-        self.bytes -= bytes as u64;
+    /// Takes `count` casts of `bytes` away, if there are so many.
+    pub(super) fn take(&mut self, count: u64, bytes: u64) -> bool {
+        match (self.count.checked_sub(count), self.bytes.checked_sub(bytes)) {
+            (Some(left), Some(left_bytes)) if left > 0 || left_bytes == 0 => {
+                *self = Casts { count: left, bytes: left_bytes };
+                true
+            }
+            _ => false,
+        }
     }
 
-    /// Whether they take more memory than this side keeps for casts that are about to start. Well over what calls take: a pause in reading
-    /// is for peers that do not read, and two who do must not come to wait for each other.
-    pub(super) fn are_large(&self, limits: &Limits) -> bool {
-        self.bytes + self.count * CAST_BYTES >= 4 * limits.call_bytes
-    }
-
-    /// Whether they are as many as calls may be.
-    pub(super) fn are_many(&self, limits: &Limits) -> bool {
-        self.count >= limits.calls || self.bytes >= limits.call_bytes
+    /// What the peer's budget is charged.
+    pub(super) fn charged(self) -> u64 {
+        self.count * CALL_BYTES + self.bytes
     }
 }
-
-/// Bytes that a cast takes here beside its body, roughly.
-const CAST_BYTES: u64 = 256;

@@ -6,12 +6,13 @@ use hashbrown::HashMap;
 use super::casts::Casts;
 use super::exports::Exports;
 use super::imports::{Import, Imports};
+use super::last_words::LastWords;
 use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
 use super::names::Names;
 use super::silence::{Due, Silence, Silent};
 use super::{Garbage, Host, Limits, Notice, Outbox, Outcome, TableSizes, Task, Violation};
 use crate::message::{
-    Failure, FailureKind, Grants, Hello, ImportId, MAX_FRAME_BYTES, Message, Ping, Ran, Release,
+    Failure, FailureKind, Grants, Hello, ImportId, MAX_FRAME_BYTES, Message, Ping, Ran, Release, features,
 };
 
 /// One side of one connection: what each side may name, and what is on its way.
@@ -29,10 +30,14 @@ pub struct Connection<H: Host> {
     pub(super) strikes: u64,
     pub(super) silence: Silence,
     /// Last words that go out with the next batch.
-    pub(super) releases: Vec<(ImportId, u64)>,
-    /// Casts that wait for promises, and those among `tasks`.
-    pub(super) queued_casts: Casts,
-    pub(super) ready_casts: Casts,
+    pub(super) releases: LastWords,
+    /// Whether the peer's hello says that it counts casts and gives them back.
+    pub(super) credit: bool,
+    /// The peer's casts that have not ended, and those that have and are not given back.
+    pub(super) casts: Casts,
+    pub(super) ended_casts: Casts,
+    /// Echoes among `tasks`.
+    pub(super) echoes: u64,
     pub(super) tasks: VecDeque<Task<H>>,
     pub(super) notices: VecDeque<Notice<H>>,
     pub(super) garbage: Vec<Garbage<H>>,
@@ -65,9 +70,11 @@ impl<H: Host> Connection<H> {
             last_embargo: 0,
             strikes: 0,
             silence: Silence::new(&limits),
-            releases: Vec::new(),
-            queued_casts: Casts::default(),
-            ready_casts: Casts::default(),
+            releases: LastWords::default(),
+            credit: false,
+            casts: Casts::default(),
+            ended_casts: Casts::default(),
+            echoes: 0,
             tasks: VecDeque::new(),
             notices: VecDeque::new(),
             garbage: Vec::new(),
@@ -77,7 +84,7 @@ impl<H: Host> Connection<H> {
 
     /// The first message to send.
     pub fn hello(&self) -> Hello {
-        Hello { versions: (VERSION, VERSION), features: 0, grants: self.limits.grants() }
+        Hello { versions: (VERSION, VERSION), features: features::CREDIT, grants: self.limits.grants() }
     }
 
     /// The owner's own part of the connection.
@@ -105,10 +112,15 @@ impl<H: Host> Connection<H> {
                 _ => Err(Violation::BeforeHello),
             };
         }
+        self.dispatch(message, out)?;
+        self.check_budget(out)
+    }
+
+    fn dispatch(&mut self, message: Message, out: &mut impl Outbox) -> Result<(), Violation> {
         match message {
             Message::Hello(_) => Err(Violation::SecondHello),
             Message::Call(call) => self.on_call(call, out),
-            Message::Cast(cast) => self.on_cast(cast),
+            Message::Cast(cast) => self.on_cast(cast, out),
             Message::Resolve(resolve) => self.on_resolve(resolve, out),
             Message::Reject(reject) => self.on_reject(reject),
             Message::Release(release) => self.on_release(&release),
@@ -119,7 +131,7 @@ impl<H: Host> Connection<H> {
                 Ok(())
             }
             Message::Abort(abort) => self.on_abort(&abort),
-            Message::Credit(_) => Err(Violation::NotOffered { feature: "credit" }),
+            Message::Credit(credit) => self.on_credit(credit),
             Message::Goaway(_) => Err(Violation::NotOffered { feature: "drain" }),
             Message::Pong(Ping { nonce }) => {
                 self.notices.push_back(Notice::Pong(nonce));
@@ -156,11 +168,6 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// The owner does not read for a while, and can hear nothing: until [`Connection::heard`] is called, no silence is counted.
-    pub fn stop_listening(&mut self) {
-        self.silence.stop();
-    }
-
     /// Asks the peer whether it is there. [`Notice::Pong`] with the nonce that this returns is the answer.
     pub fn ping(&mut self, out: &mut impl Outbox) -> u64 {
         let nonce = self.silence.next_nonce();
@@ -177,6 +184,10 @@ impl<H: Host> Connection<H> {
         self.granted.frame_bytes = hello.grants.frame_bytes.min(MAX_FRAME_BYTES);
         self.greeted = true;
         self.silence.heard(now);
+        self.credit = hello.features & features::CREDIT != 0;
+        if !self.credit {
+            self.imports.casts = Casts::default();
+        }
         Ok(())
     }
 
@@ -189,10 +200,8 @@ impl<H: Host> Connection<H> {
     /// The next thing to do in order. Calls that were cancelled before they started are answered instead.
     pub fn poll_task(&mut self, out: &mut impl Outbox) -> Option<Task<H>> {
         while let Some(task) = self.tasks.pop_front() {
+            self.echoes -= u64::from(matches!(task, Task::Echo(_)));
             let Task::Start(start) = task else { return Some(task) };
-            if start.request.answer.is_none() {
-                self.ready_casts.remove(start.request.arguments.body.len());
-            }
             let cancelled = start.request.answer.filter(|(id, _)| self.exports.is_cancelled(*id));
             let Some((id, _)) = cancelled else { return Some(Task::Start(start)) };
             self.garbage.push(Garbage::Handle(start.target));
@@ -204,11 +213,6 @@ impl<H: Host> Connection<H> {
             );
         }
         None
-    }
-
-    /// Whether so many casts wait to be started that no more should be read until some are.
-    pub fn has_many_casts(&self) -> bool {
-        self.ready_casts.are_large(&self.limits)
     }
 
     /// Whether [`Connection::poll_task`] has something.
@@ -231,17 +235,19 @@ impl<H: Host> Connection<H> {
         std::mem::take(&mut self.garbage)
     }
 
-    /// Whether there are last words to send: [`Connection::flush_releases`].
-    pub fn has_releases(&self) -> bool {
-        !self.releases.is_empty()
+    /// Whether there are last words or credit to send: [`Connection::flush`].
+    pub fn has_last_words(&self) -> bool {
+        !self.releases.is_empty() || self.owes_credit()
     }
 
-    /// Sends the last words collected, in messages of at most 1,024 entries.
-    pub fn flush_releases(&mut self, out: &mut impl Outbox) {
-        for batch in self.releases.chunks(release_batch(self.granted.frame_bytes)) {
-            out.send(Message::Release(Release { mentions: batch.to_vec() }));
+    /// Sends the last words collected, in messages of at most 1,024 entries, and the credit that is due. What a peer that does not read
+    /// would have to wait for anyhow stays here.
+    pub fn flush(&mut self, out: &mut impl Outbox) {
+        let most = release_batch(self.granted.frame_bytes);
+        while !self.releases.is_empty() && out.unread() < self.limits.budget / 2 {
+            out.send(Message::Release(Release { mentions: self.releases.take(most) }));
         }
-        self.releases.clear();
+        self.give_credit(out);
     }
 
     /// Why the connection has ended, if it has.
@@ -285,15 +291,15 @@ impl<H: Host> Connection<H> {
             self.garbage.push(Garbage::Handle(embargo.home));
             self.tasks.push_back(Task::Settle(embargo.promise, Err(reason.clone())));
         }
-        self.releases.clear();
+        self.releases = LastWords::default();
+        self.ended_casts = Casts::default();
         self.silence.stop();
         self.ended = Some(reason);
     }
 
     /// Calls that have not started never will; promises that were to be settled still are.
     fn scrap_tasks(&mut self) {
-        self.ready_casts = Casts::default();
-        self.queued_casts = Casts::default();
+        self.echoes = 0;
         for task in std::mem::take(&mut self.tasks) {
             match task {
                 Task::Start(start) => {

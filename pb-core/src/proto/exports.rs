@@ -1,5 +1,6 @@
 use hashbrown::HashMap;
 
+use super::limits::{ARGUMENT_BYTES, CALL_BYTES, ENTRY_BYTES};
 use super::{Garbage, Host, Key, Request, Violation};
 use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
 
@@ -17,14 +18,19 @@ pub(super) struct Exports<H: Host> {
     running: u64,
     /// Bytes of their bodies.
     running_bytes: u64,
+    /// Capabilities of their arguments.
+    running_caps: u64,
     /// How many of them are cancelled.
     cancelled: u64,
+    /// Entries that the peer asked for: objects that it was answered, and settled results with what they keep.
+    charged: u64,
 }
 
 /// One thing the peer may name.
 pub(super) enum Export<H: Host> {
     /// An object, under a negative id, with the mentions that the peer has not given back.
-    Object { handle: H::Handle, key: Key, mentions: u64 },
+    /// `asked`: it came about as an answer of ours, and the peer's budget is charged for it.
+    Object { handle: H::Handle, key: Key, mentions: u64, asked: bool },
     /// A call that has no answer yet, under a positive id.
     Running(Running<H>),
     /// A reference result, until the peer's last word. `home`: it is the peer's own.
@@ -36,8 +42,11 @@ pub(super) enum Export<H: Host> {
 /// A call of the peer's that has no answer yet.
 pub(super) struct Running<H: Host> {
     pub(super) reply: Reply,
-    /// Bytes of its body, given back with the answer.
+    /// Bytes of its body and capabilities of its arguments, given back with the answer.
     pub(super) bytes: u64,
+    pub(super) caps: u32,
+    /// The largest answer that the caller takes.
+    pub(super) answer_bytes: u64,
     /// What was called on its result, in order.
     pub(super) queue: Vec<Request<H>>,
     /// The promise that arguments naming the result were given.
@@ -63,7 +72,9 @@ impl<H: Host> Exports<H> {
             last_result: 0,
             running: 0,
             running_bytes: 0,
+            running_caps: 0,
             cancelled: 0,
+            charged: 0,
         }
     }
 
@@ -78,11 +89,20 @@ impl<H: Host> Exports<H> {
     }
 
     /// Records a call that will be answered.
-    pub(super) fn begin(&mut self, id: ExportId, reply: Reply, bytes: u64) {
+    pub(super) fn begin(&mut self, id: ExportId, reply: Reply, bytes: u64, caps: u32, answer_bytes: u64) {
         self.running += 1;
         self.running_bytes += bytes;
-        let running =
-            Running { reply, bytes, queue: Vec::new(), promise: None, canceller: None, cancelled: false };
+        self.running_caps += u64::from(caps);
+        let running = Running {
+            reply,
+            bytes,
+            caps,
+            answer_bytes,
+            queue: Vec::new(),
+            promise: None,
+            canceller: None,
+            cancelled: false,
+        };
         self.open.insert(id.0, Export::Running(running));
     }
 
@@ -92,6 +112,7 @@ impl<H: Host> Exports<H> {
             Some(Export::Running(running)) => {
                 self.running -= 1;
                 self.running_bytes -= running.bytes;
+                self.running_caps -= u64::from(running.caps);
                 self.cancelled -= u64::from(running.cancelled);
                 Some(running)
             }
@@ -105,6 +126,7 @@ impl<H: Host> Exports<H> {
 
     /// Keeps a reference result, or its failure, until the peer's last word.
     pub(super) fn keep(&mut self, id: ExportId, settled: Export<H>) {
+        self.charged += settled.cost();
         self.open.insert(id.0, settled);
     }
 
@@ -160,7 +182,13 @@ impl<H: Host> Exports<H> {
     }
 
     /// Counts one mention of an object and returns its id, with the handle where the table has one already.
-    pub(super) fn mention(&mut self, key: Key, handle: H::Handle) -> (ExportId, Option<H::Handle>) {
+    /// `asked`: the mention is part of an answer.
+    pub(super) fn mention(
+        &mut self,
+        key: Key,
+        handle: H::Handle,
+        asked: bool,
+    ) -> (ExportId, Option<H::Handle>) {
         if let Some(&id) = self.ids.get(&key)
             && let Some(Export::Object { mentions, .. }) = self.open.get_mut(&id)
         {
@@ -170,7 +198,9 @@ impl<H: Host> Exports<H> {
         self.last_object -= 1;
         let id = self.last_object;
         self.ids.insert(key, id);
-        self.open.insert(id, Export::Object { handle, key, mentions: 1 });
+        let object = Export::Object { handle, key, mentions: 1, asked };
+        self.charged += object.cost();
+        self.open.insert(id, object);
         (ExportId(id), None)
     }
 
@@ -204,7 +234,9 @@ impl<H: Host> Exports<H> {
 
     /// The caller's last word on a settled result.
     pub(super) fn discard(&mut self, id: ExportId, garbage: &mut Vec<Garbage<H>>) {
-        match self.open.remove(&id.0) {
+        let export = self.open.remove(&id.0);
+        self.charged -= export.as_ref().map_or(0, Export::cost);
+        match export {
             Some(Export::Object { handle, key, .. }) => {
                 self.ids.remove(&key);
                 garbage.push(Garbage::Handle(handle));
@@ -252,6 +284,12 @@ impl<H: Host> Exports<H> {
         self.running_bytes
     }
 
+    /// What the peer's budget is charged for its calls and what they left here.
+    pub(super) fn charged(&self) -> u64 {
+        let calls = self.running * CALL_BYTES + self.running_caps * ARGUMENT_BYTES;
+        calls + self.running_bytes + self.charged
+    }
+
     /// Objects that the peer holds.
     pub(super) fn held_count(&self) -> u64 {
         self.ids.len() as u64
@@ -289,8 +327,22 @@ impl<H: Host> Exports<H> {
         self.ids.clear();
         self.running = 0;
         self.running_bytes = 0;
+        self.running_caps = 0;
         self.cancelled = 0;
+        self.charged = 0;
         (cancellers, promises)
+    }
+}
+
+impl<H: Host> Export<H> {
+    /// Bytes that the peer's budget is charged as long as it is kept; running calls are charged apart.
+    fn cost(&self) -> u64 {
+        match self {
+            Export::Object { asked: false, .. } | Export::Running(_) => 0,
+            Export::Object { asked: true, .. } | Export::Settled { .. } => ENTRY_BYTES,
+            Export::Rejected(Cause::Broker(failure)) => ENTRY_BYTES + failure.size() as u64,
+            Export::Rejected(Cause::App(cause)) => ENTRY_BYTES + cause.body.len() as u64,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 use hashbrown::HashMap;
 
+use super::casts::Casts;
+use super::limits::ENTRY_BYTES;
 use super::{Garbage, Host, Violation};
 use crate::message::{ExportId, Failure, ImportId, Reply};
 
@@ -8,6 +10,8 @@ use crate::message::{ExportId, Failure, ImportId, Reply};
 pub(super) struct Imports<H: Host> {
     open: HashMap<i64, Import<H>>,
     objects: usize,
+    /// How many of them came unasked.
+    unasked: u64,
     /// Id of the object that the peer exported last: 0, -1, -2 …
     last_object: i64,
     /// Id of the result that our last call took.
@@ -17,12 +21,17 @@ pub(super) struct Imports<H: Host> {
     asked_bytes: u64,
     /// How many of them ask for a reference.
     asked_references: u64,
+    /// Bytes that the answers to them may have, and those of answers that have come and are not decoded yet.
+    owed_bytes: u64,
+    /// Our casts that the peer has not given back.
+    pub(super) casts: Casts,
 }
 
 /// One thing of the peer's.
 pub(super) enum Import<H: Host> {
     /// An object. `handles` of ours hold it; each gives back the mentions it received as it dies.
-    Object { proxy: Option<H::Proxy>, handles: u64, broken: Option<Failure> },
+    /// `unasked`: the peer passed it, we did not ask; its budget is charged.
+    Object { proxy: Option<H::Proxy>, handles: u64, broken: Option<Failure>, unasked: bool },
     /// A call of ours without an answer.
     Asked(Asked<H>),
     /// The settled result of a reference call, as long as its caller may still name the promise.
@@ -37,6 +46,8 @@ pub(super) struct Asked<H: Host> {
     pub(super) waiter: Option<H::Waiter>,
     pub(super) reply: Reply,
     pub(super) bytes: u64,
+    /// The largest answer that it takes.
+    pub(super) answer_bytes: u64,
     /// Calls went to the peer on this result: what they are called on may be on its way back to us.
     pub(super) piped: bool,
     pub(super) wanted: Wanted,
@@ -69,29 +80,43 @@ impl<H: Host> Imports<H> {
         Imports {
             open: HashMap::new(),
             objects: 0,
+            unasked: 0,
             last_object: 0,
             last_result: 0,
             asked: 0,
             asked_bytes: 0,
             asked_references: 0,
+            owed_bytes: 0,
+            casts: Casts::default(),
         }
     }
 
     /// Opens the import that our next call's result will settle.
-    pub(super) fn ask(&mut self, reply: Reply, bytes: u64, waiter: H::Waiter) -> ImportId {
+    pub(super) fn ask(&mut self, reply: Reply, bytes: u64, answer_bytes: u64, waiter: H::Waiter) -> ImportId {
         self.last_result += 1;
         self.asked += 1;
         self.asked_bytes += bytes;
         self.asked_references += u64::from(reply == Reply::Reference);
-        let asked =
-            Asked { waiter: Some(waiter), reply, bytes, piped: false, wanted: Wanted::Answer, pinned: false };
+        self.owed_bytes += answer_bytes;
+        let asked = Asked {
+            waiter: Some(waiter),
+            reply,
+            bytes,
+            answer_bytes,
+            piped: false,
+            wanted: Wanted::Answer,
+            pinned: false,
+        };
         self.open.insert(self.last_result, Import::Asked(asked));
         ImportId(self.last_result)
     }
 
-    /// How the result of a call of ours that has no answer may be used.
-    pub(super) fn asked_reply(&self, id: ImportId) -> Result<Reply, Violation> {
+    /// How the result of a call of ours may be used that has an answer of `bytes` now.
+    pub(super) fn asked_reply(&self, id: ImportId, bytes: usize) -> Result<Reply, Violation> {
         match self.open.get(&id.0) {
+            Some(Import::Asked(asked)) if bytes as u64 > asked.answer_bytes => {
+                Err(Violation::AnswerTooBig { id: id.0, bytes, limit: asked.answer_bytes })
+            }
             Some(Import::Asked(asked)) => Ok(asked.reply),
             _ => Err(Violation::AnswerNotAsked { id: id.0 }),
         }
@@ -104,6 +129,7 @@ impl<H: Host> Imports<H> {
                 self.asked -= 1;
                 self.asked_bytes -= asked.bytes;
                 self.asked_references -= u64::from(asked.reply == Reply::Reference);
+                self.owed_bytes -= asked.answer_bytes;
                 Ok(asked)
             }
             Some(other) => {
@@ -140,6 +166,7 @@ impl<H: Host> Imports<H> {
         host: &H,
         id: ExportId,
         limit: u64,
+        unasked: bool,
         garbage: &mut Vec<Garbage<H>>,
     ) -> Result<H::Handle, Violation> {
         let next = self.last_object - 1;
@@ -156,21 +183,25 @@ impl<H: Host> Imports<H> {
             return Err(Violation::Limit { what: "imports", limit });
         }
         self.objects += 1;
+        self.unasked += u64::from(unasked);
         let mut proxy = None;
         let (handle, _) = host.mention(id.turned(), &mut proxy);
-        let import = Import::Object { proxy, handles: 1, broken: None };
+        let import = Import::Object { proxy, handles: 1, broken: None, unasked };
         garbage.extend(self.open.insert(id.0, import).and_then(leftover));
         Ok(handle)
     }
 
-    /// One of our handles of an object has died.
-    pub(super) fn let_go(&mut self, id: ImportId, garbage: &mut Vec<Garbage<H>>) {
-        let Some(Import::Object { handles, .. }) = self.open.get_mut(&id.0) else { return };
+    /// One of our handles of an object has died. Says whether the object came unasked.
+    pub(super) fn let_go(&mut self, id: ImportId, garbage: &mut Vec<Garbage<H>>) -> bool {
+        let Some(Import::Object { handles, unasked, .. }) = self.open.get_mut(&id.0) else { return false };
+        let was_unasked = *unasked;
         *handles -= 1;
         if *handles == 0 {
             self.objects -= 1;
+            self.unasked -= u64::from(*unasked);
             garbage.extend(self.open.remove(&id.0).and_then(leftover));
         }
+        was_unasked
     }
 
     /// Nobody names the promise of a settled result any more.
@@ -204,6 +235,26 @@ impl<H: Host> Imports<H> {
         self.asked_bytes
     }
 
+    /// Bytes reserved for answers.
+    pub(super) fn owed_bytes(&self) -> u64 {
+        self.owed_bytes
+    }
+
+    /// An answer of `bytes` has come and is kept until somebody decodes it.
+    pub(super) fn hold_answer(&mut self, bytes: u64) {
+        self.owed_bytes += bytes;
+    }
+
+    /// It is decoded, or dropped.
+    pub(super) fn let_answer_go(&mut self, bytes: u64) {
+        self.owed_bytes = self.owed_bytes.saturating_sub(bytes);
+    }
+
+    /// What the peer's budget is charged for what it passed us.
+    pub(super) fn charged(&self) -> u64 {
+        self.unasked * ENTRY_BYTES
+    }
+
     /// What we hold of the peer's, with the references that are still to be answered.
     pub(super) fn held_count(&self) -> u64 {
         self.objects as u64 + self.asked_references
@@ -217,9 +268,12 @@ impl<H: Host> Imports<H> {
     /// Empties the table.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = Import<H>> + use<H> {
         self.objects = 0;
+        self.unasked = 0;
         self.asked = 0;
         self.asked_bytes = 0;
         self.asked_references = 0;
+        self.owed_bytes = 0;
+        self.casts = Casts::default();
         std::mem::take(&mut self.open).into_values()
     }
 }

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 
+use super::budget::answer_limit;
 use super::connection::Embargo;
 use super::exports::{Target, broken};
 use super::imports::{Asked, Import, Wanted};
+use super::limits::{ARGUMENT_BYTES, CALL_BYTES};
 use super::payload::circular;
 use super::{Carried, Connection, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
 use crate::message::{
@@ -21,12 +23,15 @@ impl<H: Host> Connection<H> {
             return Err(Violation::NeverGiven { id: id.0 });
         }
         let method = self.names.known(call.method, self.limits.names)?;
-        let arguments = self.take_in(call.payload)?;
-        let bytes = arguments.body.len() as u64;
+        let arguments = self.take_in(call.payload, true)?;
+        let (bytes, caps) = (arguments.body.len() as u64, arguments.handles.len() as u32);
         let over = self.over_the_grant(bytes, call.reply);
         let held_against = over.is_some();
-        let refused = over.or_else(|| self.no_room_for(call.reply));
-        self.exports.begin(id, call.reply, bytes);
+        let refused = over.or_else(|| self.no_room_for(call.reply)).or_else(|| {
+            self.over_budget(CALL_BYTES + bytes + u64::from(caps) * ARGUMENT_BYTES, Ran::No, out)
+        });
+        let answer_bytes = answer_limit(call.options.as_deref());
+        self.exports.begin(id, call.reply, bytes, caps, answer_bytes);
         let request = Request { answer: Some((id, call.reply)), method, options: call.options, arguments };
         if let Some(failure) = refused {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
@@ -43,14 +48,26 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    pub(super) fn on_cast(&mut self, cast: Cast) -> Result<(), Violation> {
+    /// A cast that cannot be delivered, or is over a grant or the budget, has ended as it comes: nobody is told.
+    pub(super) fn on_cast(&mut self, cast: Cast, out: &mut impl Outbox) -> Result<(), Violation> {
         let method = self.names.known(cast.method, self.limits.names)?;
-        let arguments = self.take_in(cast.payload)?;
+        let arguments = self.take_in(cast.payload, true)?;
+        let (bytes, caps) = (arguments.body.len(), arguments.handles.len() as u64);
+        let over = self.over_the_grant(bytes as u64, Reply::Value).is_some();
+        let dropped = over
+            || self.over_budget(CALL_BYTES + bytes as u64 + caps * ARGUMENT_BYTES, Ran::No, out).is_some();
+        self.casts.add(bytes as u64);
         let request = Request { answer: None, method, options: cast.options, arguments };
-        if let Some((request, _)) = self.deliver(cast.target.turned(), request)? {
+        let left = match dropped {
+            true => Some(request),
+            false => self.deliver(cast.target.turned(), request)?.map(|(request, _)| request),
+        };
+        if let Some(request) = left {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
+            self.cast_ended(bytes);
         }
-        Ok(())
+        // Without credit nobody told the peer how many there may be.
+        if over && self.credit { self.strike() } else { Ok(()) }
     }
 
     /// Lets a call start, or wait for the promise that it names. Hands it back where it can do neither.
@@ -59,24 +76,12 @@ impl<H: Host> Connection<H> {
         target: ExportId,
         request: Request<H>,
     ) -> Result<Option<(Request<H>, Failure)>, Violation> {
-        let (is_cast, bytes) = (request.answer.is_none(), request.arguments.body.len());
         let violation = match self.exports.target(target) {
             Ok(Target::Handle(target)) => {
-                if is_cast {
-                    self.ready_casts.add(bytes);
-                }
                 self.tasks.push_back(Task::Start(Start { target, request }));
                 return Ok(None);
             }
-            // Nothing tells the caller how many wait, so one more is no violation; nor is there anybody to tell that it is dropped.
-            Ok(Target::Queue(_)) if is_cast && self.queued_casts.are_many(&self.limits) => {
-                let message = "too many casts wait for promises";
-                return Ok(Some((request, Failure::new(FailureKind::Overloaded, Ran::No, message))));
-            }
             Ok(Target::Queue(queue)) => {
-                if is_cast {
-                    self.queued_casts.add(bytes);
-                }
                 // What waits must not hold the buffer that it was read into.
                 let body = Bytes::copy_from_slice(&request.arguments.body);
                 queue.push(Request { arguments: Carried { body, ..request.arguments }, ..request });
@@ -90,12 +95,13 @@ impl<H: Host> Connection<H> {
     }
 
     fn over_the_grant(&self, bytes: u64, reply: Reply) -> Option<Failure> {
-        let (running, running_bytes) = (self.exports.running_count(), self.exports.running_bytes());
+        let running = self.exports.running_count() + self.casts.count;
+        let running_bytes = self.exports.running_bytes() + self.casts.bytes;
         let message = if running >= self.limits.calls {
-            format!("{running} calls are not answered yet; {} are granted", self.limits.calls)
+            format!("{running} calls and casts have not ended yet; {} are granted", self.limits.calls)
         } else if running_bytes + bytes > self.limits.call_bytes {
             format!(
-                "{} bytes of calls are not answered yet; {} are granted",
+                "{} bytes of calls and casts have not ended yet; {} are granted",
                 running_bytes + bytes,
                 self.limits.call_bytes
             )
@@ -135,14 +141,14 @@ impl<H: Host> Connection<H> {
             return Err(Violation::NotOffered { feature: "promises as capabilities" });
         }
         // Until the answer is known to be good the call stays open, so that the end of the connection answers it.
-        if self.imports.asked_reply(id)? == Reply::Reference {
+        if self.imports.asked_reply(id, resolve.payload.body.len())? == Reply::Reference {
             let ([cap], true) = (resolve.payload.caps.as_slice(), resolve.payload.body.is_empty()) else {
                 let (caps, bytes) = (resolve.payload.caps.len(), resolve.payload.body.len());
                 return Err(Violation::NotOneReference { id: id.0, caps, bytes });
             };
             return self.on_reference(id, *cap, out);
         }
-        let carried = self.take_in(resolve.payload)?;
+        let carried = self.take_in(resolve.payload, false)?;
         let asked = self.imports.settle(id)?;
         match asked.waiter {
             Some(waiter) => self.notices.push_back(Notice::Settled(waiter, Outcome::Value(carried))),
@@ -152,7 +158,7 @@ impl<H: Host> Connection<H> {
     }
 
     fn on_reference(&mut self, id: ImportId, cap: Cap, out: &mut impl Outbox) -> Result<(), Violation> {
-        let handle = self.take_in_cap(cap)?;
+        let handle = self.take_in_cap(cap, false)?;
         let circle = matches!(cap, Cap::Yours(_)) && self.leads_to(&handle, id);
         let asked = self.imports.settle(id)?;
         if circle {
@@ -164,7 +170,7 @@ impl<H: Host> Connection<H> {
         let embargoed = asked.piped && matches!(cap, Cap::Yours(_)) && asked.wanted != Wanted::Nothing;
         let to = if embargoed { self.embargo(id, handle, out) } else { handle };
         if !embargoed && asked.wanted != Wanted::Nothing {
-            self.releases.push((id, 1));
+            self.releases.push(id, 1, false);
         }
         match (asked.waiter, asked.wanted) {
             (Some(waiter), Wanted::Answer) => {
@@ -196,10 +202,10 @@ impl<H: Host> Connection<H> {
         if !id.is_result() {
             return self.on_break(id, reject.rejection);
         }
-        self.imports.asked_reply(id)?;
+        self.imports.asked_reply(id, reject.rejection.body_len())?;
         let (cause, outcome) = match reject.rejection {
             Rejection::App(payload) => {
-                let carried = self.take_in(payload)?;
+                let carried = self.take_in(payload, false)?;
                 (app_cause(&carried.handles, &carried.body), Outcome::App(carried))
             }
             Rejection::Broker(failure) => (Cause::Broker(failure.clone()), Outcome::Failed(failure)),
@@ -212,7 +218,7 @@ impl<H: Host> Connection<H> {
     /// Tells whoever waits, and keeps the failure for who names the result.
     fn settle_failed(&mut self, id: ImportId, asked: Asked<H>, cause: Cause, outcome: Outcome<H>) {
         if asked.reply == Reply::Reference && asked.wanted != Wanted::Nothing {
-            self.releases.push((id, 1));
+            self.releases.push(id, 1, false);
         }
         match (asked.waiter, asked.wanted) {
             (Some(waiter), Wanted::Answer) => {
@@ -237,7 +243,7 @@ impl<H: Host> Connection<H> {
         }
         let cause = match rejection {
             Rejection::App(payload) => {
-                let carried = self.take_in(payload)?;
+                let carried = self.take_in(payload, true)?;
                 let cause = app_cause(&carried.handles, &carried.body);
                 self.garbage.push(Garbage::Handles(carried.handles));
                 cause
@@ -276,12 +282,13 @@ impl<H: Host> Connection<H> {
                 Err(Violation::NotEmbargoed { id: target.0 })
             }
             Disembargo::Ask { number, .. } => {
+                self.echoes += 1;
                 self.tasks.push_back(Task::Echo(number));
                 Ok(())
             }
             Disembargo::Echo { number } => {
                 let embargo = self.embargoes.remove(&number).ok_or(Violation::EchoNotAsked { number })?;
-                self.releases.push((embargo.result, 1));
+                self.releases.push(embargo.result, 1, false);
                 self.tasks.push_back(Task::Settle(embargo.promise, Ok(embargo.home)));
                 Ok(())
             }
@@ -293,9 +300,10 @@ impl<H: Host> Connection<H> {
 const MAX_CAUSE_BYTES: usize = 4096;
 
 /// A method's error as the cause of another failure; references in it do not travel that far.
-pub(super) fn app_cause<T>(handles: &[T], body: &bytes::Bytes) -> Cause {
+pub(super) fn app_cause<T>(handles: &[T], body: &[u8]) -> Cause {
     if handles.is_empty() && body.len() <= MAX_CAUSE_BYTES {
-        return Cause::App(AppCause { body: body.clone() });
+        // A cause is kept longer than the buffer that it was read into.
+        return Cause::App(AppCause { body: Bytes::copy_from_slice(body) });
     }
     let message = "the method failed with an error that is too large, or holds references, to be a cause";
     Cause::Broker(Failure::new(FailureKind::Failed, Ran::Yes, message))

@@ -27,6 +27,13 @@ pub struct Limits {
     /// Silence of the peer's after which the connection ends, 20 ms to a year; default 30 s. Whoever has not answered a ping by then is gone,
     /// or its network is. Where this side is held up and asks late, what lies between the two is left for the answer all the same.
     pub dead_after: Duration,
+    /// Bytes that the peer may make us keep unasked, of all kinds together: what it calls and casts until that has ended, objects that it
+    /// passes or is answered, names, and answers that it does not read; default 2 MiB, at least 64 KiB. What would pass it is answered
+    /// `Overloaded`, or dropped where it is a cast; a peer that cannot be answered either, since it does not read, is disconnected.
+    pub budget: u64,
+    /// Bytes that our own calls reserve for their answers, each its limit until its answer is decoded or dropped; default 64 MiB. A call
+    /// over it is not sent: `Overloaded`.
+    pub answer_bytes: u64,
 }
 
 impl Default for Limits {
@@ -41,6 +48,8 @@ impl Default for Limits {
             strikes: 1000,
             ping_after: Duration::from_secs(10),
             dead_after: Duration::from_secs(30),
+            budget: 2 << 20,
+            answer_bytes: 64 << 20,
         }
     }
 }
@@ -60,6 +69,25 @@ impl Limits {
             strikes: self.strikes,
             ping_after: self.ping_after.clamp(SHORTEST_DEAD_AFTER / 2, dead_after / 2),
             dead_after,
+            budget: self.budget.max(MIN_BUDGET),
+            answer_bytes: self.answer_bytes.max(DEFAULT_ANSWER_BYTES),
+        }
+    }
+
+    /// What somebody may make us keep who has not said who he is: the grants that every side has before its hello, and a budget of 64 KiB.
+    /// For roots that are a login.
+    pub fn before_login() -> Self {
+        let Grants { frame_bytes, calls, call_bytes, imports, names, exports } = Grants::MINIMUM;
+        Limits {
+            frame_bytes,
+            calls,
+            call_bytes,
+            imports,
+            exports,
+            names,
+            strikes: 100,
+            budget: MIN_BUDGET,
+            ..Limits::default()
         }
     }
 
@@ -79,6 +107,16 @@ impl Limits {
 /// Bounds of `dead_after`: a network's ordinary delays are not silence, and far times must not overflow.
 const SHORTEST_DEAD_AFTER: Duration = Duration::from_millis(20);
 const LONGEST_DEAD_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The least budget: what the grants that need no hello may take.
+const MIN_BUDGET: u64 = 64 << 10;
+/// Bytes of an answer that a call takes where it says nothing else.
+pub const DEFAULT_ANSWER_BYTES: u64 = 64 << 10;
+/// What a peer's budget is charged: for an entry of a table, with the handle behind it; for a call or a cast beside its body, with the
+/// method that runs; for a capability of its arguments; for a release that is not sent yet.
+pub(super) const ENTRY_BYTES: u64 = 160;
+pub(super) const CALL_BYTES: u64 = 512;
+pub(super) const ARGUMENT_BYTES: u64 = 64;
+pub(super) const LAST_WORD_BYTES: u64 = 16;
 /// Bytes of a frame that are not body, at the most, for a message without metadata: type, ids, method definition.
 pub(super) const ENVELOPE_BYTES: u64 = 512;
 /// Bytes of one capability on the wire, at the most.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::limits::ENTRY_BYTES;
 use super::{Host, Violation};
 use crate::message::{MethodName, MethodText};
 
@@ -21,11 +22,13 @@ pub(super) struct Names<H: Host> {
     known: HashMap<usize, u32>,
     /// The peer's, number 1 first.
     received: Vec<Arc<Known<H::Memo>>>,
+    /// What the peer's budget is charged for them.
+    charged: u64,
 }
 
 impl<H: Host> Names<H> {
     pub(super) fn new() -> Self {
-        Names { sent: HashMap::new(), known: HashMap::new(), received: Vec::new() }
+        Names { sent: HashMap::new(), known: HashMap::new(), received: Vec::new(), charged: 0 }
     }
 
     /// How to name `text` to the peer; the caller sends it, so a definition holds from there on. `passed_on`: the name is somebody else's, who
@@ -59,6 +62,7 @@ impl<H: Host> Names<H> {
                 Err(Violation::Limit { what: "method names", limit })
             }
             MethodName::Defined(text) => {
+                self.charged += cost(&text);
                 let known = Arc::new(Known { text, memo: H::Memo::default() });
                 self.received.push(Arc::clone(&known));
                 Ok(known)
@@ -66,4 +70,13 @@ impl<H: Host> Names<H> {
             MethodName::Once(text) => Ok(Arc::new(Known { text, memo: H::Memo::default() })),
         }
     }
+
+    /// What the peer's budget is charged for the names that it defined.
+    pub(super) fn charged(&self) -> u64 {
+        self.charged
+    }
+}
+
+fn cost(text: &MethodText) -> u64 {
+    ENTRY_BYTES + text.name.len() as u64 + 8 * text.prints.len() as u64
 }

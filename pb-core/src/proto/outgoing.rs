@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::budget::answer_limit;
 use super::exports::{Export, Running, broken};
 use super::imports::{Reached, Wanted};
 use super::incoming::app_cause;
@@ -33,6 +34,8 @@ pub enum Refused<H: Host> {
     Failed(Failure),
     /// What it names is settled by now; it goes there.
     Moved(H::Handle),
+    /// Not now: a grant is used up. It can be sent later, when something has ended.
+    Full(Failure),
 }
 
 impl<H: Host> Connection<H> {
@@ -50,7 +53,8 @@ impl<H: Host> Connection<H> {
         match self.prepare(&call, Some(reply)) {
             Err(refused) => Err((refused, waiter)),
             Ok((method, caps)) => {
-                let result = self.imports.ask(reply, call.body.len() as u64, waiter);
+                let answer_bytes = answer_limit(call.options.as_deref());
+                let result = self.imports.ask(reply, call.body.len() as u64, answer_bytes, waiter);
                 let payload = Payload { caps, body: call.body };
                 let (target, options) = (call.target, call.options);
                 out.send(Message::Call(Call { target, result, reply, method, options, payload }));
@@ -65,6 +69,9 @@ impl<H: Host> Connection<H> {
     /// [`Refused`]; nothing was sent or recorded.
     pub fn cast(&mut self, call: Outgoing<'_, H>, out: &mut impl Outbox) -> Result<(), Refused<H>> {
         let (method, caps) = self.prepare(&call, None)?;
+        if self.counts_casts() {
+            self.imports.casts.add(call.body.len() as u64);
+        }
         let payload = Payload { caps, body: call.body };
         out.send(Message::Cast(Cast { target: call.target, method, options: call.options, payload }));
         Ok(())
@@ -86,7 +93,10 @@ impl<H: Host> Connection<H> {
             Reached::Dead(failure) => return Err(Refused::Failed(failure)),
             Reached::Asked(_) | Reached::Unknown => return Err(overdue()),
         }
-        self.check_grants(call, reply).map_err(Refused::Failed)?;
+        self.fits("call", call.body.len(), call.handles.len(), call.options.as_deref())
+            .map_err(Refused::Failed)?;
+        self.could_fit(call, reply).map_err(Refused::Failed)?;
+        self.check_grants(call, reply).map_err(Refused::Full)?;
         let planned = self.plan(call.handles).map_err(Refused::Failed)?;
         let passed_on = call.options.as_deref().is_some_and(|options| options.hops > 0);
         let method = self.names.name(call.method, self.granted.names, passed_on);
@@ -95,17 +105,46 @@ impl<H: Host> Connection<H> {
         {
             asked.piped = true;
         }
-        Ok((method, self.commit(planned)))
+        Ok((method, self.commit(planned, false)))
+    }
+
+    /// Whether the call could be sent at all, if nothing else were on its way.
+    fn could_fit(&self, call: &Outgoing<'_, H>, reply: Option<Reply>) -> Result<(), Failure> {
+        let (bytes, granted) = (call.body.len() as u64, self.granted.call_bytes);
+        if bytes > granted && (reply.is_some() || self.counts_casts()) {
+            let message =
+                format!("the arguments have {bytes} bytes; the peer takes {granted} in all calls together");
+            return Err(Failure::new(FailureKind::Failed, Ran::No, message));
+        }
+        let (answer, own) = (answer_limit(call.options.as_deref()), self.limits.answer_bytes);
+        if reply.is_some() && answer > own {
+            let message =
+                format!("the call's answer may have {answer} bytes; this side's answer_bytes are {own}");
+            return Err(Failure::new(FailureKind::Failed, Ran::No, message));
+        }
+        Ok(())
     }
 
     fn check_grants(&self, call: &Outgoing<'_, H>, reply: Option<Reply>) -> Result<(), Failure> {
-        self.fits("call", call.body.len(), call.handles.len(), call.options.as_deref())?;
-        let Some(reply) = reply else { return Ok(()) };
-        if self.imports.asked_count() >= self.granted.calls {
-            return Err(overloaded("calls wait for their answers", self.granted.calls));
+        let (calls, bytes) = self.unanswered();
+        if reply.is_none() && !self.counts_casts() {
+            return Ok(());
         }
-        if self.imports.asked_bytes() + call.body.len() as u64 > self.granted.call_bytes {
-            return Err(overloaded("bytes of calls wait for their answers", self.granted.call_bytes));
+        if calls >= self.granted.calls {
+            return Err(overloaded("calls and casts have not ended", self.granted.calls));
+        }
+        if bytes + call.body.len() as u64 > self.granted.call_bytes {
+            return Err(overloaded("bytes of calls and casts have not ended", self.granted.call_bytes));
+        }
+        let Some(reply) = reply else { return Ok(()) };
+        let answer_bytes = answer_limit(call.options.as_deref());
+        if self.imports.owed_bytes() + answer_bytes > self.limits.answer_bytes {
+            let message = format!(
+                "answers of {} bytes are awaited or not decoded; {answer_bytes} more would pass the {} of this side's answer_bytes",
+                self.imports.owed_bytes(),
+                self.limits.answer_bytes
+            );
+            return Err(Failure::new(FailureKind::Overloaded, Ran::No, message));
         }
         // What is released counts until the peer has been told.
         let told = (self.releases.len() + self.embargoes.len()) as u64;
@@ -125,19 +164,21 @@ impl<H: Host> Connection<H> {
             return;
         };
         match (running.reply, answer) {
-            (Reply::Value, Answer::Value(handles, body)) => match self.plan_answer(handles, body) {
-                Ok(planned) => {
-                    let payload = Payload { caps: self.commit(planned), body };
-                    out.send(Message::Resolve(Resolve { export: id, payload }));
-                    self.garbage.extend(running.canceller.map(Garbage::Canceller));
+            (Reply::Value, Answer::Value(handles, body)) => {
+                match self.plan_answer(&running, handles, body, out) {
+                    Ok(planned) => {
+                        let payload = Payload { caps: self.commit(planned, true), body };
+                        out.send(Message::Resolve(Resolve { export: id, payload }));
+                        self.garbage.extend(running.canceller.map(Garbage::Canceller));
+                    }
+                    Err(failure) => self.reject_running(id, running, failure, out),
                 }
-                Err(failure) => self.reject_running(id, running, failure, out),
-            },
+            }
             (Reply::Reference, Answer::Reference(handle)) => self.answer_reference(id, running, handle, out),
-            (_, Answer::App(handles, body)) => match self.plan_answer(handles, body) {
+            (_, Answer::App(handles, body)) => match self.plan_answer(&running, handles, body, out) {
                 Ok(planned) => {
-                    let cause = app_cause(handles, &bytes::Bytes::copy_from_slice(body));
-                    let rejection = Rejection::App(Payload { caps: self.commit(planned), body });
+                    let cause = app_cause(handles, body);
+                    let rejection = Rejection::App(Payload { caps: self.commit(planned, true), body });
                     out.send(Message::Reject(Reject { export: id, rejection }));
                     self.settle_rejected(id, running, cause, out);
                 }
@@ -157,12 +198,23 @@ impl<H: Host> Connection<H> {
 
     fn plan_answer(
         &mut self,
+        running: &Running<H>,
         handles: &[H::Handle],
         body: &[u8],
+        out: &impl Outbox,
     ) -> Result<Vec<Planned<H::Handle>>, Failure> {
-        self.fits("answer", body.len(), handles.len(), None)
+        if body.len() as u64 > running.answer_bytes {
+            return Err(answer_too_big(body.len(), running.answer_bytes));
+        }
+        let planned = self
+            .fits("answer", body.len(), handles.len(), None)
             .and_then(|()| self.plan(handles))
-            .map_err(|failure| Failure { ran: Ran::Yes, ..failure })
+            .map_err(|failure| Failure { ran: Ran::Yes, ..failure })?;
+        let new = planned.iter().filter(|plan| self.is_new(plan)).count() as u64;
+        match self.answer_over_budget(body.len() as u64, new, out) {
+            Some(failure) => Err(self.unplan(planned, failure)),
+            None => Ok(planned),
+        }
     }
 
     fn answer_reference(
@@ -172,7 +224,7 @@ impl<H: Host> Connection<H> {
         handle: H::Handle,
         out: &mut impl Outbox,
     ) {
-        let planned = match self.plan_answer(std::slice::from_ref(&handle), &[]) {
+        let planned = match self.plan_answer(&running, std::slice::from_ref(&handle), &[], out) {
             Ok(planned) => planned,
             Err(failure) => {
                 self.garbage.push(Garbage::Handle(handle));
@@ -180,13 +232,9 @@ impl<H: Host> Connection<H> {
             }
         };
         let home = matches!(planned.as_slice(), [Planned::Yours(_)]);
-        let caps = self.commit(planned);
+        let caps = self.commit(planned, true);
         out.send(Message::Resolve(Resolve { export: id, payload: Payload { caps, body: &[] } }));
         for request in running.queue {
-            if request.answer.is_none() {
-                self.queued_casts.remove(request.arguments.body.len());
-                self.ready_casts.add(request.arguments.body.len());
-            }
             self.tasks.push_back(Task::Start(Start { target: handle.clone(), request }));
         }
         if let Some(promise) = running.promise {
@@ -236,7 +284,7 @@ impl<H: Host> Connection<H> {
             }
             for request in running.queue {
                 if request.answer.is_none() {
-                    self.queued_casts.remove(request.arguments.body.len());
+                    self.cast_ended(request.arguments.body.len());
                 }
                 self.garbage.push(Garbage::Handles(request.arguments.handles));
                 let waiting = request.answer.and_then(|(id, _)| Some((id, self.exports.end(id)?)));
@@ -248,10 +296,14 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Sends a failure, without its cause and details where the peer takes no frame that large.
+    /// Sends a failure, without its cause and details where the peer takes no frame that large, and without a word where it does not read.
     fn send_reject(&self, id: ExportId, failure: &Failure, out: &mut impl Outbox) {
         let fits = failure.size() as u64 + ENVELOPE_BYTES <= self.granted.frame_bytes;
-        let failure = if fits { failure.clone() } else { failure.bare() };
+        let failure = match fits {
+            _ if self.is_unread(out) => Failure::new(failure.kind, failure.ran, ""),
+            true => failure.clone(),
+            false => failure.bare(),
+        };
         out.send(Message::Reject(Reject { export: id, rejection: Rejection::Broker(failure) }));
     }
 
@@ -296,8 +348,8 @@ impl<H: Host> Connection<H> {
     /// A handle of the peer's object has died; `mentions` is what it had received.
     pub fn let_go(&mut self, id: ImportId, mentions: u64) {
         if self.ended.is_none() {
-            self.imports.let_go(id, &mut self.garbage);
-            self.releases.push((id, mentions));
+            let unasked = self.imports.let_go(id, &mut self.garbage);
+            self.releases.push(id, mentions, unasked);
         }
     }
 
@@ -323,6 +375,13 @@ impl<H: Host> Connection<H> {
             Reached::Object | Reached::Asked(_) | Reached::Unknown => None,
         }
     }
+}
+
+fn answer_too_big(bytes: usize, limit: u64) -> Failure {
+    let message =
+        format!("the answer has {bytes} bytes; its caller takes {limit}: ask with a larger answer limit");
+    let details = vec![("answer-too-big".into(), bytes.to_string().into())];
+    Failure { details, ..Failure::new(FailureKind::Overloaded, Ran::Yes, message) }
 }
 
 fn overloaded(what: &str, limit: u64) -> Failure {

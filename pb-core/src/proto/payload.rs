@@ -3,7 +3,7 @@
 use super::exports::broken;
 use super::imports::Reached;
 use super::limits::{CAP_BYTES, ENVELOPE_BYTES};
-use super::{Carried, Connection, Garbage, Host, Key, Outbox, Place, Task, Violation};
+use super::{Carried, Connection, Garbage, Host, Key, Outbox, Place, Violation};
 use crate::message::{
     CallOptions, Cap, Cause, Failure, FailureKind, ImportId, MAX_CAPS, Message, Payload, Ran, Unimplemented,
 };
@@ -16,13 +16,14 @@ pub(super) enum Planned<H> {
 
 impl<H: Host> Connection<H> {
     /// Turns a received payload's capabilities into handles.
-    pub(super) fn take_in(&mut self, payload: Payload) -> Result<Carried<H>, Violation> {
+    /// `unasked`: they are not part of an answer to a call of ours.
+    pub(super) fn take_in(&mut self, payload: Payload, unasked: bool) -> Result<Carried<H>, Violation> {
         if payload.caps.is_empty() {
             return Ok(Carried { handles: Vec::new(), body: payload.body });
         }
         let mut handles = Vec::with_capacity(payload.caps.len());
         for cap in payload.caps {
-            match self.take_in_cap(cap) {
+            match self.take_in_cap(cap, unasked) {
                 Ok(handle) => handles.push(handle),
                 Err(violation) => {
                     self.garbage.push(Garbage::Handles(handles));
@@ -34,19 +35,17 @@ impl<H: Host> Connection<H> {
     }
 
     /// Turns one received capability into a handle.
-    pub(super) fn take_in_cap(&mut self, cap: Cap) -> Result<H::Handle, Violation> {
+    pub(super) fn take_in_cap(&mut self, cap: Cap, unasked: bool) -> Result<H::Handle, Violation> {
         match cap {
-            Cap::Mine(id) => self.imports.mention(&self.host, id, self.limits.imports, &mut self.garbage),
+            Cap::Mine(id) => {
+                self.imports.mention(&self.host, id, self.limits.imports, unasked, &mut self.garbage)
+            }
             Cap::MyPromise(_) => Err(Violation::NotOffered { feature: "promises as capabilities" }),
             Cap::Yours(id) => {
                 let host = &self.host;
                 match self.exports.come_home(id.turned(), || host.promise())? {
                     Ok(handle) => Ok(handle),
-                    Err(failure) => {
-                        let promise = self.host.promise();
-                        self.tasks.push_back(Task::Settle(promise.clone(), Err(failure)));
-                        Ok(promise)
-                    }
+                    Err(failure) => Ok(self.host.broken(failure)),
                 }
             }
         }
@@ -68,10 +67,10 @@ impl<H: Host> Connection<H> {
         if !self.is_greeted() {
             return Err(Violation::BeforeHello);
         }
-        let carried = self.take_in(Payload { caps, body: bytes::Bytes::new() })?;
+        let carried = self.take_in(Payload { caps, body: bytes::Bytes::new() }, true)?;
         self.garbage.push(Garbage::Handles(carried.handles));
         out.send(Message::Unimplemented(Unimplemented { message_type }));
-        Ok(())
+        self.check_budget(out)
     }
 
     /// Looks at what `handles` would be on the wire; counts nothing yet.
@@ -90,15 +89,19 @@ impl<H: Host> Connection<H> {
                 Err(failure) => return Err(self.unplan(planned, failure)),
             }
         }
-        let new =
-            planned.iter().filter(|plan| matches!(plan, Planned::Mine(key, _) if self.exports.is_new(*key)));
-        let (new, limit) = (new.count() as u64, self.granted.imports.min(self.limits.exports));
+        let new = planned.iter().filter(|plan| self.is_new(plan)).count() as u64;
+        let (new, limit) = (new, self.granted.imports.min(self.limits.exports));
         let held = self.exports.held_count();
         if new > 0 && held + new > limit {
             let message = format!("the peer holds {held} of our objects and may hold {limit}");
             return Err(self.unplan(planned, Failure::new(FailureKind::Overloaded, Ran::No, message)));
         }
         Ok(planned)
+    }
+
+    /// Whether sending it takes a new entry.
+    pub(super) fn is_new(&self, planned: &Planned<H::Handle>) -> bool {
+        matches!(planned, Planned::Mine(key, _) if self.exports.is_new(*key))
     }
 
     pub(super) fn unplan(&mut self, planned: Vec<Planned<H::Handle>>, failure: Failure) -> Failure {
@@ -164,7 +167,8 @@ impl<H: Host> Connection<H> {
     }
 
     /// Counts what was planned. From here on the message must be sent.
-    pub(super) fn commit(&mut self, planned: Vec<Planned<H::Handle>>) -> Vec<Cap> {
+    /// `asked`: it is an answer.
+    pub(super) fn commit(&mut self, planned: Vec<Planned<H::Handle>>, asked: bool) -> Vec<Cap> {
         if planned.is_empty() {
             return Vec::new();
         }
@@ -172,7 +176,7 @@ impl<H: Host> Connection<H> {
             .into_iter()
             .map(|plan| match plan {
                 Planned::Mine(key, handle) => {
-                    let (id, spare) = self.exports.mention(key, handle);
+                    let (id, spare) = self.exports.mention(key, handle, asked);
                     self.garbage.extend(spare.map(Garbage::Handle));
                     Cap::Mine(id)
                 }

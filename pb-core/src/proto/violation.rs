@@ -94,6 +94,30 @@ pub enum Violation {
         /// The number.
         number: u64,
     },
+    /// An answer over its call's limit.
+    #[error("the answer to call {id} has {bytes} bytes, and may have {limit}")]
+    AnswerTooBig {
+        /// The call.
+        id: i64,
+        /// Bytes of the answer's body.
+        bytes: usize,
+        /// What the call asked for.
+        limit: u64,
+    },
+    /// Credit for more casts than were sent.
+    #[error(
+        "credit came for {casts} casts of {bytes} bytes; {sent} of {sent_bytes} bytes are not given back yet"
+    )]
+    CreditTooMuch {
+        /// Casts given back.
+        casts: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Casts that were out.
+        sent: u64,
+        /// Their bytes.
+        sent_bytes: u64,
+    },
     /// A feature that this side does not offer.
     #[error("the peer uses {feature}, which this side does not offer")]
     NotOffered {

@@ -250,16 +250,6 @@ impl Side {
         self.ponged.borrow().clone()
     }
 
-    /// The side does not read for a while, as the broker does when too much waits.
-    pub fn stop_listening(&self) {
-        self.with(|connection, _| connection.stop_listening());
-    }
-
-    /// It reads again.
-    pub fn listen(&self) {
-        self.with(|connection, _| connection.heard(self.log.now()));
-    }
-
     pub(super) fn end(&self, reason: Failure) {
         self.with(|connection, _| connection.end(reason));
         self.oracle.borrow_mut().ended(self.end);
