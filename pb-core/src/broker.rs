@@ -106,8 +106,9 @@ impl Broker {
         Ok(asked.elapsed())
     }
 
-    /// Waits until a call would not be refused for want of room: the peer grants one more, and this side has the bytes for its answer. Another
-    /// caller may take the room first; then the call fails `Overloaded`, has not run, and can be tried again.
+    /// Waits until a call or a cast would not be refused for want of room: the peer grants one more, half of the bytes that it grants are free
+    /// (1 MiB by default), and this side has the bytes for a default answer. Waiters are let go one at a time. Another caller may take the
+    /// room first all the same; then the call fails `Overloaded`, has not run, and can be tried again.
     ///
     /// # Errors
     /// Why the connection has ended.

@@ -26,7 +26,7 @@ pub use interface::{Interface, Method, MethodFlags, MethodShape};
 pub use local::LocalQueue;
 pub use object::{IntoObject, Object, Offer, Referenceable, bind};
 pub use promise::{Promise, Queued};
-pub use reference::{Distant, Encoded, Leads, Line, NotSent, Onward, Reference, Waiter, Waiting};
+pub use reference::{Distant, Encoded, Leads, Line, NotSent, Onward, Readiness, Reference, Waiter, Waiting};
 pub use remote::{Broken, Remote};
 pub use scope::{decode_with, encode_with};
 pub use signature::{

@@ -77,6 +77,8 @@ pub struct Flags {
     pub oneway: bool,
     pub run_to_end: bool,
     pub spawn: bool,
+    /// The largest answer that its callers take, where it is not the default.
+    pub answer_bytes: Option<u64>,
 }
 
 /// What a method returns, seen by the form of its type.

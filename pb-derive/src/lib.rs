@@ -47,6 +47,7 @@ mod referenceable;
 /// * `#[remote(oneway)]`: never answered; the method returns nothing.
 /// * `#[remote(run_to_end)]`: not stopped when the caller loses interest.
 /// * `#[remote(spawn)]`: started in parallel with other calls, so not in their order.
+/// * `#[remote(answer_bytes = 1048576)]`: the largest answer that its callers take; without it 65,536 bytes.
 /// * `#[remote(name = "…")]`: the method's name on the wire.
 ///
 /// # Options of the interface

@@ -54,12 +54,11 @@ impl Raw {
         self.send(&out).await;
     }
 
-    /// Sends bytes until the peer takes no more at once, at most `most`. Says how many it took.
+    /// Sends bytes until the peer closes, at most `most`. Says how many it took.
     pub async fn flood(&mut self, bytes: &[u8], most: usize) -> usize {
         let mut sent = 0;
         while sent < most {
-            // A whole second without room means that the peer does not read.
-            match timeout(Duration::from_secs(1), self.stream.write_all(bytes)).await {
+            match timeout(PATIENCE, self.stream.write_all(bytes)).await {
                 Ok(Ok(())) => sent += bytes.len(),
                 _ => break,
             }

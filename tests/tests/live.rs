@@ -19,8 +19,10 @@ trait Node {
     async fn number(&self) -> u64;
     async fn this(&self, cx: &CallContext) -> NodeRef;
     async fn hold(&self) -> NodeRef;
+    #[remote(answer_bytes = 1_048_576)]
     async fn large(&self, bytes: u32) -> Vec<u8>;
     /// The same, once the gate opens.
+    #[remote(answer_bytes = 1_048_576)]
     async fn later(&self, bytes: u32) -> Vec<u8>;
     /// What `own` holds, once the gate opens.
     async fn later_node(&self) -> NodeRef;
@@ -347,10 +349,12 @@ async fn more_than_the_peer_reads_at_once_is_sent_and_answered() {
     let bench = bench().await;
     let large = vec![1; 64 << 10];
     let mut answers = Vec::new();
-    // 12 MiB of casts with calls between them: over every bound at which reading or starting pauses.
+    // 12 MiB of casts with calls between them, each as soon as there is room: over every bound at which starting pauses.
     for n in 0..192 {
+        soon(bench.root.remote().ready()).await.expect("room");
         bench.root.note(large.clone());
         if n % 8 == 0 {
+            soon(bench.root.remote().ready()).await.expect("room");
             answers.push(bench.root.large(200 << 10));
         }
     }
@@ -368,7 +372,8 @@ async fn both_sides_may_owe_each_other_more_than_either_takes_at_once() {
     let (one, other) = Stream::pair();
     let config = || {
         let root = MyNode::reference(0, &shared);
-        Config { root: Some(root.as_reference().clone()), limits: Limits::default(), stays: true }
+        let limits = Limits { budget: 64 << 20, ..Limits::default() };
+        Config { root: Some(root.as_reference().clone()), limits, stays: true }
     };
     let (one, other) = tokio::join!(Broker::open(one, config()), Broker::open(other, config()));
     let (one, other) = (one.expect("greeted"), other.expect("greeted"));
@@ -597,7 +602,7 @@ async fn a_connection_that_is_reset_fails_its_calls_at_once() {
     });
     let client = pb_client::connect(&url).await.expect("connected");
     let root: NodeRef = client.root();
-    let calls: Vec<_> = (0..100).map(|_| root.large(1)).collect();
+    let calls: Vec<_> = (0..50).map(|_| root.large(1)).collect();
     peer.await.expect("it has closed");
     for call in calls {
         assert_eq!(soon(call).await.expect_err("nobody answers").kind, FailureKind::Disconnected);

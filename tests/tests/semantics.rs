@@ -494,15 +494,17 @@ async fn several_listeners_serve_one_root() {
 }
 
 #[tokio::test]
-async fn one_way_calls_over_what_a_promise_holds_are_dropped_and_the_connection_lives() {
+async fn one_way_calls_over_the_grant_are_dropped_and_the_connection_lives() {
     let b = bench().await;
     let promised = b.lab.make_late();
     soon(b.seen.started.notified()).await;
     let notes: NotesRef = promised.remote().cast();
     (0..3000).for_each(|n| notes.note(n));
-    let sum = promised.add(1);
+    let refused = soon(promised.add(1)).await.expect_err("no room");
+    assert_eq!((refused.kind, refused.ran), (FailureKind::Overloaded, Ran::No));
     b.seen.release.notify_one();
-    assert_eq!(soon(sum).await, Ok(1));
+    soon(promised.remote().ready()).await.expect("room comes as the casts end");
+    assert_eq!(soon(promised.add(1)).await, Ok(1));
     drop((notes, promised));
     b.done().await;
 }

@@ -97,24 +97,13 @@ async fn single_bytes_of_a_slow_peer_are_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_side_that_pauses_its_reading_does_not_take_the_peer_for_dead() {
+async fn a_peer_that_asks_and_does_not_read_is_cut_off_over_its_budget() {
     let (broker, mut peer) = quiet().await;
     let pings: Vec<u8> = (0..4000).flat_map(|n| frame(Message::Ping(Ping { nonce: u64::MAX - n }))).collect();
-    // The peer asks and asks, and takes only as much of the answers as keeps the writing from stalling.
     let sent = peer.flood(&pings, 64 << 20).await;
-    assert!(sent < 64 << 20, "reading never pauses");
-    for _ in 0..20 {
-        sleep(seconds(5)).await;
-        assert!(peer.skip(1000).await > 0);
-    }
-    assert!(timeout(seconds(1), broker.closed()).await.is_err(), "100 s without reading are no silence");
-    // Once the peer takes everything, reading goes on, and so does the counting.
-    while timeout(seconds(1), peer.skip(1 << 20)).await.is_ok() {}
-    peer.send(&pings[sent % pings.len()..]).await;
-    let from = Instant::now();
-    while peer.skip(1 << 20).await > 0 {}
-    assert!((seconds(30)..seconds(31)).contains(&from.elapsed()), "{:?}", from.elapsed());
-    assert!(broker.closed().await.message.contains("for 30 s"));
+    assert!(sent < 16 << 20, "{sent} bytes of pings were taken while no answer was read");
+    let reason = broker.closed().await;
+    assert!(reason.message.contains("bytes kept for a peer"), "{reason}");
 }
 
 #[tokio::test(start_paused = true)]

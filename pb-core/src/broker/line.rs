@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
@@ -186,10 +187,7 @@ impl Line {
     /// What the reading task waits for.
     pub(super) fn rest(&self) -> Rest {
         let state = self.state.lock();
-        Rest {
-            ended: state.connection.ended().is_some(),
-            timeout: state.connection.poll_timeout(),
-        }
+        Rest { ended: state.connection.ended().is_some(), timeout: state.connection.poll_timeout() }
     }
 
     /// Lets the tables do what is due.
@@ -300,6 +298,16 @@ impl Line {
             }
         };
         self.room.wait(look).await
+    }
+
+    /// An answer's body, which counts against this side's bytes for answers until it is dropped. Small ones don't: they may be kept as causes
+    /// of failures, and cost no more than the call that asked for them.
+    pub(super) fn hold_answer(self: &Arc<Self>, body: Bytes) -> Bytes {
+        if body.len() <= SMALL_ANSWER {
+            return body;
+        }
+        self.with(|connection, _| connection.hold_answer(body.len()));
+        Bytes::from_owner(HeldAnswer { line: Arc::clone(self), body })
     }
 
     /// Sends calls that are passed on and wait for room, while there is some.
@@ -456,6 +464,24 @@ impl Drop for Casting {
     }
 }
 
+/// An answer that nobody has decoded yet.
+struct HeldAnswer {
+    line: Arc<Line>,
+    body: Bytes,
+}
+
+impl AsRef<[u8]> for HeldAnswer {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Drop for HeldAnswer {
+    fn drop(&mut self) {
+        self.line.with(|connection, _| connection.let_answer_go(self.body.len()));
+    }
+}
+
 impl objects::Line for Line {
     fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize
@@ -553,6 +579,8 @@ fn gone() -> Failure {
 
 /// Outgoing bytes that are written in the middle of a batch, so that its first answers need not wait for its last call.
 const FULL_BATCH: usize = 64 << 10;
+/// Bytes of an answer that counts only until it has come: as many as a cause may have.
+const SMALL_ANSWER: usize = 4096;
 /// A larger buffer is given back once its batch is written.
 pub(super) const KEPT_BYTES: usize = 256 << 10;
 /// The peer's hello must have come by then.

@@ -119,6 +119,15 @@ impl Distant for Held {
     }
 
     fn expect_cast(&self) {}
+
+    fn ready(&self) -> objects::Readiness {
+        ready(&self.link)
+    }
+}
+
+fn ready(link: &Arc<Link>) -> objects::Readiness {
+    let link = Arc::clone(link);
+    Box::pin(async move { link.line.ready().await })
 }
 
 /// The result of a call of ours that is not known yet.
@@ -160,5 +169,9 @@ impl Distant for Asked {
 
     fn expect_cast(&self) {
         self.link.line.with(|connection, _| connection.want_run(self.id));
+    }
+
+    fn ready(&self) -> objects::Readiness {
+        ready(&self.link)
     }
 }

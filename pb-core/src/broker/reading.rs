@@ -290,14 +290,14 @@ fn do_turn(line: &Arc<Line>, turn: Turn) -> bool {
     turn.more
 }
 
-fn tell(line: &Line, notice: Notice<Wiring>) {
+fn tell(line: &Arc<Line>, notice: Notice<Wiring>) {
     match notice {
         Notice::Settled(waiter, outcome) => {
             let settles = matches!(outcome, Outcome::Reference(_));
             let delivered = match outcome {
-                Outcome::Value(carried) => Delivered::Value(carried.handles, carried.body),
+                Outcome::Value(carried) => Delivered::Value(carried.handles, line.hold_answer(carried.body)),
                 Outcome::Reference(reference) => Delivered::Reference(reference),
-                Outcome::App(carried) => Delivered::App(carried.handles, carried.body),
+                Outcome::App(carried) => Delivered::App(carried.handles, line.hold_answer(carried.body)),
                 Outcome::Failed(failure) => Delivered::Failed(failure),
             };
             let settles = settles || matches!(delivered, Delivered::App(..) | Delivered::Failed(_));

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use crate::message::{Failure, FailureKind, MethodText, Ran};
+use crate::message::{CallOptions, Failure, FailureKind, MethodText, Ran};
 use crate::wire::shape::{self, Shape};
 
 /// A trait as the broker knows it: what `#[remote_interface]` makes of it.
@@ -31,6 +31,17 @@ pub struct MethodFlags {
     pub run_to_end: bool,
     /// Started in a task of its own, in no order with other calls.
     pub spawn: bool,
+    /// Bytes of the largest answer that its callers take; 0: as many as calls take that say nothing.
+    pub answer_bytes: u64,
+}
+
+impl MethodFlags {
+    /// What a call says of its answer; nothing where the method has the default.
+    pub(super) fn answer_options(self) -> Option<Box<CallOptions>> {
+        (self.answer_bytes > 0).then(|| {
+            Box::new(CallOptions { answer_bytes: Some(self.answer_bytes), ..CallOptions::default() })
+        })
+    }
 }
 
 /// What goes in and comes out of a method, as it is encoded.

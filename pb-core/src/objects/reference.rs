@@ -51,7 +51,12 @@ pub trait Distant: Send + Sync {
     fn settled(&self) -> Option<Reference>;
     /// A cast follows: if this is the result of a call, that call runs to its end though nobody waits.
     fn expect_cast(&self);
+    /// Waits until its connection has room for a call.
+    fn ready(&self) -> Readiness;
 }
+
+/// Room for a call, or why there never will be.
+pub type Readiness = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
 /// A connection, as references see it. Cancel and detach are for calls that were sent; late ones change nothing.
 pub trait Line: Send + Sync {
@@ -382,7 +387,8 @@ fn encoded<A: Values, R, K: Errors, T>(
             let message = format!("the arguments of {} cannot be sent: {error}", call.method.name());
             return Err(NotSent::Failed(Failure::new(FailureKind::Failed, Ran::No, message)));
         }
-        send(Encoded { method, options: None, references: &references, body })
+        let options = call.method.flags().answer_options();
+        send(Encoded { method, options, references: &references, body })
     })
 }
 

@@ -42,6 +42,24 @@ impl<'a> Remote<'a> {
         self.0.end().key() == other.as_reference().end().key()
     }
 
+    /// Waits until a call on the reference would not be refused for want of room (`Overloaded`): see
+    /// [`Broker::ready`](crate::Broker::ready). Objects of this process, and promises that are settled here, are always ready.
+    ///
+    /// # Errors
+    /// Why the reference is broken.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn ready(self) -> Result<(), Failure> {
+        let end = self.0.end();
+        let room = match end.leads() {
+            Leads::Distant(distant) => distant.ready(),
+            Leads::Broken(failure) => return Err(failure.clone()),
+            Leads::Local(_) | Leads::Promise(_) => return Ok(()),
+        };
+        room.await
+    }
+
     /// Waits until the reference is broken: its connection ended, its owner broke it, or its promise failed. A reference to an
     /// object of this process never breaks.
     ///

@@ -103,11 +103,11 @@ impl<H: Host> Connection<H> {
         self.imports.let_answer_go(bytes as u64);
     }
 
-    /// Whether a call without arguments that takes a default answer can be sent now.
+    /// Whether a call can be sent now whose arguments have at most half of the bytes that the peer grants, and which takes a default answer.
     pub fn has_room(&self) -> bool {
         let (calls, bytes) = self.unanswered();
         calls < self.granted.calls
-            && bytes < self.granted.call_bytes
+            && bytes <= self.granted.call_bytes / 2
             && self.imports.owed_bytes() + DEFAULT_ANSWER_BYTES <= self.limits.answer_bytes
     }
 

@@ -203,13 +203,12 @@ impl<H: Host> Connection<H> {
         body: &[u8],
         out: &impl Outbox,
     ) -> Result<Vec<Planned<H::Handle>>, Failure> {
+        let has_run = |failure| Failure { ran: Ran::Yes, ..failure };
+        self.fits("answer", body.len(), handles.len(), None).map_err(has_run)?;
         if body.len() as u64 > running.answer_bytes {
             return Err(answer_too_big(body.len(), running.answer_bytes));
         }
-        let planned = self
-            .fits("answer", body.len(), handles.len(), None)
-            .and_then(|()| self.plan(handles))
-            .map_err(|failure| Failure { ran: Ran::Yes, ..failure })?;
+        let planned = self.plan(handles).map_err(has_run)?;
         let new = planned.iter().filter(|plan| self.is_new(plan)).count() as u64;
         match self.answer_over_budget(body.len() as u64, new, out) {
             Some(failure) => Err(self.unplan(planned, failure)),

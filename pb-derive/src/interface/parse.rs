@@ -3,9 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt as _;
+use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{
-    AttrStyle, Attribute, FnArg, ItemTrait, LitStr, Meta, Pat, PatType, Path, ReturnType, Signature,
+    AttrStyle, Attribute, FnArg, ItemTrait, LitInt, LitStr, Meta, Pat, PatType, Path, ReturnType, Signature,
     TraitItem, TraitItemFn, Type, Visibility, parse_quote,
 };
 
@@ -110,7 +111,7 @@ struct Options {
 
 impl Options {
     fn read(&mut self, attribute: &Attribute, mistakes: &mut Mistakes) {
-        const KNOWN: &str = "`oneway`, `run_to_end`, `spawn` and `name = \"…\"`";
+        const KNOWN: &str = "`oneway`, `run_to_end`, `spawn`, `answer_bytes = …` and `name = \"…\"`";
         let mut found = Mistakes::default();
         let mut any = false;
         let result = attribute.parse_nested_meta(|option| {
@@ -123,6 +124,9 @@ impl Options {
             }
             if option.path.is_ident("spawn") {
                 return read_flag(&option, &mut self.flags.spawn, &mut found);
+            }
+            if option.path.is_ident("answer_bytes") {
+                return read_answer_bytes(&option, &mut self.flags.answer_bytes, &mut found);
             }
             if option.path.is_ident("name") {
                 let text: LitStr = option.value()?.parse()?;
@@ -148,6 +152,27 @@ impl Options {
         mistakes.append(found);
     }
 }
+
+/// Reads `answer_bytes = 1048576`.
+fn read_answer_bytes(
+    option: &ParseNestedMeta<'_>,
+    answer_bytes: &mut Option<u64>,
+    found: &mut Mistakes,
+) -> syn::Result<()> {
+    let number: LitInt = option.value()?.parse()?;
+    match number.base10_parse::<u64>() {
+        Ok(bytes) if (1..=MAX_ANSWER_BYTES).contains(&bytes) => {
+            if answer_bytes.replace(bytes).is_some() {
+                found.at(&option.path, "`answer_bytes` is said twice: remove one");
+            }
+        }
+        _ => found.at(&number, format!("`answer_bytes` is a number of bytes from 1 to {MAX_ANSWER_BYTES}")),
+    }
+    Ok(())
+}
+
+/// The largest frame there is.
+const MAX_ANSWER_BYTES: u64 = 1 << 26;
 
 /// Removes the `#[remote]` attributes: the compiler knows none of that name.
 fn take_remote(attributes: &mut Vec<Attribute>) -> Vec<Attribute> {

@@ -243,6 +243,10 @@ impl Checking<'_> {
     }
 
     fn answer(&mut self, method: &Method, stub: &Ident) {
+        if method.flags.oneway && method.flags.answer_bytes.is_some() {
+            let advice = "a oneway method is never answered: remove `answer_bytes`, or `oneway`";
+            return self.mistake(&method.item.sig.ident, Standing::Callable, advice);
+        }
         let ReturnType::Type(_, ty) = &method.item.sig.output else { return };
         if method.flags.oneway && !matches!(bare(ty), Type::Tuple(tuple) if tuple.elems.is_empty()) {
             let advice = "a oneway method is never answered: remove the return type, or `oneway`";

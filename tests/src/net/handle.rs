@@ -235,6 +235,12 @@ impl Host for TestHost {
         matches!(waiter, Waiter::Call(_))
     }
 
+    fn broken(&self, failure: Failure) -> Handle {
+        let promise = Promise::default();
+        promise.settle(Err(failure));
+        Handle::Promise(Rc::new(promise))
+    }
+
     fn promise(&self) -> Handle {
         let promise = Rc::new(Promise::default());
         if let Some(side) = self.side.upgrade() {

@@ -60,8 +60,31 @@ pub enum Answering {
     Peer(Rc<Side>, ExportId, Reply),
     /// To a call of this program's own.
     Local(Weak<CallState>, Reply),
-    /// Nowhere: it was a cast.
+    /// Nowhere: it is a cast of this program's own.
     Nobody,
+    /// Nowhere: it is a cast of a peer's, which gets its credit back when it has ended.
+    Cast(#[allow(dead_code, reason = "held for its drop")] Rc<Casting>),
+}
+
+/// A cast of a peer's that has not ended, for as long as this lives.
+pub struct Casting {
+    side: Weak<Side>,
+    bytes: usize,
+}
+
+impl Casting {
+    pub(super) fn new(side: &Rc<Side>, bytes: usize) -> Rc<Self> {
+        Rc::new(Casting { side: Rc::downgrade(side), bytes })
+    }
+}
+
+impl Drop for Casting {
+    fn drop(&mut self) {
+        if let Some(side) = self.side.upgrade() {
+            side.assert_unlocked("a cast");
+            side.with(|connection, _| connection.cast_ended(self.bytes));
+        }
+    }
 }
 
 /// A call on its way to its target.
@@ -203,7 +226,7 @@ impl Node {
             body: &queued.body,
         };
         match queued.answering.clone() {
-            Answering::Nobody => {
+            Answering::Nobody | Answering::Cast(_) => {
                 let sent = side.with(|connection, out| connection.cast(outgoing(), out));
                 if let Err(Refused::Moved(handle)) = sent {
                     self.deliver(&handle, queued);
@@ -217,7 +240,7 @@ impl Node {
                         Call(Rc::clone(&call)).sent(&side, id);
                         call.on.replace(Some(target.clone()));
                     }
-                    Err((Refused::Failed(failure), _)) => call.end(Ended::Failed(failure)),
+                    Err((Refused::Failed(failure) | Refused::Full(failure), _)) => call.end(Ended::Failed(failure)),
                     Err((Refused::Moved(handle), _)) => self.deliver(&handle, queued),
                 }
             }
@@ -226,7 +249,7 @@ impl Node {
                 let sent = side.with(|connection, out| connection.call(outgoing(), reply, waiter, out));
                 match sent {
                     Ok(id) => self.stop_with(&from, export, Stops::Onward(side, id)),
-                    Err((Refused::Failed(failure), Waiter::Passing(passing))) => {
+                    Err((Refused::Failed(failure) | Refused::Full(failure), Waiter::Passing(passing))) => {
                         passing.settle(Ended::Failed(failure));
                     }
                     Err((Refused::Moved(handle), Waiter::Passing(passing))) => {
@@ -304,7 +327,7 @@ impl Node {
 
     pub(super) fn answer_with(self: &Rc<Self>, answering: &Answering, ended: Ended) {
         match answering {
-            Answering::Nobody => {}
+            Answering::Nobody | Answering::Cast(_) => {}
             Answering::Local(call, _) => {
                 if let Some(call) = call.upgrade() {
                     call.end(ended);

@@ -12,7 +12,7 @@ use pb_core::wire::frame::{self, Decoded};
 use super::call::{Ended, Waiter};
 use super::handle::{Handle, Proxy, TestHost};
 use super::log::Log;
-use super::node::{Answering, Node, Queued};
+use super::node::{Answering, Casting, Node, Queued};
 use super::oracle::{End, Oracle};
 
 /// One end of one connection: tables, and what is on its way to the other end. Of a side's program it is that program ([`Node`]), too.
@@ -30,6 +30,8 @@ pub struct Side {
     last_abort: RefCell<Option<Abort>>,
     longest_frame: Cell<usize>,
     ponged: RefCell<Vec<u64>>,
+    /// Bytes of what the peer made this side send, on their way.
+    unread: Rc<Cell<u64>>,
 }
 
 /// What happens to the messages of one direction.
@@ -45,6 +47,7 @@ pub(super) struct Way {
 struct Flying {
     frame: Bytes,
     due: Instant,
+    prompted: bool,
 }
 
 struct Tables {
@@ -54,13 +57,24 @@ struct Tables {
 
 /// Takes the frames that the tables send, until they are put onto the wire.
 #[derive(Default)]
-pub(super) struct Out(Vec<Bytes>);
+pub(super) struct Out {
+    /// Each, and whether it counts as unread until it arrives.
+    frames: Vec<(Bytes, bool)>,
+    unread: Rc<Cell<u64>>,
+}
 
 impl Outbox for Out {
     fn send(&mut self, message: Message<&[u8]>) {
         let mut frame = Vec::new();
         frame::encode(&message, &mut frame);
-        self.0.push(frame.into());
+        if message.is_prompted() {
+            self.unread.set(self.unread.get() + frame.len() as u64);
+        }
+        self.frames.push((frame.into(), message.is_prompted()));
+    }
+
+    fn unread(&self) -> u64 {
+        self.unread.get()
     }
 }
 
@@ -73,6 +87,7 @@ impl Side {
         oracle: &Rc<RefCell<Oracle>>,
         end: End,
     ) -> Rc<Side> {
+        let unread = Rc::new(Cell::new(0));
         let side = Rc::new_cyclic(|side: &Weak<Side>| {
             let host = TestHost { side: side.clone() };
             let root = Handle::Object(Rc::clone(node.root()));
@@ -83,12 +98,16 @@ impl Side {
                 log: Rc::clone(log),
                 oracle: Rc::clone(oracle),
                 end,
-                tables: RefCell::new(Tables { connection, out: Out::default() }),
+                tables: RefCell::new(Tables {
+                    connection,
+                    out: Out { frames: Vec::new(), unread: Rc::clone(&unread) },
+                }),
                 wire: RefCell::default(),
                 way: Way::default(),
                 last_abort: RefCell::default(),
                 longest_frame: Cell::new(0),
                 ponged: RefCell::default(),
+                unread,
             }
         });
         node.add(&side);
@@ -107,13 +126,13 @@ impl Side {
             let mut tables = self.tables.borrow_mut();
             let Tables { connection, out } = &mut *tables;
             let result = work(connection, out);
-            (result, std::mem::take(&mut out.0), connection.take_garbage())
+            (result, std::mem::take(&mut out.frames), connection.take_garbage())
         };
-        for frame in frames {
+        for (frame, prompted) in frames {
             let content = content(&frame);
             self.longest_frame.set(self.longest_frame.get().max(content.len()));
             let found = self.oracle.borrow_mut().sent(self.end, content);
-            self.fly(frame, true);
+            self.fly(frame, true, prompted);
             if let Err(finding) = found {
                 self.found(&finding);
             }
@@ -128,11 +147,14 @@ impl Side {
         }
     }
 
-    fn fly(&self, frame: Bytes, own: bool) {
+    /// `prompted`: it counts as unread until it arrives.
+    fn fly(&self, frame: Bytes, own: bool, prompted: bool) {
         self.log.sent(self.node.name(), &self.peer, &frame, own);
         if !self.way.lost.get() {
             let due = self.log.now() + self.way.delay.get();
-            self.wire.borrow_mut().push_back(Flying { frame, due });
+            self.wire.borrow_mut().push_back(Flying { frame, due, prompted });
+        } else if prompted {
+            self.read(frame.len());
         }
     }
 
@@ -153,7 +175,15 @@ impl Side {
         if !has_frames {
             self.flush();
         }
-        self.wire.borrow_mut().pop_front().map(|flying| flying.frame)
+        let Flying { frame, prompted, .. } = self.wire.borrow_mut().pop_front()?;
+        if prompted {
+            self.read(frame.len());
+        }
+        Some(frame)
+    }
+
+    fn read(&self, bytes: usize) {
+        self.unread.set(self.unread.get() - bytes as u64);
     }
 
     /// When the next message arrives, releases that have collected included.
@@ -168,6 +198,7 @@ impl Side {
     /// Nothing that is on its way arrives.
     pub(super) fn lose_wire(&self) {
         self.wire.borrow_mut().clear();
+        self.unread.set(0);
         self.oracle.borrow_mut().lose();
     }
 
@@ -183,13 +214,13 @@ impl Side {
 
     /// Sends the releases that have collected.
     pub fn flush(&self) {
-        self.with(Connection::flush_releases);
+        self.with(Connection::flush);
     }
 
     /// Puts a frame of the test's own behind what this side has sent. From here on the oracle does not judge this side.
     pub fn put_on_the_wire(&self, frame: &[u8]) {
         self.oracle.borrow_mut().stand_back(self.end);
-        self.fly(Bytes::copy_from_slice(frame), false);
+        self.fly(Bytes::copy_from_slice(frame), false, false);
     }
 
     /// Bytes of the longest frame sent so far, without its length.
@@ -313,7 +344,7 @@ impl Side {
             Task::Start(Start { target, request }) => {
                 let answering = match request.answer {
                     Some((id, reply)) => Answering::Peer(Rc::clone(self), id, reply),
-                    None => Answering::Nobody,
+                    None => Answering::Cast(Casting::new(self, request.arguments.body.len())),
                 };
                 let queued = Queued {
                     method: std::sync::Arc::clone(&request.method.text),

@@ -104,12 +104,15 @@ impl Expansion<'_> {
         let docs = documentation(&method.item.attrs);
         let arguments = names(method).map(|name| name.unraw().to_string());
         let (oneway, run_to_end, spawn) = (method.flags.oneway, method.flags.run_to_end, method.flags.spawn);
+        let answer_bytes = method.flags.answer_bytes.unwrap_or(0);
         let condition = under(method);
         quote! {
             #condition
             #pb::Method::new(
                 #name, #docs, &[#(#arguments),*],
-                #pb::MethodFlags { oneway: #oneway, run_to_end: #run_to_end, spawn: #spawn },
+                #pb::MethodFlags {
+                    oneway: #oneway, run_to_end: #run_to_end, spawn: #spawn, answer_bytes: #answer_bytes,
+                },
                 || #stub::#signature().shape(),
             )
         }
