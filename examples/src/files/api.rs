@@ -28,6 +28,7 @@ pub trait Dir {
 #[remote_interface]
 pub trait Listing {
     /// The next entries: at most 200, and about 128 KiB of names.
+    #[remote(answer_bytes = 262_144)]
     async fn next_page(&self) -> Result<Page, FilesError>;
 }
 
@@ -35,6 +36,7 @@ pub trait Listing {
 #[remote_interface]
 pub trait File {
     /// The bytes from `offset` on, `len` of them or as many as there are. `len` is at most 262,144.
+    #[remote(answer_bytes = 262_400)]
     async fn read(&self, offset: u64, len: u32) -> Result<ByteBuf, FilesError>;
 }
 

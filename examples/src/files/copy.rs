@@ -347,10 +347,10 @@ async fn unwind<T>(stopped: JoinError) -> T {
 
 /// Bytes of one read. Enough that a call costs little beside it, and far below the frame limit of 1 MiB.
 const CHUNK_BYTES: u64 = 128 * 1024;
-/// Reads on their way or being written, by all files together: 8 MiB.
-const READS: usize = 64;
+/// Reads on their way or being written, by all files together: 1.5 MiB, which a server keeps for a peer that reads slowly.
+const READS: usize = 12;
 /// Reads of one file on their way, so that a big one does not hold up all small ones.
-const READS_OF_ONE_FILE: usize = 32;
+const READS_OF_ONE_FILE: usize = 8;
 /// Files that are copied at a time.
 const FILES: usize = 64;
 /// Pages that are asked for at a time.

@@ -240,7 +240,9 @@ impl Node {
                         Call(Rc::clone(&call)).sent(&side, id);
                         call.on.replace(Some(target.clone()));
                     }
-                    Err((Refused::Failed(failure) | Refused::Full(failure), _)) => call.end(Ended::Failed(failure)),
+                    Err((Refused::Failed(failure) | Refused::Full(failure), _)) => {
+                        call.end(Ended::Failed(failure))
+                    }
                     Err((Refused::Moved(handle), _)) => self.deliver(&handle, queued),
                 }
             }
