@@ -16,6 +16,7 @@ use super::{MAX_DEPTH, SPARE_ELEMENTS, SelfDescribing};
 
 /// What one value may still claim, and why it was refused.
 pub(super) struct State {
+    body_bytes: usize,
     room: Cell<u64>,
     refusal: Cell<Option<Refusal>>,
 }
@@ -24,7 +25,7 @@ impl State {
     #[inline]
     pub(super) fn new(body_bytes: usize) -> Self {
         let room = (body_bytes as u64).saturating_add(SPARE_ELEMENTS);
-        State { room: Cell::new(room), refusal: Cell::new(None) }
+        State { body_bytes, room: Cell::new(room), refusal: Cell::new(None) }
     }
 
     #[inline]
@@ -45,6 +46,12 @@ impl State {
             }
             None => Err(self.refuse(Refusal::TooLong { claimed, room })),
         }
+    }
+
+    /// How many elements a collection may make room for at once: elements that have bytes, not the spare ones.
+    #[inline]
+    fn worth(&self, claimed: Option<usize>) -> Option<usize> {
+        claimed.map(|claimed| claimed.min(self.body_bytes))
     }
 
     #[cold]
@@ -293,7 +300,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Guard<'_, A> {
     }
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.state.worth(self.inner.size_hint())
     }
 }
 
@@ -311,7 +318,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guard<'_, A> {
     }
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.state.worth(self.inner.size_hint())
     }
 }
 
