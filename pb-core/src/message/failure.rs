@@ -120,9 +120,16 @@ impl Failure {
     }
 }
 
+/// The message in one line. The other side may have written it, and people read it in terminals and logs: control characters are escaped.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        let mut shown = 0;
+        for (at, control) in self.message.char_indices().filter(|(_, c)| c.is_control()) {
+            f.write_str(&self.message[shown..at])?;
+            write!(f, "{}", control.escape_default())?;
+            shown = at + control.len_utf8();
+        }
+        f.write_str(&self.message[shown..])
     }
 }
 
