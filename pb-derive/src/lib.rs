@@ -42,6 +42,17 @@ mod referenceable;
 /// * Interfaces and methods are known to other processes by their names: `Bank/open`. Documentation travels with
 ///   them.
 ///
+/// # How a method runs
+///
+/// It is first polled by the task that reads its caller's connection, unless it has `spawn`; once it waits it becomes a
+/// task of its own. A method that blocks its thread, by `std::thread::sleep` or a long computation, therefore holds up
+/// everything else of that connection, and one of the runtime's threads: other connections go on as long as the
+/// runtime has threads left. `tokio::task::spawn_blocking` is for such work.
+///
+/// A panic fails the one call, as `Internal`, and the object stays; a lock that the panic has poisoned is the object's own
+/// affair. A panic while panicking, an overflown stack and memory that runs out end the process: its peers see
+/// `Disconnected`. `panic = "abort"` makes every panic such a one.
+///
 /// # Options of a method
 ///
 /// * `#[remote(oneway)]`: never answered; the method returns nothing.

@@ -9,7 +9,7 @@ use pb_core::message::{
 use pb_core::wire::frame::{self, Decoded, MAGIC};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// A failure bound only: nothing waits this long in a test that passes.
@@ -30,6 +30,16 @@ impl Raw {
     pub async fn connect(url: &str) -> Raw {
         let host = url.strip_prefix("tcp://").expect("a tcp address");
         let stream = TcpStream::connect(host).await.expect("the server listens");
+        stream.set_nodelay(true).expect("a socket without delay");
+        Raw { stream, buffer: BytesMut::new(), greeted: false }
+    }
+
+    /// Waits for somebody to connect, and sends nothing.
+    ///
+    /// # Panics
+    /// When the listener fails.
+    pub async fn accept(listener: &TcpListener) -> Raw {
+        let (stream, _) = listener.accept().await.expect("somebody connects");
         stream.set_nodelay(true).expect("a socket without delay");
         Raw { stream, buffer: BytesMut::new(), greeted: false }
     }
