@@ -2,6 +2,7 @@
 //! One task reads and starts methods, one writes; callers append from their own threads.
 
 mod forward;
+mod leaving;
 mod line;
 mod link;
 mod outgoing;
@@ -18,6 +19,7 @@ use crate::message::Failure;
 use crate::objects::{self, BoxTask, Reference, Stop, Stub};
 pub use crate::proto::{Limits, TableSizes};
 use crate::reactor::Stream;
+pub use leaving::Leaving;
 use line::Line;
 use link::Link;
 
@@ -117,6 +119,50 @@ impl Broker {
     /// Dropping the future changes nothing.
     pub async fn ready(&self) -> Result<(), Failure> {
         self.link.line().ready().await
+    }
+
+    /// Leaves in good order. The peer is told `reason` (for people, at most 1,024 bytes; the rest is cut) and the `time` that it has, at
+    /// most 49 days. Calls that it makes on our root from now on fail `Disconnected` and do not run, one-way ones are dropped; all other
+    /// calls go on, in both directions, also new ones on objects that it holds. The connection closes when the time is over, or as soon as
+    /// the peer holds nothing of ours and nothing is in flight or runs; then methods that still run for it are stopped, and what was sent has left
+    /// when this returns. A peer that knows nothing of leaving is not told, and treated alike.
+    ///
+    /// # Cancel safety
+    /// The first poll begins it for good: dropping the future later only stops waiting. A second call can shorten the time.
+    pub async fn leave(&self, time: Duration, reason: &str) {
+        self.link.line().leave(time, reason);
+        self.finished().await;
+    }
+
+    /// Waits until the peer begins to leave ([`Broker::leave`]): its reason, and the time that is left. Until it closes, objects of its that
+    /// are held here can be called; new calls on its root fail at once, `Disconnected` and not run.
+    ///
+    /// # Errors
+    /// Why the connection has ended, where it did without.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn leaving(&self) -> Result<Leaving, Failure> {
+        self.link.line().leaving().await
+    }
+
+    /// What the peer said when it began to leave; nothing where it has not.
+    pub fn peer_leaving(&self) -> Option<Leaving> {
+        self.link.line().farewell()
+    }
+
+    /// Waits until nothing remains on the connection: no reference to an object of either side, no call, no result that was not released,
+    /// and nothing that is still to be sent about them. The root objects and stubs of them do not count. An ended connection is idle.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn idle(&self) {
+        self.link.line().idle().await;
+    }
+
+    /// Whether [`Broker::idle`] would return at once.
+    pub fn is_idle(&self) -> bool {
+        self.link.line().is_idle()
     }
 
     /// How many entries the connection's tables have: all 0 where nothing is in flight and nothing is held.

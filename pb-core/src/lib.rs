@@ -16,7 +16,7 @@ pub mod reactor;
 pub mod wire;
 
 #[cfg(feature = "net")]
-pub use broker::{Broker, Limits, TableSizes};
+pub use broker::{Broker, Leaving, Limits, TableSizes};
 pub use bytes::Bytes;
 pub use defer::Deferred;
 pub use message::{AppCause, Cause, Failure, FailureKind, Ran};

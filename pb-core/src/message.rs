@@ -167,6 +167,8 @@ pub struct Hello {
 pub mod features {
     /// Casts count against the grants of calls, and `credit` gives them back.
     pub const CREDIT: u64 = 1 << 1;
+    /// A side that leaves says so with `goaway`.
+    pub const DRAIN: u64 = 1 << 2;
 }
 
 /// What a side lets the other use. On the wire a list of numbered entries, so that more can come.

@@ -11,6 +11,7 @@ mod exports;
 mod imports;
 mod incoming;
 mod last_words;
+mod leaving;
 mod limits;
 mod names;
 mod outgoing;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use connection::Connection;
+pub use leaving::Farewell;
 pub use limits::{DEFAULT_ANSWER_BYTES, Limits, MAX_HOPS};
 pub use names::Known;
 pub use outgoing::{Outgoing, Refused};

@@ -1,4 +1,5 @@
 use std::io;
+use std::time::Duration;
 
 use pb_core::broker::Config;
 use pb_core::objects::Reference;
@@ -7,8 +8,9 @@ use pb_core::{Limits, Stub};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::accept;
+use crate::accept::{self, Stop};
 
 /// Hands one root object to everyone who connects.
 ///
@@ -44,7 +46,7 @@ pub enum ServeError {
 #[must_use = "dropping it ends the server"]
 pub struct Running {
     urls: Vec<String>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     listeners: JoinSet<()>,
 }
 
@@ -107,7 +109,7 @@ impl Server {
             return Err(ServeError::Nowhere);
         }
         let urls = self.urls();
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(Stop::No);
         let mut listeners = JoinSet::new();
         for (listener, _) in self.listeners {
             let (root, limits) = (self.root.clone(), self.limits);
@@ -129,12 +131,31 @@ impl Running {
         &self.urls[0] // A server without an address does not run.
     }
 
-    /// Closes the listeners and all connections, and waits until the last has ended.
+    /// Closes the listeners and all connections at once: calls in flight fail `Disconnected`, methods that run for peers are stopped. Waits
+    /// only until what was sent before has left, which a peer that does not read delays by at most 10 s.
     ///
     /// # Cancel safety
     /// Dropping the future drops the rest.
-    pub async fn shutdown(mut self) {
-        self.stop.send_replace(true);
+    pub async fn shutdown(self) {
+        self.end(Stop::Now).await;
+    }
+
+    /// Closes the listeners, and lets each connection finish ([`Broker::leave`](pb_core::Broker::leave)): new calls on the root fail
+    /// `Disconnected` and do not run, all others go on. A connection closes once its peer holds nothing of this server's and nothing is in
+    /// flight, and at the latest when `time` is over. Waits until the last has closed, at most some seconds over `time` (see
+    /// [`Running::shutdown`]). Who has connected and not greeted yet is turned away.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what is left at once, as dropping the server does.
+    pub async fn drain(self, time: Duration) {
+        self.end(Stop::Drain(Instant::now() + time.min(LONGEST))).await;
+    }
+
+    async fn end(mut self, stop: Stop) {
+        self.stop.send_replace(stop);
         while self.listeners.join_next().await.is_some() {}
     }
 }
+
+/// Longest time for a drain that is told apart: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);

@@ -30,10 +30,10 @@
 //! ```
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pb_core::message::{Abort, Failure, Message, Reply};
-use pb_core::proto::{Limits, TableSizes, Violation};
+use pb_core::proto::{Farewell, Limits, TableSizes, Violation};
 
 mod call;
 mod dialogue;
@@ -191,6 +191,31 @@ impl Net {
                 Ok(false) => panic!("nothing was wrong\n{}", self.network.dump()),
             }
         }
+    }
+
+    /// Lets `who` leave: see [`Connection::leave`](pb_core::proto::Connection::leave).
+    pub fn leave(&self, who: Who, reason: &str, time: Duration) {
+        self.side(who).leave(reason, time);
+    }
+
+    /// What the other side said when it began to leave, as `who` knows it.
+    pub fn farewell(&self, who: Who) -> Option<Farewell> {
+        self.side(who).farewell()
+    }
+
+    /// Ends the stream of the other side, as `who` reads it; `who` goes on sending, for at most `time`.
+    pub fn hear_no_more(&self, who: Who, time: Duration) {
+        self.side(who).hear_no_more(time);
+    }
+
+    /// Whether nothing remains on the connection, by the tables of `who`.
+    pub fn is_idle(&self, who: Who) -> bool {
+        self.side(who).is_idle()
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Instant {
+        self.network.now()
     }
 
     /// Ends the connection on one side, as the end of the stream does.

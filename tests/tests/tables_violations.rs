@@ -324,8 +324,6 @@ fn an_echo_was_asked_for_and_comes_once() {
 
 #[test]
 fn features_that_were_not_offered_are_not_used() {
-    let goaway = Message::Goaway(Goaway { last: ExportId(0), drain_ms: 1, reason: "".into() });
-    assert_eq!(violation(Net::new(), [goaway]), Violation::NotOffered { feature: "drain" });
     let promise = Message::Call(say(1, &[Cap::Mine(ExportId(-1)), Cap::MyPromise(ExportId(-2))]));
     let feature = "promises as capabilities";
     assert_eq!(violation(Net::new(), [promise]), Violation::NotOffered { feature });

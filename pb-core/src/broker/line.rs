@@ -27,6 +27,8 @@ pub(super) struct Line {
     pub(super) write: Notify,
     /// There is something to start or to tell, or the connection has ended.
     pub(super) read: Notify,
+    /// Somebody's [`Line::when`] may have come true.
+    pub(super) changed: Notify,
     status: watch::Sender<Status>,
     peer: String,
     pub(super) frame_bytes: u64,
@@ -38,9 +40,11 @@ pub(super) struct Line {
     pings: Mutex<HashMap<u64, oneshot::Sender<()>>>,
 }
 
-struct State {
-    connection: Connection<Wiring>,
+pub(super) struct State {
+    pub(super) connection: Connection<Wiring>,
     out: Outgoing,
+    /// How many wait until nothing remains.
+    pub(super) idlers: usize,
 }
 
 enum Status {
@@ -49,6 +53,20 @@ enum Status {
     Ended(Failure),
     /// Ended, and nothing more is written.
     Gone(Failure),
+}
+
+/// What is to be done behind the lock, for what was done under it.
+struct After {
+    garbage: Vec<Garbage<Wiring>>,
+    /// There is something to write, or to start and to tell, and whose task it is has not been called.
+    write: bool,
+    read: bool,
+    /// The peer takes a call, and one waits for that.
+    room: bool,
+    /// Nothing remains, and somebody waits for that.
+    idle: bool,
+    /// The connection has ended, for this.
+    left: Option<Failure>,
 }
 
 /// What the reading task does next.
@@ -89,9 +107,10 @@ impl Line {
                 let frame_bytes = hello.grants.frame_bytes;
                 let out = Outgoing::new(&Message::Hello(hello));
                 Line {
-                    state: Mutex::new(State { connection, out }),
+                    state: Mutex::new(State { connection, out, idlers: 0 }),
                     write: Notify::new(),
                     read: Notify::new(),
+                    changed: Notify::new(),
                     status: watch::Sender::new(Status::Greeting),
                     peer,
                     frame_bytes,
@@ -109,28 +128,42 @@ impl Line {
         link
     }
 
+    pub(super) fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
     /// Works on the tables. What they let go of is dropped behind the lock; whoever has something to do is woken.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing) -> T) -> T {
-        let (result, garbage, write, read, room) = {
+        let (result, after) = {
             let mut state = self.state.lock();
-            let State { connection, out } = &mut *state;
+            let State { connection, out, .. } = &mut *state;
             let result = work(connection, out);
-            let garbage = connection.take_garbage();
+            let left = connection.close_if_done(out);
             let read = connection.has_tasks();
             let write = out.must_call(connection.has_last_words());
-            (result, garbage, write, read, self.room.is_awaited() && connection.has_room())
+            (result, After { left, read, write, ..state.after(&self.room) })
         };
-        if write {
+        self.follow(after);
+        result
+    }
+
+    fn follow(&self, after: After) {
+        if after.write {
             self.write.notify_one();
         }
-        if read {
+        if after.read {
             self.read.notify_one();
         }
-        if room {
+        if after.room {
             self.room.open(&self.read);
         }
-        garbage.into_iter().for_each(discard);
-        result
+        if after.idle {
+            self.changed.notify_waiters();
+        }
+        if let Some(reason) = after.left {
+            self.finish(reason);
+        }
+        after.garbage.into_iter().for_each(discard);
     }
 
     /// Puts a message that was read at `now` into the tables and takes out what is to be done first: one turn of the lock.
@@ -138,7 +171,12 @@ impl Line {
     /// # Errors
     /// What the peer did wrong.
     pub(super) fn take(&self, message: Message, now: Instant) -> Result<Turn, Violation> {
-        self.turn(|connection, out| connection.handle(message, now, out))
+        let goaway = matches!(message, Message::Goaway(_));
+        let turn = self.turn(|connection, out| connection.handle(message, now, out));
+        if goaway {
+            self.changed.notify_waiters();
+        }
+        turn
     }
 
     /// What to do next, notices first. Calls are not started while too much waits to be written.
@@ -153,9 +191,9 @@ impl Line {
         &self,
         work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing) -> Result<(), E>,
     ) -> Result<Turn, E> {
-        let (worked, turn, garbage, write, room) = {
+        let (worked, turn, after) = {
             let mut state = self.state.lock();
-            let State { connection, out } = &mut *state;
+            let State { connection, out, .. } = &mut *state;
             let worked = work(connection, out);
             let ended = connection.ended().is_some();
             let may_start = ended || !connection.is_unread(out);
@@ -169,18 +207,13 @@ impl Line {
                     None => First::Nothing,
                 };
             }
+            let left = if worked.is_ok() { connection.close_if_done(out) } else { None };
+            turn.ended |= left.is_some();
             turn.more = connection.has_notices() || (connection.has_tasks() && may_start);
-            let garbage = connection.take_garbage();
             let write = out.must_call(connection.has_last_words());
-            (worked, turn, garbage, write, self.room.is_awaited() && connection.has_room())
+            (worked, turn, After { left, write, ..state.after(&self.room) })
         };
-        if write {
-            self.write.notify_one();
-        }
-        if room {
-            self.room.open(&self.read);
-        }
-        garbage.into_iter().for_each(discard);
+        self.follow(after);
         worked.map(|()| turn)
     }
 
@@ -223,10 +256,14 @@ impl Line {
 
     /// Moves what is to be written into `batch`, which is empty.
     pub(super) fn take_batch(&self, batch: &mut Vec<u8>) -> Taken {
-        let mut state = self.state.lock();
-        let State { connection, out } = &mut *state;
-        connection.flush(out);
-        out.take(batch)
+        let (taken, after) = {
+            let mut state = self.state.lock();
+            let State { connection, out, .. } = &mut *state;
+            connection.flush(out);
+            (out.take(batch), state.after(&self.room))
+        };
+        self.follow(after);
+        taken
     }
 
     /// The reading task begins a batch of frames that was read at `now`: until [`Line::end_batch`] nobody is called to write. What was due
@@ -234,7 +271,7 @@ impl Line {
     pub(super) fn begin_batch(&self, now: Instant) {
         let due = {
             let mut state = self.state.lock();
-            let State { connection, out } = &mut *state;
+            let State { connection, out, .. } = &mut *state;
             out.begin_batch();
             connection.heard(now);
             connection.poll_timeout().is_some_and(|timeout| timeout <= now)
@@ -250,13 +287,16 @@ impl Line {
     /// # Errors
     /// The socket's.
     pub(super) fn end_batch(&self, direct: Option<&Direct>, batch: &mut Vec<u8>) -> std::io::Result<()> {
-        {
+        let (writes, after) = {
             let mut state = self.state.lock();
-            let State { connection, out } = &mut *state;
+            let State { connection, out, .. } = &mut *state;
             connection.flush(out);
-            if !out.end_batch(batch) {
-                return Ok(());
-            }
+            let writes = out.end_batch(batch);
+            (writes, state.after(&self.room))
+        };
+        self.follow(after);
+        if !writes {
+            return Ok(());
         }
         let tried = match direct.map(|direct| direct.try_write(batch)) {
             None => Ok(0),
@@ -292,7 +332,7 @@ impl Line {
     pub(super) async fn ready(&self) -> Result<(), Failure> {
         let look = || {
             let state = self.state.lock();
-            match state.connection.ended() {
+            match state.connection.lost() {
                 Some(reason) => Some(Err(reason.clone())),
                 None => state.connection.has_room().then_some(Ok(())),
             }
@@ -363,6 +403,7 @@ impl Line {
         self.read.notify_one();
         self.pings.lock().clear();
         self.room.open_for_all();
+        self.changed.notify_waiters();
         self.wake_watchers();
     }
 
@@ -372,10 +413,10 @@ impl Line {
         watchers.wake();
     }
 
-    /// Why the connection has ended; else `watcher` is woken when it does, and at each promise that settles.
+    /// Why no call is answered any more; else `watcher` is woken when it does, and at each promise that settles.
     pub(super) fn watch(&self, watcher: &Arc<Watcher>) -> Option<Failure> {
         self.watchers.lock().add(watcher);
-        self.ended()
+        self.state.lock().connection.lost().cloned()
     }
 
     /// Ends the connection on purpose.
@@ -443,6 +484,21 @@ struct Asked<'a> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         self.line.pings.lock().remove(&self.nonce);
+    }
+}
+
+impl State {
+    /// What follows from a change, but for what only who made it knows.
+    fn after(&mut self, room: &Room) -> After {
+        let State { connection, idlers, .. } = self;
+        After {
+            garbage: connection.take_garbage(),
+            write: false,
+            read: false,
+            room: room.is_awaited() && connection.has_room(),
+            idle: *idlers > 0 && connection.is_idle(),
+            left: None,
+        }
     }
 }
 

@@ -25,6 +25,8 @@ use crate::wire::frame::{self, Decoded, MAGIC, Malformed};
 enum End {
     #[error("the peer closed the connection")]
     Closed,
+    #[error("the other side closed the connection before its hello; perhaps it speaks another protocol")]
+    Wordless,
     #[error("the connection was lost: {0}")]
     Lost(#[from] std::io::Error),
     #[error("the peer sent a frame that is no message: {0}")]
@@ -44,7 +46,7 @@ enum End {
 impl End {
     fn abort_code(&self) -> Option<AbortCode> {
         match self {
-            End::Closed | End::Lost(_) | End::Stranger(_) => None,
+            End::Closed | End::Wordless | End::Lost(_) | End::Stranger(_) => None,
             End::Malformed(malformed) => Some(malformed.abort_code()),
             End::Violation(violation) => Some(violation.abort_code()),
             End::Silent | End::Dead(_) | End::Stalled => Some(AbortCode::Timeout),
@@ -53,7 +55,7 @@ impl End {
 
     fn kind(&self) -> FailureKind {
         match self {
-            End::Closed | End::Lost(_) | End::Dead(_) => FailureKind::Disconnected,
+            End::Closed | End::Wordless | End::Lost(_) | End::Dead(_) => FailureKind::Disconnected,
             _ => FailureKind::Protocol,
         }
     }
@@ -83,14 +85,17 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         due_from: 0,
         alarm: Box::pin(sleep_until(Instant::now() + HANDSHAKE)),
     };
-    let Err(end) = reading.run().await else { return };
-    let text = end.to_string();
-    tracing::debug!(peer = line.peer_address(), reason = text, "connection ended");
-    let abort = end.abort_code().map(|code| (code, text.as_str()));
-    line.end(Failure::new(end.kind(), Ran::Maybe, text.as_str()), abort);
+    let mut may_have_said_why = true;
+    if let Err(end) = reading.run().await {
+        let text = end.to_string();
+        tracing::debug!(peer = line.peer_address(), reason = text, "connection ended");
+        let abort = end.abort_code().map(|code| (code, text.as_str()));
+        may_have_said_why = abort.is_some();
+        line.end(Failure::new(end.kind(), Ran::Maybe, text.as_str()), abort);
+    }
     drop((ending, stay));
     reading.direct = None;
-    if abort.is_some() {
+    if may_have_said_why {
         reading.linger().await;
     }
 }
@@ -116,8 +121,11 @@ impl Reading<'_> {
     async fn run(&mut self) -> Result<(), End> {
         self.due = Some(Instant::now() + HANDSHAKE);
         while !self.take_magic()? {
-            if !self.more(|| End::Silent).await? {
-                return Ok(());
+            match self.more(|| End::Silent).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(End::Closed) => return Err(End::Wordless),
+                Err(end) => return Err(end),
             }
         }
         let mut greeted = false;
@@ -133,8 +141,37 @@ impl Reading<'_> {
                 return Ok(());
             }
             self.set_due(greeted);
-            if !self.more(|| if greeted { End::Stalled } else { End::Silent }).await? {
-                return Ok(());
+            match self.more(|| if greeted { End::Stalled } else { End::Silent }).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(End::Closed) if greeted && self.buffer.is_empty() => {
+                    self.answer_out().await;
+                    return Ok(());
+                }
+                Err(End::Closed) if !greeted => return Err(End::Wordless),
+                Err(end) => return Err(end),
+            }
+        }
+    }
+
+    /// The peer has said its last: what it asked for before is still answered, until the tables close the connection.
+    async fn answer_out(&mut self) {
+        let reason = Failure::new(End::Closed.kind(), Ran::Maybe, End::Closed.to_string());
+        self.line.hear_no_more(reason);
+        loop {
+            run_ready(self.line);
+            let Rest { ended, timeout, .. } = self.line.rest();
+            if ended {
+                return;
+            }
+            self.set_alarm(timeout);
+            tokio::select! {
+                biased;
+                () = self.line.read.notified() => {}
+                () = self.alarm.as_mut(), if timeout.is_some() => {
+                    let now = Instant::now().into_std();
+                    self.line.handle_timeout(now).expect("who cannot be heard any more is not taken for dead");
+                }
             }
         }
     }

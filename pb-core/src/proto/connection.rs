@@ -7,10 +7,11 @@ use super::casts::Casts;
 use super::exports::Exports;
 use super::imports::{Import, Imports};
 use super::last_words::LastWords;
+use super::leaving::Leaving;
 use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
 use super::names::Names;
 use super::silence::{Due, Silence, Silent};
-use super::{Garbage, Host, Limits, Notice, Outbox, Outcome, TableSizes, Task, Violation};
+use super::{Garbage, Host, Limits, Notice, Outbox, TableSizes, Task, Violation};
 use crate::message::{
     Failure, FailureKind, Grants, Hello, ImportId, MAX_FRAME_BYTES, Message, Ping, Ran, Release, features,
 };
@@ -22,6 +23,8 @@ pub struct Connection<H: Host> {
     /// The peer's grants; the fixed minimum until its hello has come.
     pub(super) granted: Grants,
     greeted: bool,
+    /// Whether the peer's hello says that it understands `goaway`.
+    pub(super) drain: bool,
     pub(super) exports: Exports<H>,
     pub(super) imports: Imports<H>,
     pub(super) names: Names<H>,
@@ -41,6 +44,7 @@ pub struct Connection<H: Host> {
     pub(super) tasks: VecDeque<Task<H>>,
     pub(super) notices: VecDeque<Notice<H>>,
     pub(super) garbage: Vec<Garbage<H>>,
+    pub(super) leaving: Leaving,
     pub(super) ended: Option<Failure>,
 }
 
@@ -63,6 +67,7 @@ impl<H: Host> Connection<H> {
             limits,
             granted: Grants::MINIMUM,
             greeted: false,
+            drain: false,
             exports: Exports::new(root),
             imports: Imports::new(),
             names: Names::new(),
@@ -78,13 +83,15 @@ impl<H: Host> Connection<H> {
             tasks: VecDeque::new(),
             notices: VecDeque::new(),
             garbage: Vec::new(),
+            leaving: Leaving::default(),
             ended: None,
         }
     }
 
     /// The first message to send.
     pub fn hello(&self) -> Hello {
-        Hello { versions: (VERSION, VERSION), features: features::CREDIT, grants: self.limits.grants() }
+        let features = features::CREDIT | features::DRAIN;
+        Hello { versions: (VERSION, VERSION), features, grants: self.limits.grants() }
     }
 
     /// The owner's own part of the connection.
@@ -107,16 +114,16 @@ impl<H: Host> Connection<H> {
         }
         if !self.greeted {
             return match message {
-                Message::Hello(hello) => self.on_hello(&hello, now),
+                Message::Hello(hello) => self.on_hello(&hello, now, out),
                 Message::Abort(abort) => self.on_abort(&abort),
                 _ => Err(Violation::BeforeHello),
             };
         }
-        self.dispatch(message, out)?;
+        self.dispatch(message, now, out)?;
         self.check_budget(out)
     }
 
-    fn dispatch(&mut self, message: Message, out: &mut impl Outbox) -> Result<(), Violation> {
+    fn dispatch(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
         match message {
             Message::Hello(_) => Err(Violation::SecondHello),
             Message::Call(call) => self.on_call(call, out),
@@ -132,7 +139,7 @@ impl<H: Host> Connection<H> {
             }
             Message::Abort(abort) => self.on_abort(&abort),
             Message::Credit(credit) => self.on_credit(credit),
-            Message::Goaway(_) => Err(Violation::NotOffered { feature: "drain" }),
+            Message::Goaway(goaway) => self.on_goaway(goaway, now),
             Message::Pong(Ping { nonce }) => {
                 self.notices.push_back(Notice::Pong(nonce));
                 Ok(())
@@ -143,7 +150,7 @@ impl<H: Host> Connection<H> {
 
     /// When [`Connection::handle_timeout`] is to be called; it may have moved after every call of another method.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.silence.timeout()
+        self.silence.timeout().into_iter().chain(self.leaving_deadline()).min()
     }
 
     /// Does what is due at `now`. Too early it changes nothing.
@@ -151,6 +158,7 @@ impl<H: Host> Connection<H> {
     /// # Errors
     /// The peer is taken for dead. The owner sends `abort`, closes, and calls [`Connection::end`].
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Outbox) -> Result<(), Silent> {
+        self.check_leaving(now);
         match self.silence.due(now) {
             Due::Nothing => Ok(()),
             Due::Ping(nonce) => {
@@ -175,7 +183,7 @@ impl<H: Host> Connection<H> {
         nonce
     }
 
-    fn on_hello(&mut self, hello: &Hello, now: Instant) -> Result<(), Violation> {
+    fn on_hello(&mut self, hello: &Hello, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
         let (lowest, highest) = hello.versions;
         if lowest > VERSION || highest < VERSION {
             return Err(Violation::Version { lowest, highest });
@@ -188,6 +196,8 @@ impl<H: Host> Connection<H> {
         if !self.credit {
             self.imports.casts = Casts::default();
         }
+        self.drain = hello.features & features::DRAIN != 0;
+        self.say_goaway(now, out);
         Ok(())
     }
 
@@ -274,23 +284,17 @@ impl<H: Host> Connection<H> {
         self.notices.extend(cancellers.into_iter().map(Notice::Cancel));
         // Somebody else may hold them still, and wait.
         self.tasks.extend(promises.into_iter().map(|promise| Task::Settle(promise, Err(reason.clone()))));
+        self.fail_calls(&reason);
         for import in self.imports.clear() {
             match import {
                 Import::Object { proxy: Some(proxy), .. } => {
                     self.notices.push_back(Notice::Broken(proxy, reason.clone()));
                 }
-                Import::Asked(asked) => self.notices.extend(
-                    asked.waiter.map(|waiter| Notice::Settled(waiter, Outcome::Failed(reason.clone()))),
-                ),
                 Import::Moved(handle) => self.garbage.push(Garbage::Handle(handle)),
-                Import::Object { .. } | Import::Rejected(_) => {}
+                Import::Object { .. } | Import::Asked(_) | Import::Rejected(_) => {}
             }
         }
-        // Calls that went down an embargoed path are lost with the connection; what waits behind them must not overtake them.
-        for (_, embargo) in self.embargoes.drain() {
-            self.garbage.push(Garbage::Handle(embargo.home));
-            self.tasks.push_back(Task::Settle(embargo.promise, Err(reason.clone())));
-        }
+        self.fail_embargoes(&reason);
         self.releases = LastWords::default();
         self.ended_casts = Casts::default();
         self.silence.stop();

@@ -88,6 +88,11 @@ impl<H: Host> Exports<H> {
         Ok(())
     }
 
+    /// The last call of the peer's that has come; 0 before the first.
+    pub(super) fn last_result(&self) -> ExportId {
+        ExportId(self.last_result)
+    }
+
     /// Records a call that will be answered.
     pub(super) fn begin(&mut self, id: ExportId, reply: Reply, bytes: u64, caps: u32, answer_bytes: u64) {
         self.running += 1;

@@ -51,6 +51,8 @@ pub(super) struct Asked<H: Host> {
     /// Calls went to the peer on this result: what they are called on may be on its way back to us.
     pub(super) piped: bool,
     pub(super) wanted: Wanted,
+    /// The call on the peer's root that it stems from: itself, or by way of results that were called before they had come; else 0.
+    pub(super) root_call: ImportId,
     /// A cast went down the promise: it must arrive, though nobody waits.
     pub(super) pinned: bool,
 }
@@ -105,10 +107,36 @@ impl<H: Host> Imports<H> {
             answer_bytes,
             piped: false,
             wanted: Wanted::Answer,
+            root_call: ImportId::ROOT,
             pinned: false,
         };
         self.open.insert(self.last_result, Import::Asked(asked));
         ImportId(self.last_result)
+    }
+
+    /// Records what the call `id` of ours was made on, for [`Asked::root_call`].
+    pub(super) fn stems_from(&mut self, id: ImportId, target: ImportId) {
+        let root_call = match self.open.get(&target.0) {
+            _ if target == ImportId::ROOT => id,
+            Some(Import::Asked(asked)) => asked.root_call,
+            _ => return,
+        };
+        if let Some(Import::Asked(asked)) = self.open.get_mut(&id.0) {
+            asked.root_call = root_call;
+        }
+    }
+
+    /// Ends all calls of ours that have no answer, in their order.
+    pub(super) fn take_asked(&mut self) -> Vec<Asked<H>> {
+        let asked = self.open.iter().filter(|(_, import)| matches!(import, Import::Asked(_)));
+        let mut ids: Vec<_> = asked.map(|(&id, _)| id).collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.settle(ImportId(id)).ok()).collect()
+    }
+
+    /// Everything that is open.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Import<H>> {
+        self.open.values_mut()
     }
 
     /// How the result of a call of ours may be used that has an answer of `bytes` now.

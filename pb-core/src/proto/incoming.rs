@@ -76,6 +76,9 @@ impl<H: Host> Connection<H> {
         target: ExportId,
         request: Request<H>,
     ) -> Result<Option<(Request<H>, Failure)>, Violation> {
+        if let Some(failure) = self.refusal(target) {
+            return Ok(Some((request, failure)));
+        }
         let violation = match self.exports.target(target) {
             Ok(Target::Handle(target)) => {
                 self.tasks.push_back(Task::Start(Start { target, request }));

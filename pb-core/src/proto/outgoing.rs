@@ -55,6 +55,7 @@ impl<H: Host> Connection<H> {
             Ok((method, caps)) => {
                 let answer_bytes = answer_limit(call.options.as_deref());
                 let result = self.imports.ask(reply, call.body.len() as u64, answer_bytes, waiter);
+                self.imports.stems_from(result, call.target);
                 let payload = Payload { caps, body: call.body };
                 let (target, options) = (call.target, call.options);
                 out.send(Message::Call(Call { target, result, reply, method, options, payload }));
@@ -85,6 +86,9 @@ impl<H: Host> Connection<H> {
     ) -> Result<(MethodName, Vec<Cap>), Refused<H>> {
         if let Some(failure) = &self.ended {
             return Err(Refused::Failed(Failure { ran: Ran::No, ..failure.clone() }));
+        }
+        if let Some(failure) = self.unwelcome(call.target) {
+            return Err(Refused::Failed(failure));
         }
         match self.imports.reach(call.target) {
             Reached::Object => {}

@@ -118,6 +118,14 @@ pub enum Violation {
         /// Their bytes.
         sent_bytes: u64,
     },
+    /// A second `goaway` that disagrees with the first.
+    #[error("a goaway names call {last} as the last that runs, the one before named {before}")]
+    GoawayChanged {
+        /// What it names.
+        last: i64,
+        /// What the first named.
+        before: i64,
+    },
     /// A feature that this side does not offer.
     #[error("the peer uses {feature}, which this side does not offer")]
     NotOffered {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pb_core::message::{Abort, AbortCode, Failure, FailureKind, Message, Ran};
-use pb_core::proto::{Connection, Limits, Notice, Outbox, Outcome, Start, TableSizes, Task, Violation};
+use pb_core::proto::{
+    Connection, Farewell, Limits, Notice, Outbox, Outcome, Start, TableSizes, Task, Violation,
+};
 use pb_core::wire::frame::{self, Decoded};
 
 use super::call::{Ended, Waiter};
@@ -122,11 +124,12 @@ impl Side {
 
     /// Works on the tables as the broker does: under the lock, and drops what they let go of behind it.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection<TestHost>, &mut Out) -> T) -> T {
-        let (result, frames, garbage) = {
+        let (result, frames, garbage, left) = {
             let mut tables = self.tables.borrow_mut();
             let Tables { connection, out } = &mut *tables;
             let result = work(connection, out);
-            (result, std::mem::take(&mut out.frames), connection.take_garbage())
+            let left = connection.close_if_done(out).is_some();
+            (result, std::mem::take(&mut out.frames), connection.take_garbage(), left)
         };
         for (frame, prompted) in frames {
             let content = content(&frame);
@@ -136,6 +139,9 @@ impl Side {
             if let Err(finding) = found {
                 self.found(&finding);
             }
+        }
+        if left {
+            self.oracle.borrow_mut().ended(self.end);
         }
         drop(garbage);
         result
@@ -241,7 +247,9 @@ impl Side {
             }
         });
         self.node.ready();
-        if let Err(violation) = &result {
+        if let Err(violation) = &result
+            && self.ended().is_none()
+        {
             let abort = Abort { code: violation.abort_code(), reason: violation.to_string().into() };
             self.give_up(abort, FailureKind::Protocol);
         }
@@ -279,6 +287,25 @@ impl Side {
     /// The nonces of the peer's pongs.
     pub fn ponged(&self) -> Vec<u64> {
         self.ponged.borrow().clone()
+    }
+
+    pub(super) fn leave(&self, reason: &str, time: Duration) {
+        self.with(|connection, out| connection.leave(reason, time, self.log.now(), out));
+        self.node.ready();
+    }
+
+    pub(super) fn hear_no_more(&self, time: Duration) {
+        let reason = Failure::new(FailureKind::Disconnected, Ran::Maybe, "the peer's stream has ended");
+        self.with(|connection, _| connection.hear_no_more(reason, time, self.log.now()));
+        self.node.ready();
+    }
+
+    pub(super) fn farewell(&self) -> Option<Farewell> {
+        self.tables.borrow().connection.farewell().cloned()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.tables.borrow().connection.is_idle()
     }
 
     pub(super) fn end(&self, reason: Failure) {
