@@ -216,7 +216,7 @@ async fn everything_is_released_on_disconnect_and_destructors_run_outside_of_eve
 
 #[tokio::test]
 async fn a_hundred_thousand_references_dropped_at_once_are_released() {
-    let limits = Limits { imports: 200_000, exports: 200_000, ..Limits::default() };
+    let limits = Limits { imports: 200_000, exports: 200_000, budget: 64 << 20, ..Limits::default() };
     let chain = Chain::over(Over::Mem, 1, limits).await;
     let mut nodes: Vec<NodeRef> = Vec::new();
     for _ in 0..100 {

@@ -89,7 +89,7 @@ fn a_call_for_its_pipeline_only_gets_one_reference_that_goes_at_once() {
 
 #[test]
 fn a_hundred_thousand_references_dropped_at_once_go_out_as_a_few_releases() {
-    let limits = Limits { imports: 200_000, exports: 200_000, ..Limits::default() };
+    let limits = Limits { imports: 200_000, exports: 200_000, budget: 64 << 20, ..Limits::default() };
     let net = Net::with_limits(limits, limits);
     for first in (0..100_000).step_by(1000) {
         let handles: Vec<_> = (first..first + 1000).map(|n| Handle::object(&n.to_string())).collect();
