@@ -53,8 +53,10 @@ pub struct CallState {
     detached: Cell<bool>,
     /// The result, where the call was not sent yet.
     promise: RefCell<Weak<Promise>>,
-    /// What it was called on must live as long.
+    /// What it was called on must live as long, until that has ended.
     pub(super) on: RefCell<Option<Handle>>,
+    /// The calls on its result.
+    children: RefCell<Vec<Weak<CallState>>>,
 }
 
 impl Call {
@@ -67,6 +69,7 @@ impl Call {
             detached: Cell::new(false),
             promise: RefCell::default(),
             on: RefCell::default(),
+            children: RefCell::default(),
         }))
     }
 
@@ -171,6 +174,14 @@ impl CallState {
         self.sent.borrow().as_ref().expect("only calls that were sent are handles").0.clone()
     }
 
+    /// `target` must live until it has ended, or this has.
+    pub(super) fn hold(self: &Rc<Self>, target: &Handle) {
+        if let Handle::Result(call) = target {
+            call.children.borrow_mut().push(Rc::downgrade(self));
+        }
+        self.on.replace(Some(target.clone()));
+    }
+
     pub(super) fn settled_reference(&self) -> Option<Handle> {
         match &*self.ended.borrow() {
             Some(Ended::Reference(handle)) => Some(handle.clone()),
@@ -184,6 +195,10 @@ impl CallState {
         let result = ended.clone().into_reference();
         let before = self.ended.replace(Some(ended));
         assert!(before.is_none(), "a call was answered twice: first {}", describe(before.as_ref()));
+        // They have been sent; and what this ended with may lead to one of them.
+        let children = self.children.take();
+        let on: Vec<_> = children.iter().filter_map(Weak::upgrade).map(|child| child.on.take()).collect();
+        drop(on);
         if let (Some(promise), Some(node)) = (promise, self.node.upgrade()) {
             node.settle(&promise, result);
         }

@@ -177,6 +177,8 @@ pub(super) enum Stops {
     Method(ExportId),
     /// The call that it was passed on as.
     Onward(Rc<Side>, ImportId),
+    /// This call, where it waits for a promise.
+    Waiting(Rc<Promise>, ExportId),
 }
 
 impl Drop for Canceller {

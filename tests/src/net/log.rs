@@ -57,6 +57,14 @@ impl Log {
         self.events.borrow_mut().clear();
     }
 
+    pub(super) fn count(&self, message_type: u8) -> usize {
+        let is_one = |(_, event): &&(Duration, Event)| match event {
+            Event::Sent { frame, own: true, .. } => content(frame).first() == Some(&message_type),
+            _ => false,
+        };
+        self.events.borrow().iter().filter(is_one).count()
+    }
+
     /// What the tables sent, as `docs/protocol.md` has it.
     pub(super) fn dialogue(&self) -> Vec<String> {
         let line = |(_, event): &(Duration, Event)| match event {
@@ -83,9 +91,14 @@ impl Log {
     }
 }
 
-fn describe(frame: &Bytes) -> String {
+/// A frame without its length.
+pub(super) fn content(frame: &Bytes) -> Bytes {
     let length = frame.iter().take_while(|byte| **byte >= 0x80).count() + 1;
-    match frame::decode(frame.slice(length.min(frame.len())..)) {
+    frame.slice(length.min(frame.len())..)
+}
+
+fn describe(frame: &Bytes) -> String {
+    match frame::decode(content(frame)) {
         Ok(Decoded::Message(message)) => dialogue::line(&message),
         Ok(Decoded::Unknown { message_type, caps }) => {
             format!("a message of the unknown type {message_type} with {} capabilities", caps.len())

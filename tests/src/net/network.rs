@@ -196,12 +196,34 @@ impl Network {
     /// # Panics
     /// When somebody calls a message a violation.
     pub fn run(&self) {
-        loop {
-            while self.deliver_first(self.log.now()) {}
-            let Some(due) = self.next_arrival() else { return };
-            self.handle_timeouts(due);
-            self.log.pass_to(due);
+        while self.step() {}
+    }
+
+    /// Delivers the first message that is on a way that is not blocked. Says whether there was one.
+    ///
+    /// # Panics
+    /// When somebody calls it a violation.
+    pub fn step(&self) -> bool {
+        if self.deliver_first(self.log.now()) {
+            return true;
         }
+        let Some(due) = self.next_arrival() else { return false };
+        self.handle_timeouts(due);
+        self.log.pass_to(due);
+        self.deliver_first(due)
+    }
+
+    /// Whether something is on the way from `from` to `to`, and that is not blocked.
+    pub fn has_open(&self, from: usize, to: usize) -> bool {
+        let side = self.side(from, to);
+        !side.way.blocked.get() && side.arrives().is_some()
+    }
+
+    /// Whether something between two was lost, or one of them knows their connection to have ended.
+    pub fn is_damaged(&self, one: usize, other: usize) -> bool {
+        [self.side(one, other), self.side(other, one)]
+            .iter()
+            .any(|side| side.way.lost.get() || side.ended().is_some())
     }
 
     /// Delivers the first message that is due.
@@ -256,11 +278,6 @@ impl Network {
         self.log.pass_to(until);
     }
 
-    /// Everything that `at` calls in `work` must have ended `within` so long from now.
-    pub fn within<T>(&self, at: usize, within: Duration, work: impl FnOnce() -> T) -> T {
-        self.nodes[at].within(self.now() + within, work)
-    }
-
     /// The time.
     pub fn now(&self) -> Instant {
         self.log.now()
@@ -281,6 +298,11 @@ impl Network {
     /// The run so far for people: at which time who sent what to whom, and what the test did to the links.
     pub fn dump(&self) -> String {
         self.log.dump()
+    }
+
+    /// How many messages of a type, by its number on the wire, the tables have sent.
+    pub fn sent(&self, message_type: u8) -> usize {
+        self.log.count(message_type)
     }
 
     pub(super) fn clear_log(&self) {

@@ -2,11 +2,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use pb_core::message::{CallOptions, ExportId, Failure, FailureKind, MethodText, Ran, Reply};
-use pb_core::proto::{Answer, MAX_HOPS, Outgoing, Refused, TimeLimit};
+use pb_core::proto::{Answer, MAX_HOPS, Outgoing, Refused};
 
 use super::call::{Call, CallState, Ended, Passing, Waiter, text};
 use super::handle::{Canceller, Handle, Object, Promise, Stops};
@@ -16,7 +15,7 @@ use super::side::Side;
 ///
 /// `say` returns its body, `echo` its references (or the one that is asked for), `open` a new object named by the body, `fail` fails with
 /// the body and the references, `keep` keeps the references in the object and `kept` returns the first of them, `drop` drops them.
-/// Every other method waits until the test answers it, or until it is stopped; `finish` is never stopped.
+/// Every other method waits until the test answers it.
 pub struct Node {
     name: String,
     root: Rc<Object>,
@@ -28,8 +27,7 @@ pub struct Node {
     calls: RefCell<Vec<Weak<CallState>>>,
     objects: RefCell<Vec<Weak<Object>>>,
     ready: Cell<bool>,
-    /// Of the calls that are made now.
-    deadline: Cell<Option<Instant>>,
+    passed_on: Cell<usize>,
 }
 
 /// A method that was started.
@@ -94,7 +92,6 @@ impl Drop for Casting {
 pub(super) struct Queued {
     pub(super) method: Arc<MethodText>,
     pub(super) options: Option<Box<CallOptions>>,
-    pub(super) deadline: Option<Instant>,
     pub(super) handles: Vec<Handle>,
     pub(super) body: Bytes,
     pub(super) answering: Answering,
@@ -116,7 +113,7 @@ impl Node {
             promises: RefCell::default(),
             calls: RefCell::default(),
             ready: Cell::new(false),
-            deadline: Cell::new(None),
+            passed_on: Cell::new(0),
         })
     }
 
@@ -142,8 +139,8 @@ impl Node {
 
     /// Does everything that the tables of all connections have ready, in the order of each.
     pub(super) fn ready(self: &Rc<Self>) {
-        if self.ready.replace(true) {
-            return; // It is being done further up the stack.
+        if self.ready.replace(true) || std::thread::panicking() {
+            return; // It is being done further up the stack; or the test has failed, and is only dropped.
         }
         let mut moved = true;
         while moved {
@@ -160,17 +157,27 @@ impl Node {
 
     /// What dropping the task of a running method does.
     pub(super) fn stop(self: &Rc<Self>, from: &Weak<Side>, stops: &Stops) {
-        let id = match stops {
-            Stops::Method(id) => *id,
-            Stops::Onward(side, id) => return side.with(|connection, out| connection.cancel(*id, out)),
-        };
-        let at = self.waiting.borrow().iter().position(|started| {
-            matches!(&started.answering, Answering::Peer(side, running, _)
+        let is_it = |answering: &Answering, id: ExportId| {
+            matches!(answering, Answering::Peer(side, running, _)
                 if *running == id && Weak::ptr_eq(&Rc::downgrade(side), from))
-        });
-        if let Some(at) = at {
-            let started = self.waiting.borrow_mut().remove(at);
-            self.answer_with(&started.answering, Ended::Failed(stopped()));
+        };
+        match stops {
+            Stops::Method(id) => {
+                let at = self.waiting.borrow().iter().position(|started| is_it(&started.answering, *id));
+                if let Some(at) = at {
+                    let started = self.waiting.borrow_mut().remove(at);
+                    self.answer_with(&started.answering, Ended::Failed(stopped()));
+                }
+            }
+            Stops::Onward(side, id) => side.with(|connection, out| connection.cancel(*id, out)),
+            Stops::Waiting(promise, id) => {
+                let at = promise.queue.borrow().iter().position(|queued| is_it(&queued.answering, *id));
+                if let Some(at) = at {
+                    let queued = promise.queue.borrow_mut().remove(at);
+                    let early = Failure::new(FailureKind::Cancelled, Ran::No, "cancelled before it started");
+                    self.answer_with(&queued.answering, Ended::Failed(early));
+                }
+            }
         }
     }
 
@@ -198,9 +205,13 @@ impl Node {
                         if promise.waits_for(&call) {
                             return call.end(Ended::Failed(no_reference()));
                         }
-                        call.on.replace(Some(target.clone()));
+                        call.hold(target);
                     }
+                    let answering = queued.answering.clone();
                     promise.queue.borrow_mut().push(queued);
+                    if let Answering::Peer(side, id, _) = answering {
+                        self.stop_with(&side, id, Stops::Waiting(promise, id));
+                    }
                 }
             },
             distant => self.send(&distant, queued),
@@ -217,6 +228,7 @@ impl Node {
         let Some(side) = side.upgrade() else { unreachable!("the network holds all sides") };
         let mut options = queued.options.as_deref().cloned().unwrap_or_default();
         if queued.from_peer {
+            self.passed_on.set(self.passed_on.get() + 1);
             options.hops += 1;
             if options.hops > MAX_HOPS {
                 let failure = Failure::new(FailureKind::Failed, Ran::No, TOO_MANY_HOPS);
@@ -227,7 +239,6 @@ impl Node {
             target: id,
             method: &queued.method,
             options: options.clone().boxed(),
-            within: queued.deadline.map(|deadline| TimeLimit { deadline, now: side.now() }),
             handles: &queued.handles,
             body: &queued.body,
         };
@@ -244,7 +255,7 @@ impl Node {
                 match side.with(|connection, out| connection.call(outgoing(), reply, waiter, out)) {
                     Ok(id) => {
                         Call(Rc::clone(&call)).sent(&side, id);
-                        call.on.replace(Some(target.clone()));
+                        call.hold(target);
                     }
                     Err((Refused::Failed(failure) | Refused::Full(failure), _)) => {
                         call.end(Ended::Failed(failure))
@@ -327,11 +338,8 @@ impl Node {
     /// The method runs until the test answers it, or it is stopped.
     fn wait(self: &Rc<Self>, started: Started) {
         let answering = started.answering.clone();
-        let runs_to_end = started.method == "finish";
         self.waiting.borrow_mut().push(started);
-        if let Answering::Peer(side, id, _) = answering
-            && !runs_to_end
-        {
+        if let Answering::Peer(side, id, _) = answering {
             self.stop_with(&side, id, Stops::Method(id));
         }
     }
@@ -339,7 +347,13 @@ impl Node {
     pub(super) fn answer_with(self: &Rc<Self>, answering: &Answering, ended: Ended) {
         match answering {
             Answering::Nobody | Answering::Cast(_) => {}
-            Answering::Local(call, _) => {
+            Answering::Local(call, reply) => {
+                let disagree = match &ended {
+                    Ended::Value(..) => *reply == Reply::Reference,
+                    Ended::Reference(_) => *reply == Reply::Value,
+                    Ended::App(..) | Ended::Failed(_) => false,
+                };
+                let ended = if disagree { Ended::Failed(incompatible()) } else { ended };
                 if let Some(call) = call.upgrade() {
                     call.end(ended);
                 }
@@ -400,14 +414,6 @@ impl Node {
         self.arrived.borrow().get(count..).unwrap_or_default().to_vec()
     }
 
-    /// Everything that is called in `work` must have ended by `deadline`.
-    pub(super) fn within<T>(&self, deadline: Instant, work: impl FnOnce() -> T) -> T {
-        let outer = self.deadline.replace(Some(deadline));
-        let result = work();
-        self.deadline.set(outer);
-        result
-    }
-
     /// Calls `on`, wherever that leads.
     pub fn call(
         self: &Rc<Self>,
@@ -444,8 +450,7 @@ impl Node {
         let method = self.method(method);
         let body = Bytes::copy_from_slice(body.as_bytes());
         let (options, handles) = (None, with.to_vec());
-        let deadline = self.deadline.get();
-        let queued = Queued { method, options, deadline, handles, body, answering, from_peer: false };
+        let queued = Queued { method, options, handles, body, answering, from_peer: false };
         // Broken results fail here: what they settled to is known.
         self.deliver(on, queued);
         self.ready();
@@ -463,6 +468,11 @@ impl Node {
 
     pub(super) fn remember(&self, promise: &Rc<Promise>) {
         self.promises.borrow_mut().push(Rc::downgrade(promise));
+    }
+
+    /// How many calls of peers were sent on to others, or back.
+    pub fn passed_on(&self) -> usize {
+        self.passed_on.get()
     }
 
     /// Objects that live here beside the root: those that `open` made.
@@ -497,6 +507,12 @@ impl Node {
 
 pub(super) fn no_reference() -> Failure {
     Failure::new(FailureKind::Broken, Ran::No, "the promise leads nowhere")
+}
+
+/// What a call that asks for a reference gets of a method that gives a value, and the reverse.
+fn incompatible() -> Failure {
+    let message = "the caller and the method disagree on whether the result is a reference";
+    Failure::new(FailureKind::Incompatible, Ran::Yes, message)
 }
 
 /// What a method that ends without an answer is answered with.

@@ -13,7 +13,7 @@ use pb_core::wire::frame::{self, Decoded};
 
 use super::call::{Ended, Waiter};
 use super::handle::{Handle, Proxy, TestHost};
-use super::log::Log;
+use super::log::{Log, content};
 use super::node::{Answering, Casting, Node, Queued};
 use super::oracle::{End, Oracle};
 
@@ -34,7 +34,6 @@ pub struct Side {
     ponged: RefCell<Vec<u64>>,
     /// Bytes of what the peer made this side send, on their way.
     unread: Rc<Cell<u64>>,
-    holding: Cell<bool>,
 }
 
 /// What happens to the messages of one direction.
@@ -111,7 +110,6 @@ impl Side {
                 longest_frame: Cell::new(0),
                 ponged: RefCell::default(),
                 unread,
-                holding: Cell::new(false),
             }
         });
         node.add(&side);
@@ -281,22 +279,6 @@ impl Side {
         self.end(reason);
     }
 
-    /// Starts nothing for now, as the broker does while the peer does not read its answers.
-    pub fn hold_starts(&self) {
-        self.holding.set(true);
-    }
-
-    /// Starts what was held, and what comes.
-    pub fn start_again(&self) {
-        self.holding.set(false);
-        self.node.ready();
-    }
-
-    /// The time.
-    pub(super) fn now(&self) -> Instant {
-        self.log.now()
-    }
-
     /// Asks the peer whether it is there; says the question's nonce.
     pub fn ping(&self) -> u64 {
         self.with(Connection::ping)
@@ -348,8 +330,6 @@ impl Side {
     pub(super) fn step(self: &Rc<Self>) -> bool {
         if let Some(notice) = self.with(|connection, _| connection.poll_notice()) {
             self.tell(notice);
-        } else if self.holding.get() {
-            return false;
         } else if let Some(task) = self.with(Connection::poll_task) {
             self.perform(task);
         } else {
@@ -391,16 +371,11 @@ impl Side {
             Task::Start(Start { target, request }) => {
                 let answering = match request.answer {
                     Some((id, reply)) => Answering::Peer(Rc::clone(self), id, reply),
-                    // Nobody else would stop what is never answered.
-                    None if request.deadline.is_some_and(|deadline| deadline <= self.now()) => {
-                        return drop(Casting::new(self, request.arguments.body.len()));
-                    }
                     None => Answering::Cast(Casting::new(self, request.arguments.body.len())),
                 };
                 let queued = Queued {
                     method: std::sync::Arc::clone(&request.method.text),
                     options: request.options,
-                    deadline: request.deadline,
                     handles: request.arguments.handles,
                     body: request.arguments.body,
                     answering,
@@ -437,10 +412,4 @@ impl Deref for Side {
     fn deref(&self) -> &Rc<Node> {
         &self.node
     }
-}
-
-/// A frame without its length.
-fn content(frame: &Bytes) -> Bytes {
-    let length = frame.iter().take_while(|byte| **byte >= 0x80).count() + 1;
-    frame.slice(length..)
 }
