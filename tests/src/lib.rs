@@ -7,3 +7,4 @@ pub mod map;
 pub mod net;
 pub mod quiet;
 pub mod raw;
+pub mod shadow;

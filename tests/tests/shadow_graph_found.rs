@@ -1,0 +1,44 @@
+//! What `shadow_graph` has found, as it printed it: each was a bug.
+
+use pb_tests::shadow::{Action::*, How::*, Method::*, Ref::*, Run, play};
+
+fn plays(run: &Run) {
+    if let Err(wrong) = play(run) {
+        panic!("{wrong}");
+    }
+}
+
+/// Calls that waited for a result in a circle held their arguments, cancelled or not, and those held the circle.
+#[test]
+fn found_by_seed_566() {
+    let run = Run {
+        nodes: 4,
+        links: vec![(0, 1), (1, 2), (2, 3), (3, 0)],
+        small: false,
+        actions: vec![
+            Call { at: 159, how: Reference, method: Hold, on: Held(226), with: [None, None] },
+            Call { at: 78, how: Reference, method: Hold, on: Held(53), with: [None, None] },
+            Promise { at: 226, call: 125 },
+            Promise { at: 83, call: 35 },
+            Call {
+                at: 151,
+                how: Value,
+                method: Keep,
+                on: Held(253),
+                with: [Some(Held(30)), Some(Held(218))],
+            },
+            Call { at: 67, how: Reference, method: Open, on: Held(66), with: [Some(Held(238)), None] },
+            Call { at: 29, how: Reference, method: Hold, on: Own, with: [None, None] },
+            Call {
+                at: 182,
+                how: Reference,
+                method: Open,
+                on: Held(68),
+                with: [Some(Held(131)), Some(Root(3))],
+            },
+            Call { at: 148, how: Reference, method: Open, on: Held(141), with: [Some(Held(143)), None] },
+            Promise { at: 239, call: 62 },
+        ],
+    };
+    plays(&run);
+}
