@@ -7,6 +7,7 @@
 mod budget;
 mod casts;
 mod connection;
+mod deadlines;
 mod exports;
 mod imports;
 mod incoming;
@@ -17,9 +18,11 @@ mod names;
 mod outgoing;
 mod payload;
 mod silence;
+mod timers;
 mod violation;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -29,6 +32,7 @@ pub use limits::{DEFAULT_ANSWER_BYTES, Limits, MAX_HOPS};
 pub use names::Known;
 pub use outgoing::{Outgoing, Refused};
 pub use silence::Silent;
+pub use timers::{MAX_DEADLINE_MS, TimeLimit};
 pub use violation::Violation;
 
 use crate::message::{CallOptions, ExportId, Failure, ImportId, Message, Reply};
@@ -148,6 +152,8 @@ pub struct Request<H: Host> {
     pub method: Arc<Known<H::Memo>>,
     /// Deadline, limits, metadata.
     pub options: Option<Box<CallOptions>>,
+    /// When it must have ended. The tables see to that for calls; a cast's is the owner's to keep.
+    pub deadline: Option<Instant>,
     /// The arguments.
     pub arguments: Carried<H>,
 }

@@ -130,6 +130,11 @@ impl Net {
         self.side(who).cast(on, method, body, with);
     }
 
+    /// Everything that `who` calls in `work` must have ended `within` so long from now.
+    pub fn within<T>(&self, who: Who, within: Duration, work: impl FnOnce() -> T) -> T {
+        self.network.within(who as usize, within, work)
+    }
+
     /// Holds back what `from` has sent, and what it will send.
     pub fn block(&self, from: Who) {
         self.network.block(from as usize, from.peer() as usize);

@@ -322,7 +322,7 @@ async fn a_call_on_what_is_no_object_or_has_no_such_method_fails_with_the_first_
     let theirs: theirs::RogueRef = rogue.remote().cast();
     let number = theirs.number();
     let (touched, again) = (number.touch(), number.touch());
-    let failure = soon(number).await.err().expect("it gives a value");
+    let failure = soon(number).await.expect_err("it gives a value");
     assert_eq!(failure.kind, FailureKind::Incompatible);
     for call in [touched, again] {
         let broken = soon(call).await.expect_err("there is nothing to call");

@@ -37,6 +37,9 @@ impl Host for Bare {
     fn promise(&self) -> i64 {
         i64::MAX
     }
+    fn broken(&self, _: Failure) -> i64 {
+        i64::MIN
+    }
 }
 
 /// Counts what is sent.
@@ -46,6 +49,9 @@ struct Sent(usize);
 impl Outbox for Sent {
     fn send(&mut self, _: Message<&[u8]>) {
         self.0 += 1;
+    }
+    fn unread(&self) -> u64 {
+        0
     }
 }
 
@@ -239,7 +245,7 @@ async fn until(done: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_hundred_thousand_references_to_a_gone_peer_are_all_broken_and_no_table_keeps_one() {
-    let limits = Limits { imports: 200_000, exports: 200_000, ..Limits::default() };
+    let limits = Limits { imports: 200_000, exports: 200_000, budget: 64 << 20, ..Limits::default() };
     let alive = Arc::new(AtomicUsize::new(0));
     let root = MyNode::new(&alive);
     let (server, client) = ends(&root, limits).await;

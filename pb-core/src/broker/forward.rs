@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -21,6 +22,7 @@ pub(super) struct Request {
     pub(super) answer: Option<(ExportId, Reply)>,
     pub(super) known: Arc<Known<Memo>>,
     pub(super) options: Option<Box<CallOptions>>,
+    pub(super) deadline: Option<Instant>,
     pub(super) references: Vec<Reference>,
     pub(super) body: Bytes,
     /// Of a cast: what gives its credit back when it has ended.
@@ -60,12 +62,7 @@ pub(super) fn deliver(target: &Reference, request: Request) {
             if let Some(followed) = promise.followed() {
                 return deliver(&followed, request);
             }
-            let (line, answer) = (Arc::clone(&request.line), request.answer);
-            let waits = Arc::new(Waits(Mutex::new(Some(request))));
-            // First what stops it: once it is queued it may go on any moment, and bring another.
-            let stopped = Arc::clone(&waits);
-            Request::stop_with(&line, answer, Box::new(move || stopped.cancel()));
-            if let Err((queued, result)) = promise.queue(Box::new(waits)) {
+            if let Err((queued, result)) = promise.queue(Box::new(Waits::new(request))) {
                 queued.go(result.as_ref());
             }
         }
@@ -73,6 +70,11 @@ pub(super) fn deliver(target: &Reference, request: Request) {
 }
 
 fn start(object: &Arc<dyn Object>, request: Request) {
+    // Nobody else would stop what is never answered.
+    let cast_within = request.deadline.filter(|_| request.answer.is_none());
+    if cast_within.is_some_and(|deadline| deadline <= tokio::time::Instant::now().into_std()) {
+        return;
+    }
     let bound = match find(object.as_ref(), &request.known) {
         Ok(bound) => bound,
         Err(failure) => return request.fail(failure),
@@ -81,7 +83,8 @@ fn start(object: &Arc<dyn Object>, request: Request) {
     let incoming = Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer);
     let stop = match Arc::clone(object).dispatch(bound, incoming) {
         Started::Task(task) if request.answer.is_none() => {
-            return start_cast(task, request.casting, bound.flags.spawn);
+            let within = cast_within.filter(|_| !bound.flags.run_to_end);
+            return start_cast(task, request.casting, within, bound.flags.spawn);
         }
         Started::Task(task) if bound.flags.spawn => super::spawn(task).ok(),
         Started::Task(task) => first_poll(task),
@@ -92,11 +95,14 @@ fn start(object: &Arc<dyn Object>, request: Request) {
     }
 }
 
-/// A cast has ended when its method has.
-fn start_cast(task: BoxTask, casting: Option<Casting>, spawn: bool) {
+/// A cast has ended when its method has, or its time is over.
+fn start_cast(task: BoxTask, casting: Option<Casting>, deadline: Option<Instant>, spawn: bool) {
     let task: BoxTask = Box::pin(async move {
         let _casting = casting;
-        task.await;
+        match deadline {
+            Some(deadline) => drop(tokio::time::timeout_at(deadline.into(), task).await),
+            None => task.await,
+        }
     });
     if spawn {
         let _ = super::spawn(task);
@@ -146,6 +152,7 @@ fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Result<(), Request> 
     let encoded = Encoded {
         method: &request.known.text,
         options: options.boxed(),
+        deadline: request.deadline,
         references: &request.references,
         body: &request.body,
     };
@@ -235,25 +242,35 @@ impl Waiter for Passing {
     }
 }
 
-/// A call that waits for a promise to settle, or to be cancelled: a promise that may never settle must not hold its arguments until then.
-struct Waits(Mutex<Option<Request>>);
+/// A call that waits for a promise to settle. What stops it takes it out.
+struct Waits(Arc<Mutex<Option<Request>>>);
 
 impl Waits {
-    fn cancel(&self) {
-        let request = self.0.lock().take();
-        if let Some(request) = request {
-            request.fail(Failure::new(FailureKind::Cancelled, Ran::No, "cancelled before it started"));
+    fn new(request: Request) -> Self {
+        let (line, answer) = (Arc::clone(&request.line), request.answer);
+        let request = Arc::new(Mutex::new(Some(request)));
+        if answer.is_some() {
+            let waiting = Arc::clone(&request);
+            let stop = move || {
+                let stopped = waiting.lock().take();
+                if let Some(request) = stopped {
+                    let message = "cancelled before it started";
+                    request.fail(Failure::new(FailureKind::Cancelled, Ran::No, message));
+                }
+            };
+            Request::stop_with(&line, answer, Box::new(stop));
         }
+        Waits(request)
     }
 }
 
-impl Queued for Arc<Waits> {
+impl Queued for Waits {
     fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
-        let request = self.0.lock().take();
-        match (request, to) {
-            (Some(request), Ok(reference)) => deliver_quietly(reference, request),
-            (Some(request), Err(failure)) => request.fail(failure.clone()),
-            (None, _) => {}
+        let waiting = self.0.lock().take();
+        let Some(request) = waiting else { return };
+        match to {
+            Ok(reference) => deliver_quietly(reference, request),
+            Err(failure) => request.fail(failure.clone()),
         }
     }
 }

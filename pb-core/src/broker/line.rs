@@ -16,7 +16,8 @@ use crate::objects::{
     self, Answerer, Encoded, NotSent, Onward, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
 };
 use crate::proto::{
-    self, Answer, Connection, Garbage, Notice, Outbox, Refused, Silent, TableSizes, Task, Violation,
+    self, Answer, Connection, Garbage, Notice, Outbox, Refused, Silent, TableSizes, Task, TimeLimit,
+    Violation,
 };
 use crate::reactor::{Direct, Stream};
 
@@ -45,6 +46,20 @@ pub(super) struct State {
     out: Outgoing,
     /// How many wait until nothing remains.
     pub(super) idlers: usize,
+    /// When the reading task looks at the tables again, at the latest.
+    wakes_at: Option<Instant>,
+}
+
+impl State {
+    /// Whether the reading task must be woken for an earlier deadline.
+    fn is_early(&mut self) -> bool {
+        let Some(deadline) = self.connection.next_deadline() else { return false };
+        let early = self.wakes_at.is_none_or(|wakes_at| deadline < wakes_at);
+        if early {
+            self.wakes_at = Some(deadline);
+        }
+        early
+    }
 }
 
 enum Status {
@@ -107,7 +122,7 @@ impl Line {
                 let frame_bytes = hello.grants.frame_bytes;
                 let out = Outgoing::new(&Message::Hello(hello));
                 Line {
-                    state: Mutex::new(State { connection, out, idlers: 0 }),
+                    state: Mutex::new(State { connection, out, idlers: 0, wakes_at: None }),
                     write: Notify::new(),
                     read: Notify::new(),
                     changed: Notify::new(),
@@ -139,8 +154,9 @@ impl Line {
             let State { connection, out, .. } = &mut *state;
             let result = work(connection, out);
             let left = connection.close_if_done(out);
-            let read = connection.has_tasks();
+            let tasks = connection.has_tasks();
             let write = out.must_call(connection.has_last_words());
+            let read = state.is_early() || tasks;
             (result, After { left, read, write, ..state.after(&self.room) })
         };
         self.follow(after);
@@ -219,8 +235,9 @@ impl Line {
 
     /// What the reading task waits for.
     pub(super) fn rest(&self) -> Rest {
-        let state = self.state.lock();
-        Rest { ended: state.connection.ended().is_some(), timeout: state.connection.poll_timeout() }
+        let mut state = self.state.lock();
+        state.wakes_at = state.connection.poll_timeout();
+        Rest { ended: state.connection.ended().is_some(), timeout: state.wakes_at }
     }
 
     /// Lets the tables do what is due.
@@ -602,8 +619,9 @@ impl Answerer for Line {
 }
 
 fn outgoing(target: ImportId, call: Encoded<'_>) -> proto::Outgoing<'_, Wiring> {
-    let Encoded { method, options, references, body } = call;
-    proto::Outgoing { target, method, options, handles: references, body }
+    let Encoded { method, options, deadline, references, body } = call;
+    let within = deadline.map(|deadline| TimeLimit { deadline, now: tokio::time::Instant::now().into_std() });
+    proto::Outgoing { target, method, options, within, handles: references, body }
 }
 
 fn not_sent(refused: Refused<Wiring>) -> NotSent {

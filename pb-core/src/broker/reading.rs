@@ -360,6 +360,7 @@ fn begin(line: &Arc<Line>, start: Start<Wiring>) {
         answer: request.answer,
         known: request.method,
         options: request.options,
+        deadline: request.deadline,
         references: request.arguments.handles,
         casting: request.answer.is_none().then(|| Casting::new(line, request.arguments.body.len())),
         body: request.arguments.body,

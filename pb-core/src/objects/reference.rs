@@ -2,6 +2,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::object::Held;
 use super::slot::Slot;
@@ -100,6 +101,8 @@ pub struct Encoded<'a> {
     pub method: &'a Arc<MethodText>,
     /// Deadline, limits, metadata.
     pub options: Option<Box<CallOptions>>,
+    /// When it must have its answer.
+    pub deadline: Option<Instant>,
     /// The references that the body names by index.
     pub references: &'a [Reference],
     /// The arguments.
@@ -388,7 +391,7 @@ fn encoded<A: Values, R, K: Errors, T>(
             return Err(NotSent::Failed(Failure::new(FailureKind::Failed, Ran::No, message)));
         }
         let options = call.method.flags().answer_options();
-        send(Encoded { method, options, references: &references, body })
+        send(Encoded { method, options, deadline: None, references: &references, body })
     })
 }
 

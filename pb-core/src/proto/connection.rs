@@ -12,9 +12,11 @@ use super::leaving::Leaving;
 use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
 use super::names::Names;
 use super::silence::{Due, Silence, Silent};
-use super::{Garbage, Host, Limits, Notice, Outbox, TableSizes, Task, Violation};
+use super::timers::exceeded;
+use super::{Garbage, Host, Limits, Notice, Outbox, Request, TableSizes, Task, Violation};
 use crate::message::{
-    Failure, FailureKind, Grants, Hello, ImportId, MAX_FRAME_BYTES, Message, Ping, Ran, Release, features,
+    ExportId, Failure, FailureKind, Grants, Hello, ImportId, MAX_FRAME_BYTES, Message, Ping, Ran, Release,
+    features,
 };
 
 /// One side of one connection: what each side may name, and what is on its way.
@@ -127,8 +129,8 @@ impl<H: Host> Connection<H> {
     fn dispatch(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
         match message {
             Message::Hello(_) => Err(Violation::SecondHello),
-            Message::Call(call) => self.on_call(call, out),
-            Message::Cast(cast) => self.on_cast(cast, out),
+            Message::Call(call) => self.on_call(call, now, out),
+            Message::Cast(cast) => self.on_cast(cast, now, out),
             Message::Resolve(resolve) => self.on_resolve(resolve, out),
             Message::Reject(reject) => self.on_reject(reject),
             Message::Release(release) => self.on_release(&release),
@@ -151,7 +153,8 @@ impl<H: Host> Connection<H> {
 
     /// When [`Connection::handle_timeout`] is to be called; it may have moved after every call of another method.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.silence.timeout().into_iter().chain(self.leaving_deadline()).min()
+        let silence = self.silence.timeout();
+        silence.into_iter().chain(self.leaving_deadline()).chain(self.next_deadline()).min()
     }
 
     /// Does what is due at `now`. Too early it changes nothing.
@@ -159,6 +162,7 @@ impl<H: Host> Connection<H> {
     /// # Errors
     /// The peer is taken for dead. The owner sends `abort`, closes, and calls [`Connection::end`].
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Outbox) -> Result<(), Silent> {
+        self.expire(now, out);
         self.check_leaving(now);
         match self.silence.due(now) {
             Due::Nothing => Ok(()),
@@ -208,18 +212,27 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    /// The next thing to do in order. Calls that were cancelled before they started are answered instead.
+    /// The next thing to do in order. Calls that were cancelled, or whose time was over, before they started are answered instead.
     pub fn poll_task(&mut self, out: &mut impl Outbox) -> Option<Task<H>> {
         while let Some(task) = self.tasks.pop_front() {
             self.echoes -= u64::from(matches!(task, Task::Echo(_)));
             let Task::Start(start) = task else { return Some(task) };
-            let cancelled = start.request.answer.filter(|(id, _)| self.exports.is_cancelled(*id));
-            let Some((id, _)) = cancelled else { return Some(Task::Start(start)) };
+            let Some((id, failure)) = self.unwanted(&start.request) else { return Some(Task::Start(start)) };
             self.garbage.push(Garbage::Handle(start.target));
             self.garbage.push(Garbage::Handles(start.request.arguments.handles));
-            self.reject(id, cancelled_early(), out);
+            self.reject(id, failure, out);
         }
         None
+    }
+
+    /// Why a call need not be started any more, if that is so.
+    fn unwanted(&mut self, request: &Request<H>) -> Option<(ExportId, Failure)> {
+        let (id, _) = request.answer?;
+        if self.exports.is_cancelled(id) {
+            return Some((id, cancelled_early()));
+        }
+        let expired = request.deadline.is_some() && self.exports.running(id).is_none_or(|one| one.expired);
+        expired.then(|| (id, exceeded(Ran::No)))
     }
 
     /// Whether [`Connection::poll_task`] has something.

@@ -1,6 +1,9 @@
+use std::time::Instant;
+
 use hashbrown::HashMap;
 
 use super::limits::{ARGUMENT_BYTES, CALL_BYTES, ENTRY_BYTES};
+use super::timers::Timers;
 use super::{Garbage, Host, Key, Request, Violation};
 use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
 
@@ -24,6 +27,8 @@ pub(super) struct Exports<H: Host> {
     cancelled: u64,
     /// Entries that the peer asked for: objects that it was answered, and settled results with what they keep.
     charged: u64,
+    /// The deadlines of those that have one.
+    pub(super) due: Timers,
 }
 
 /// One thing the peer may name.
@@ -53,8 +58,11 @@ pub(super) struct Running<H: Host> {
     pub(super) promise: Option<H::Handle>,
     pub(super) canceller: Option<H::Canceller>,
     pub(super) cancelled: bool,
-    /// The call whose result this one was made on, where that was not known yet: it may wait in its queue still.
-    pub(super) waits_for: Option<ExportId>,
+    pub(super) deadline: Option<Instant>,
+    /// The call whose result it may wait for.
+    waits_for: Option<ExportId>,
+    /// Its time is over: it was stopped, and says so when it ends.
+    pub(super) expired: bool,
 }
 
 /// What a target id leads to.
@@ -77,6 +85,7 @@ impl<H: Host> Exports<H> {
             running_caps: 0,
             cancelled: 0,
             charged: 0,
+            due: Timers::default(),
         }
     }
 
@@ -96,10 +105,19 @@ impl<H: Host> Exports<H> {
     }
 
     /// Records a call that will be answered.
-    pub(super) fn begin(&mut self, id: ExportId, reply: Reply, bytes: u64, caps: u32, answer_bytes: u64) {
+    pub(super) fn begin(
+        &mut self,
+        id: ExportId,
+        reply: Reply,
+        bytes: u64,
+        caps: u32,
+        answer_bytes: u64,
+        deadline: Option<Instant>,
+    ) {
         self.running += 1;
         self.running_bytes += bytes;
         self.running_caps += u64::from(caps);
+        self.due.add(deadline, id.0);
         let running = Running {
             reply,
             bytes,
@@ -109,7 +127,9 @@ impl<H: Host> Exports<H> {
             promise: None,
             canceller: None,
             cancelled: false,
+            deadline,
             waits_for: None,
+            expired: false,
         };
         self.open.insert(id.0, Export::Running(running));
     }
@@ -118,6 +138,7 @@ impl<H: Host> Exports<H> {
     pub(super) fn end(&mut self, id: ExportId) -> Option<Running<H>> {
         match self.open.remove(&id.0) {
             Some(Export::Running(running)) => {
+                self.due.remove(running.deadline, id.0);
                 self.running -= 1;
                 self.running_bytes -= running.bytes;
                 self.running_caps -= u64::from(running.caps);
@@ -130,6 +151,21 @@ impl<H: Host> Exports<H> {
             }
             None => None,
         }
+    }
+
+    /// The call `id` waits for the result of the call `on`.
+    pub(super) fn wait(&mut self, id: ExportId, on: ExportId) {
+        if let Some(running) = self.running(id) {
+            running.waits_for = Some(on);
+        }
+    }
+
+    /// Takes a call out of the queue in which it waits for another one's result, if it does.
+    pub(super) fn take_queued(&mut self, id: ExportId) -> Option<Request<H>> {
+        let on = self.running(id)?.waits_for.take()?;
+        let queue = &mut self.running(on)?.queue;
+        let at = queue.iter().position(|request| request.answer.is_some_and(|(waiting, _)| waiting == id))?;
+        Some(queue.remove(at))
     }
 
     /// Keeps a reference result, or its failure, until the peer's last word.
@@ -278,14 +314,6 @@ impl<H: Host> Exports<H> {
         Some(running.canceller.take())
     }
 
-    /// Takes a call out of the queue in which it waits for another one's result.
-    pub(super) fn take_waiting(&mut self, id: ExportId) -> Option<Request<H>> {
-        let waits_for = self.running(id)?.waits_for.take()?;
-        let queue = &mut self.running(waits_for)?.queue;
-        let at = queue.iter().position(|request| request.answer.is_some_and(|(waiting, _)| waiting == id))?;
-        Some(queue.remove(at))
-    }
-
     /// Whether the call was cancelled, or is gone.
     pub(super) fn is_cancelled(&self, id: ExportId) -> bool {
         self.cancelled > 0
@@ -346,6 +374,7 @@ impl<H: Host> Exports<H> {
         self.running_caps = 0;
         self.cancelled = 0;
         self.charged = 0;
+        self.due.clear();
         (cancellers, promises)
     }
 }

@@ -1,9 +1,13 @@
+use std::time::Instant;
+
 use hashbrown::HashMap;
 
 use super::casts::Casts;
+use super::exports::broken;
 use super::limits::ENTRY_BYTES;
+use super::timers::{Timers, exceeded};
 use super::{Garbage, Host, Violation};
-use crate::message::{ExportId, Failure, ImportId, Reply};
+use crate::message::{Cause, ExportId, Failure, ImportId, Ran, Reply};
 
 /// What the peer owns and we may call: its objects, and the results of our calls.
 /// Twisted: `waitingForAnswers` and the luids we hold (spread/pb.py). Wire: `docs/protocol.md`, section 6.
@@ -25,6 +29,8 @@ pub(super) struct Imports<H: Host> {
     owed_bytes: u64,
     /// Our casts that the peer has not given back.
     pub(super) casts: Casts,
+    /// The deadlines of those that have one.
+    pub(super) due: Timers,
 }
 
 /// One thing of the peer's.
@@ -55,6 +61,11 @@ pub(super) struct Asked<H: Host> {
     pub(super) root_call: ImportId,
     /// A cast went down the promise: it must arrive, though nobody waits.
     pub(super) pinned: bool,
+    deadline: Option<Instant>,
+    /// Its time is over, and its caller knows.
+    pub(super) expired: bool,
+    /// The caller may still name the promise of an expired call.
+    pub(super) named: bool,
 }
 
 /// What the caller still wants of a call.
@@ -90,16 +101,25 @@ impl<H: Host> Imports<H> {
             asked_references: 0,
             owed_bytes: 0,
             casts: Casts::default(),
+            due: Timers::default(),
         }
     }
 
     /// Opens the import that our next call's result will settle.
-    pub(super) fn ask(&mut self, reply: Reply, bytes: u64, answer_bytes: u64, waiter: H::Waiter) -> ImportId {
+    pub(super) fn ask(
+        &mut self,
+        reply: Reply,
+        bytes: u64,
+        answer_bytes: u64,
+        deadline: Option<Instant>,
+        waiter: H::Waiter,
+    ) -> ImportId {
         self.last_result += 1;
         self.asked += 1;
         self.asked_bytes += bytes;
         self.asked_references += u64::from(reply == Reply::Reference);
         self.owed_bytes += answer_bytes;
+        self.due.add(deadline, self.last_result);
         let asked = Asked {
             waiter: Some(waiter),
             reply,
@@ -109,6 +129,9 @@ impl<H: Host> Imports<H> {
             wanted: Wanted::Answer,
             root_call: ImportId::ROOT,
             pinned: false,
+            deadline,
+            expired: false,
+            named: false,
         };
         self.open.insert(self.last_result, Import::Asked(asked));
         ImportId(self.last_result)
@@ -139,6 +162,14 @@ impl<H: Host> Imports<H> {
         self.open.values_mut()
     }
 
+    /// A call of ours that has no answer.
+    pub(super) fn asked(&mut self, id: ImportId) -> Option<&mut Asked<H>> {
+        match self.open.get_mut(&id.0) {
+            Some(Import::Asked(asked)) => Some(asked),
+            _ => None,
+        }
+    }
+
     /// How the result of a call of ours may be used that has an answer of `bytes` now.
     pub(super) fn asked_reply(&self, id: ImportId, bytes: usize) -> Result<Reply, Violation> {
         match self.open.get(&id.0) {
@@ -154,6 +185,7 @@ impl<H: Host> Imports<H> {
     pub(super) fn settle(&mut self, id: ImportId) -> Result<Asked<H>, Violation> {
         match self.open.remove(&id.0) {
             Some(Import::Asked(asked)) => {
+                self.due.remove(asked.deadline, id.0);
                 self.asked -= 1;
                 self.asked_bytes -= asked.bytes;
                 self.asked_references -= u64::from(asked.reply == Reply::Reference);
@@ -181,6 +213,9 @@ impl<H: Host> Imports<H> {
         match self.open.get_mut(&id.0) {
             Some(Import::Object { broken: Some(failure), .. }) => Reached::Dead(failure.clone()),
             Some(Import::Object { .. }) => Reached::Object,
+            Some(Import::Asked(asked)) if asked.expired => {
+                Reached::Dead(broken(Cause::Broker(exceeded(Ran::Maybe))))
+            }
             Some(Import::Asked(asked)) => Reached::Asked(asked),
             Some(Import::Moved(handle)) => Reached::Moved(handle.clone()),
             Some(Import::Rejected(failure)) => Reached::Dead(failure.clone()),
@@ -234,8 +269,12 @@ impl<H: Host> Imports<H> {
 
     /// Nobody names the promise of a settled result any more.
     pub(super) fn forget(&mut self, id: ImportId, garbage: &mut Vec<Garbage<H>>) {
-        if matches!(self.open.get(&id.0), Some(Import::Moved(_) | Import::Rejected(_))) {
-            garbage.extend(self.open.remove(&id.0).and_then(leftover));
+        match self.open.get_mut(&id.0) {
+            Some(Import::Moved(_) | Import::Rejected(_)) => {
+                garbage.extend(self.open.remove(&id.0).and_then(leftover));
+            }
+            Some(Import::Asked(asked)) => asked.named = false,
+            Some(Import::Object { .. }) | None => {}
         }
     }
 
@@ -302,6 +341,7 @@ impl<H: Host> Imports<H> {
         self.asked_references = 0;
         self.owed_bytes = 0;
         self.casts = Casts::default();
+        self.due.clear();
         std::mem::take(&mut self.open).into_values()
     }
 }

@@ -1,5 +1,7 @@
 //! What each received message does.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::budget::answer_limit;
@@ -8,6 +10,7 @@ use super::exports::{Target, broken};
 use super::imports::{Asked, Import, Wanted};
 use super::limits::{ARGUMENT_BYTES, CALL_BYTES};
 use super::payload::circular;
+use super::timers::{self, exceeded, is_over};
 use super::{Carried, Connection, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
 use crate::message::{
     AppCause, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message,
@@ -15,7 +18,12 @@ use crate::message::{
 };
 
 impl<H: Host> Connection<H> {
-    pub(super) fn on_call(&mut self, call: Call, out: &mut impl Outbox) -> Result<(), Violation> {
+    pub(super) fn on_call(
+        &mut self,
+        call: Call,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) -> Result<(), Violation> {
         let id = call.result.turned();
         self.exports.take_result_id(id)?;
         // An id is given by the message that takes it, not within it.
@@ -27,12 +35,15 @@ impl<H: Host> Connection<H> {
         let (bytes, caps) = (arguments.body.len() as u64, arguments.handles.len() as u32);
         let over = self.over_the_grant(bytes, call.reply);
         let held_against = over.is_some();
-        let refused = over.or_else(|| self.no_room_for(call.reply)).or_else(|| {
+        let late = is_over(call.options.as_deref()).then(|| exceeded(Ran::No));
+        let refused = over.or_else(|| self.no_room_for(call.reply)).or(late).or_else(|| {
             self.over_budget(CALL_BYTES + bytes + u64::from(caps) * ARGUMENT_BYTES, Ran::No, out)
         });
         let answer_bytes = answer_limit(call.options.as_deref());
-        self.exports.begin(id, call.reply, bytes, caps, answer_bytes);
-        let request = Request { answer: Some((id, call.reply)), method, options: call.options, arguments };
+        let deadline = timers::deadline(call.options.as_deref(), now);
+        self.exports.begin(id, call.reply, bytes, caps, answer_bytes, deadline);
+        let answer = Some((id, call.reply));
+        let request = Request { answer, method, options: call.options, deadline, arguments };
         if let Some(failure) = refused {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
             if held_against {
@@ -48,16 +59,23 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    /// A cast that cannot be delivered, or is over a grant or the budget, has ended as it comes: nobody is told.
-    pub(super) fn on_cast(&mut self, cast: Cast, out: &mut impl Outbox) -> Result<(), Violation> {
+    /// A cast that cannot be delivered, whose time is over, or that is over a grant or the budget, has ended as it comes: nobody is told.
+    pub(super) fn on_cast(
+        &mut self,
+        cast: Cast,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) -> Result<(), Violation> {
         let method = self.names.known(cast.method, self.limits.names)?;
         let arguments = self.take_in(cast.payload, true)?;
         let (bytes, caps) = (arguments.body.len(), arguments.handles.len() as u64);
         let over = self.over_the_grant(bytes as u64, Reply::Value).is_some();
         let dropped = over
+            || is_over(cast.options.as_deref())
             || self.over_budget(CALL_BYTES + bytes as u64 + caps * ARGUMENT_BYTES, Ran::No, out).is_some();
         self.casts.add(bytes as u64);
-        let request = Request { answer: None, method, options: cast.options, arguments };
+        let deadline = timers::deadline(cast.options.as_deref(), now);
+        let request = Request { answer: None, method, options: cast.options, deadline, arguments };
         let left = match dropped {
             true => Some(request),
             false => self.deliver(cast.target.turned(), request)?.map(|(request, _)| request),
@@ -89,8 +107,8 @@ impl<H: Host> Connection<H> {
                 let body = Bytes::copy_from_slice(&request.arguments.body);
                 let answer = request.answer;
                 queue.push(Request { arguments: Carried { body, ..request.arguments }, ..request });
-                if let Some(running) = answer.and_then(|(id, _)| self.exports.running(id)) {
-                    running.waits_for = Some(target);
+                if let Some((id, _)) = answer {
+                    self.exports.wait(id, target);
                 }
                 return Ok(None);
             }
@@ -187,6 +205,7 @@ impl<H: Host> Connection<H> {
                 self.notices.push_back(Notice::Settled(waiter, Outcome::Reference(to)));
             }
             (waiter, _) => {
+                self.keep_expired(id, asked.named);
                 self.garbage.extend(waiter.map(Garbage::Waiter));
                 self.garbage.push(Garbage::Handle(to));
             }
@@ -235,11 +254,19 @@ impl<H: Host> Connection<H> {
                 self.notices.push_back(Notice::Settled(waiter, outcome));
             }
             (waiter, _) => {
+                self.keep_expired(id, asked.named);
                 self.garbage.extend(waiter.map(Garbage::Waiter));
                 if let Outcome::App(carried) = outcome {
                     self.garbage.push(Garbage::Handles(carried.handles));
                 }
             }
+        }
+    }
+
+    /// The promise of a call whose time was over stays broken for that reason, whatever the answer was.
+    fn keep_expired(&mut self, id: ImportId, named: bool) {
+        if named {
+            self.imports.keep(id, Import::Rejected(broken(Cause::Broker(exceeded(Ran::Maybe)))));
         }
     }
 
@@ -281,7 +308,7 @@ impl<H: Host> Connection<H> {
             None => self.exports.discard(id, &mut self.garbage),
         }
         // What waits for a result that may never come must not hold its arguments until then.
-        if let Some(request) = self.exports.take_waiting(id) {
+        if let Some(request) = self.exports.take_queued(id) {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
             self.reject(id, cancelled_early(), out);
         }

@@ -8,6 +8,7 @@ use super::imports::{Reached, Wanted};
 use super::incoming::app_cause;
 use super::limits::ENVELOPE_BYTES;
 use super::payload::Planned;
+use super::timers::{TimeLimit, exceeded};
 use super::{Answer, Connection, Garbage, Host, Outbox, Start, Task};
 use crate::message::{
     Call, CallOptions, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId,
@@ -22,6 +23,8 @@ pub struct Outgoing<'a, H: Host> {
     pub method: &'a Arc<MethodText>,
     /// Deadline, limits, metadata.
     pub options: Option<Box<CallOptions>>,
+    /// When it must have its answer.
+    pub within: Option<TimeLimit>,
     /// The references that the body names by index.
     pub handles: &'a [H::Handle],
     /// The arguments.
@@ -54,10 +57,12 @@ impl<H: Host> Connection<H> {
             Err(refused) => Err((refused, waiter)),
             Ok((method, caps)) => {
                 let answer_bytes = answer_limit(call.options.as_deref());
-                let result = self.imports.ask(reply, call.body.len() as u64, answer_bytes, waiter);
+                let deadline = call.within.map(|limit| limit.deadline);
+                let bytes = call.body.len() as u64;
+                let result = self.imports.ask(reply, bytes, answer_bytes, deadline, waiter);
                 self.imports.stems_from(result, call.target);
                 let payload = Payload { caps, body: call.body };
-                let (target, options) = (call.target, call.options);
+                let (target, options) = (call.target, timed(call.options, call.within));
                 out.send(Message::Call(Call { target, result, reply, method, options, payload }));
                 Ok(result)
             }
@@ -74,7 +79,8 @@ impl<H: Host> Connection<H> {
             self.imports.casts.add(call.body.len() as u64);
         }
         let payload = Payload { caps, body: call.body };
-        out.send(Message::Cast(Cast { target: call.target, method, options: call.options, payload }));
+        let options = timed(call.options, call.within);
+        out.send(Message::Cast(Cast { target: call.target, method, options, payload }));
         Ok(())
     }
 
@@ -89,6 +95,9 @@ impl<H: Host> Connection<H> {
         }
         if let Some(failure) = self.unwelcome(call.target) {
             return Err(Refused::Failed(failure));
+        }
+        if call.within.is_some_and(|limit| limit.left_ms() == 0) {
+            return Err(Refused::Failed(exceeded(Ran::No)));
         }
         match self.imports.reach(call.target) {
             Reached::Object => {}
@@ -265,7 +274,10 @@ impl<H: Host> Connection<H> {
         mut failure: Failure,
         out: &mut impl Outbox,
     ) {
-        if running.cancelled && failure.kind == FailureKind::Internal {
+        let stopped = matches!(failure.kind, FailureKind::Internal | FailureKind::Cancelled);
+        if running.expired && stopped {
+            failure = exceeded(failure.ran);
+        } else if running.cancelled && failure.kind == FailureKind::Internal {
             // A method that is stopped cannot say what stopped it.
             failure = Failure::new(FailureKind::Cancelled, failure.ran, "cancelled by the caller");
         }
@@ -313,11 +325,12 @@ impl<H: Host> Connection<H> {
     /// Keeps what stops a running method, until it has ended.
     ///
     /// # Errors
-    /// The canceller, where the call has ended or was cancelled already: the owner uses it at once.
+    /// The canceller, where the call has ended, was cancelled already, or its time is over: the owner uses it at once.
     pub fn set_canceller(&mut self, id: ExportId, canceller: H::Canceller) -> Result<(), H::Canceller> {
         match self.exports.running(id) {
-            Some(running) if !running.cancelled => {
-                self.garbage.extend(running.canceller.replace(canceller).map(Garbage::Canceller));
+            Some(running) if !running.cancelled && !running.expired => {
+                let before = running.canceller.replace(canceller);
+                self.garbage.extend(before.map(Garbage::Canceller));
                 Ok(())
             }
             _ => Err(canceller),
@@ -393,6 +406,14 @@ fn overloaded(what: &str, limit: u64) -> Failure {
         Ran::No,
         format!("{limit} {what}, which is all that the peer grants"),
     )
+}
+
+/// The call's options with what is left of its time.
+fn timed(options: Option<Box<CallOptions>>, within: Option<TimeLimit>) -> Option<Box<CallOptions>> {
+    let Some(limit) = within else { return options };
+    let mut options = options.unwrap_or_default();
+    options.deadline_ms = Some(limit.left_ms());
+    Some(options)
 }
 
 fn overdue<H: Host>() -> Refused<H> {

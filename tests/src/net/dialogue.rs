@@ -1,4 +1,6 @@
-use pb_core::message::{Cap, Cause, Disembargo, Failure, Message, MethodName, Payload, Rejection, Reply};
+use pb_core::message::{
+    CallOptions, Cap, Cause, Disembargo, Failure, Message, MethodName, Payload, Rejection, Reply,
+};
 
 /// A message as `docs/protocol.md` writes it in section 15, without its sender.
 pub fn line<B: AsRef<[u8]>>(message: &Message<B>) -> String {
@@ -10,10 +12,12 @@ pub fn line<B: AsRef<[u8]>>(message: &Message<B>) -> String {
                 Reply::Reference => "reference",
             };
             let (method, payload) = (method(&call.method), payload(&call.payload));
-            format!("call {} → {}, {reply}, {method}{payload}", call.target, call.result)
+            let within = within(call.options.as_deref());
+            format!("call {} → {}, {reply}{within}, {method}{payload}", call.target, call.result)
         }
         Message::Cast(cast) => {
-            format!("cast {}, {}{}", cast.target, method(&cast.method), payload(&cast.payload))
+            let within = within(cast.options.as_deref());
+            format!("cast {}{within}, {}{}", cast.target, method(&cast.method), payload(&cast.payload))
         }
         Message::Resolve(resolve) => format!("resolve {}{}", resolve.export, answer(&resolve.payload)),
         Message::Reject(reject) => match &reject.rejection {
@@ -39,6 +43,11 @@ pub fn line<B: AsRef<[u8]>>(message: &Message<B>) -> String {
         Message::Goaway(goaway) => format!("goaway {}", goaway.last),
         Message::Abort(abort) => format!("abort, {}", abort.reason),
     }
+}
+
+fn within(options: Option<&CallOptions>) -> String {
+    let left = options.and_then(|options| options.deadline_ms);
+    left.map_or_else(String::new, |left| format!(", within {left} ms"))
 }
 
 fn method(method: &MethodName) -> String {

@@ -278,6 +278,11 @@ impl Network {
         self.log.pass_to(until);
     }
 
+    /// Everything that `at` calls in `work` must have ended `within` so long from now.
+    pub fn within<T>(&self, at: usize, within: Duration, work: impl FnOnce() -> T) -> T {
+        self.nodes[at].within(self.now() + within, work)
+    }
+
     /// The time.
     pub fn now(&self) -> Instant {
         self.log.now()

@@ -2,10 +2,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use pb_core::message::{CallOptions, ExportId, Failure, FailureKind, MethodText, Ran, Reply};
-use pb_core::proto::{Answer, MAX_HOPS, Outgoing, Refused};
+use pb_core::proto::{Answer, MAX_HOPS, Outgoing, Refused, TimeLimit};
 
 use super::call::{Call, CallState, Ended, Passing, Waiter, text};
 use super::handle::{Canceller, Handle, Object, Promise, Stops};
@@ -15,7 +16,7 @@ use super::side::Side;
 ///
 /// `say` returns its body, `echo` its references (or the one that is asked for), `open` a new object named by the body, `fail` fails with
 /// the body and the references, `keep` keeps the references in the object and `kept` returns the first of them, `drop` drops them.
-/// Every other method waits until the test answers it.
+/// Every other method waits until the test answers it, or until it is stopped; `finish` is never stopped.
 pub struct Node {
     name: String,
     root: Rc<Object>,
@@ -27,6 +28,8 @@ pub struct Node {
     calls: RefCell<Vec<Weak<CallState>>>,
     objects: RefCell<Vec<Weak<Object>>>,
     ready: Cell<bool>,
+    /// Of the calls that are made now.
+    deadline: Cell<Option<Instant>>,
     passed_on: Cell<usize>,
 }
 
@@ -92,6 +95,7 @@ impl Drop for Casting {
 pub(super) struct Queued {
     pub(super) method: Arc<MethodText>,
     pub(super) options: Option<Box<CallOptions>>,
+    pub(super) deadline: Option<Instant>,
     pub(super) handles: Vec<Handle>,
     pub(super) body: Bytes,
     pub(super) answering: Answering,
@@ -113,6 +117,7 @@ impl Node {
             promises: RefCell::default(),
             calls: RefCell::default(),
             ready: Cell::new(false),
+            deadline: Cell::new(None),
             passed_on: Cell::new(0),
         })
     }
@@ -239,6 +244,7 @@ impl Node {
             target: id,
             method: &queued.method,
             options: options.clone().boxed(),
+            within: queued.deadline.map(|deadline| TimeLimit { deadline, now: side.now() }),
             handles: &queued.handles,
             body: &queued.body,
         };
@@ -338,8 +344,11 @@ impl Node {
     /// The method runs until the test answers it, or it is stopped.
     fn wait(self: &Rc<Self>, started: Started) {
         let answering = started.answering.clone();
+        let runs_to_end = started.method == "finish";
         self.waiting.borrow_mut().push(started);
-        if let Answering::Peer(side, id, _) = answering {
+        if let Answering::Peer(side, id, _) = answering
+            && !runs_to_end
+        {
             self.stop_with(&side, id, Stops::Method(id));
         }
     }
@@ -414,6 +423,14 @@ impl Node {
         self.arrived.borrow().get(count..).unwrap_or_default().to_vec()
     }
 
+    /// Everything that is called in `work` must have ended by `deadline`.
+    pub(super) fn within<T>(&self, deadline: Instant, work: impl FnOnce() -> T) -> T {
+        let outer = self.deadline.replace(Some(deadline));
+        let result = work();
+        self.deadline.set(outer);
+        result
+    }
+
     /// Calls `on`, wherever that leads.
     pub fn call(
         self: &Rc<Self>,
@@ -450,7 +467,8 @@ impl Node {
         let method = self.method(method);
         let body = Bytes::copy_from_slice(body.as_bytes());
         let (options, handles) = (None, with.to_vec());
-        let queued = Queued { method, options, handles, body, answering, from_peer: false };
+        let deadline = self.deadline.get();
+        let queued = Queued { method, options, deadline, handles, body, answering, from_peer: false };
         // Broken results fail here: what they settled to is known.
         self.deliver(on, queued);
         self.ready();

@@ -34,6 +34,7 @@ pub struct Side {
     ponged: RefCell<Vec<u64>>,
     /// Bytes of what the peer made this side send, on their way.
     unread: Rc<Cell<u64>>,
+    holding: Cell<bool>,
 }
 
 /// What happens to the messages of one direction.
@@ -110,6 +111,7 @@ impl Side {
                 longest_frame: Cell::new(0),
                 ponged: RefCell::default(),
                 unread,
+                holding: Cell::new(false),
             }
         });
         node.add(&side);
@@ -279,6 +281,22 @@ impl Side {
         self.end(reason);
     }
 
+    /// Starts nothing for now, as the broker does while the peer does not read its answers.
+    pub fn hold_starts(&self) {
+        self.holding.set(true);
+    }
+
+    /// Starts what was held, and what comes.
+    pub fn start_again(&self) {
+        self.holding.set(false);
+        self.node.ready();
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Instant {
+        self.log.now()
+    }
+
     /// Asks the peer whether it is there; says the question's nonce.
     pub fn ping(&self) -> u64 {
         self.with(Connection::ping)
@@ -330,6 +348,8 @@ impl Side {
     pub(super) fn step(self: &Rc<Self>) -> bool {
         if let Some(notice) = self.with(|connection, _| connection.poll_notice()) {
             self.tell(notice);
+        } else if self.holding.get() {
+            return false;
         } else if let Some(task) = self.with(Connection::poll_task) {
             self.perform(task);
         } else {
@@ -371,11 +391,16 @@ impl Side {
             Task::Start(Start { target, request }) => {
                 let answering = match request.answer {
                     Some((id, reply)) => Answering::Peer(Rc::clone(self), id, reply),
+                    // Nobody else would stop what is never answered.
+                    None if request.deadline.is_some_and(|deadline| deadline <= self.now()) => {
+                        return drop(Casting::new(self, request.arguments.body.len()));
+                    }
                     None => Answering::Cast(Casting::new(self, request.arguments.body.len())),
                 };
                 let queued = Queued {
                     method: std::sync::Arc::clone(&request.method.text),
                     options: request.options,
+                    deadline: request.deadline,
                     handles: request.arguments.handles,
                     body: request.arguments.body,
                     answering,
