@@ -151,8 +151,8 @@ impl Broker {
         self.link.line().farewell()
     }
 
-    /// Waits until nothing remains on the connection: no reference to an object of either side, no call, no result that was not released,
-    /// and nothing that is still to be sent about them. The root objects and stubs of them do not count. An ended connection is idle.
+    /// Waits until nothing remains on the connection: no reference to an object of either side, no call, no one-way call that runs, no
+    /// result that was not released, and nothing that is still to be sent about them. The root objects and stubs of them do not count. An ended connection is idle.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.

@@ -17,7 +17,8 @@ use crate::raw::hello;
 /// The test's end of a connection in memory.
 pub struct Quiet {
     read: ReadHalf,
-    write: WriteHalf,
+    /// Gone once it said that nothing more comes.
+    write: Option<WriteHalf>,
     buffer: BytesMut,
     greeted: bool,
 }
@@ -30,7 +31,7 @@ impl Quiet {
     ) -> (impl Future<Output = Result<Broker, Failure>>, Quiet) {
         let (ours, theirs) = Stream::pair();
         let (read, write) = theirs.into_split();
-        let quiet = Quiet { read, write, buffer: BytesMut::new(), greeted: false };
+        let quiet = Quiet { read, write: Some(write), buffer: BytesMut::new(), greeted: false };
         (Broker::open(ours, Config { root, limits, stays: true }), quiet)
     }
 
@@ -49,8 +50,9 @@ impl Quiet {
 
     /// Sends bytes; a broker that has closed is none of the test's business here.
     pub async fn send(&mut self, mut bytes: &[u8]) {
+        let Some(write) = &mut self.write else { return };
         while !bytes.is_empty() {
-            match self.write.write(bytes).await {
+            match write.write(bytes).await {
                 Ok(written) if written > 0 => bytes = &bytes[written..],
                 _ => return,
             }
@@ -62,7 +64,8 @@ impl Quiet {
         let mut sent = 0;
         while sent < most {
             let rest = &bytes[sent % bytes.len()..];
-            match timeout(Duration::from_secs(1), self.write.write(rest)).await {
+            let Some(write) = &mut self.write else { break };
+            match timeout(Duration::from_secs(1), write.write(rest)).await {
                 Ok(Ok(written)) if written > 0 => sent += written,
                 _ => break,
             }
@@ -75,6 +78,23 @@ impl Quiet {
         let mut out = Vec::new();
         frame::encode(message, &mut out);
         self.send(&out).await;
+    }
+
+    /// Ends its own direction of the stream; it can still read.
+    pub async fn end(&mut self) {
+        if let Some(write) = self.write.take() {
+            write.finish().await;
+        }
+    }
+
+    /// All that comes to the end of the stream, without the hello.
+    pub async fn rest(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while let Some(message) = self.read().await {
+            messages.push(message);
+        }
+        messages.retain(|message| !matches!(message, Message::Hello(_)));
+        messages
     }
 
     /// The broker's next message, hello first; `None` at the end of the stream.

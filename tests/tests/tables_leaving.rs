@@ -446,6 +446,20 @@ fn a_connection_is_idle_exactly_when_nothing_remains_on_either_side() {
 }
 
 #[test]
+fn a_cast_is_not_idle_until_it_has_ended_and_was_given_back() {
+    let net = Net::new();
+    net.cast(A, &net.root(A), "hold", "", &[]);
+    assert!(!net.is_idle(A));
+    net.run();
+    idle(&net, false, false);
+    let started = net.side(B).take("hold");
+    net.side(B).answer(started, Ended::Value(Vec::new(), Bytes::new()));
+    net.run();
+    idle(&net, true, true);
+    net.finish();
+}
+
+#[test]
 fn a_result_that_came_home_is_not_idle_until_its_echo_has_come() {
     let net = Net::new();
     let mine = net.refer(A, &net.root(A), "echo", "", &[Handle::object("mine")]);
@@ -477,5 +491,45 @@ fn a_rejected_result_and_a_cancelled_call_are_not_idle_until_their_last_words() 
     assert!(!net.is_idle(A), "the answer is still to come");
     net.run();
     idle(&net, true, true);
+    net.finish();
+}
+
+/// `docs/protocol.md`, section 15, "One side leaves", with the ids of a connection that was used for nothing before.
+#[test]
+fn the_trace_of_the_protocol_page_is_what_is_sent() {
+    let (net, account) = with_account();
+    net.run();
+    let before = net.dialogue().len();
+    let audit = net.call(A, &net.root(A), "hold", "", &[]);
+    net.run();
+    net.block(A);
+    let open = net.refer(A, &net.root(A), "open", "eve", &[]);
+    let deposit = net.call(A, &open.promised(), "say", "5", &[]);
+    net.leave(B, "restart", 30 * SECOND);
+    net.run();
+    net.unblock(A);
+    net.run();
+    let further = net.call(A, &account, "say", "7", &[]);
+    net.run();
+    let started = net.side(B).take("hold");
+    net.side(B).answer(started, Ended::Value(Vec::new(), Bytes::from_static(b"42")));
+    net.run();
+    drop((account, audit, open, deposit, further));
+    net.run();
+    let expected = [
+        "A: call 0 → 2, value, \"hold\", ()",
+        "A: call 0 → 3, reference, 1, (eve)",
+        "A: call 3 → 4, value, \"say\", (5)",
+        "B: goaway 2",
+        "B: reject 3, origin 1, Disconnected, ran No",
+        "B: reject 4, origin 1, Broken, ran No, cause 1: Disconnected, ran No",
+        "A: release (3, 1)",
+        "A: call -1 → 5, value, 3, (7)",
+        "B: resolve 5 (7)",
+        "B: resolve 2 (42)",
+        "A: release (-1, 1)",
+        "B: abort, restart",
+    ];
+    assert_eq!(net.dialogue()[before..], expected);
     net.finish();
 }

@@ -12,7 +12,7 @@ use crate::proto::Farewell;
 /// What the peer said when it began to leave: it runs no further calls on its root object, and closes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Leaving {
-    /// For people; at most 1,024 bytes.
+    /// For people, in the peer's words, control characters included; at most 1,024 bytes.
     pub reason: Box<str>,
     /// What is left until the peer closes, by its own word. It closes earlier once nothing of it is held here and nothing is in flight.
     pub left: Duration,

@@ -88,6 +88,12 @@ pub enum Finding {
     PongNotAsked { nonce: u64 },
     #[error("{feature} was sent, which the peer does not offer")]
     NotOffered { feature: &'static str },
+    #[error("goaway names call {last} as the last that runs, it is {expected}")]
+    NotTheLast { last: i64, expected: i64 },
+    #[error("something is called on the root of a side that leaves")]
+    CallsWhoLeaves,
+    #[error("call {id} on the root has a result, though call {last} was to be the last that runs")]
+    RanAfterGoaway { id: i64, last: i64 },
     #[error("unimplemented was sent, but no unknown message came")]
     NothingUnknown,
     #[error("at the end {count} {what}")]
@@ -194,6 +200,10 @@ struct Side {
     to_echo: Vec<u64>,
     to_pong: Vec<u64>,
     unknown: u64,
+    /// The last call of the other side's that had come when this side said that it leaves.
+    leaves_after: Option<i64>,
+    /// The other side has said that it leaves.
+    peer_leaves: bool,
 }
 
 struct Asked {
@@ -213,6 +223,7 @@ enum Answer {
 
 struct Owed {
     reply: Reply,
+    on_root: bool,
     answered: bool,
 }
 
@@ -246,6 +257,8 @@ impl Default for Side {
             to_echo: Vec::new(),
             to_pong: Vec::new(),
             unknown: 0,
+            leaves_after: None,
+            peer_leaves: false,
         }
     }
 }
@@ -264,6 +277,7 @@ impl Side {
             Message::Hello(_) => self.said_hello = true,
             Message::Call(call) => self.judge_call(call)?,
             Message::Cast(Cast { target, method, payload, .. }) => {
+                self.judge_root(target.0)?;
                 self.judge_method(method)?;
                 self.judge_name(target.0)?;
                 self.judge_caps(payload)?;
@@ -280,7 +294,7 @@ impl Side {
                 take(&mut self.to_pong, &ping.nonce).ok_or(Finding::PongNotAsked { nonce: ping.nonce })?;
             }
             Message::Credit(_) => self.judge_feature(CREDIT, "credit")?,
-            Message::Goaway(_) => self.judge_feature(DRAIN, "goaway")?,
+            Message::Goaway(goaway) => self.judge_goaway(goaway.last.0)?,
             Message::Unimplemented(_) => {
                 self.unknown = self.unknown.checked_sub(1).ok_or(Finding::NothingUnknown)?;
             }
@@ -294,7 +308,18 @@ impl Side {
         if self.offered & bit == 0 { Err(Finding::NotOffered { feature }) } else { Ok(()) }
     }
 
+    fn judge_goaway(&mut self, last: i64) -> Result<(), Finding> {
+        self.judge_feature(DRAIN, "goaway")?;
+        let expected = *self.leaves_after.get_or_insert(self.owed.len() as i64);
+        if last == expected { Ok(()) } else { Err(Finding::NotTheLast { last, expected }) }
+    }
+
+    fn judge_root(&self, target: i64) -> Result<(), Finding> {
+        if target == 0 && self.peer_leaves { Err(Finding::CallsWhoLeaves) } else { Ok(()) }
+    }
+
     fn judge_call(&mut self, call: &Call) -> Result<(), Finding> {
+        self.judge_root(call.target.0)?;
         let next = self.asked.len() as i64 + 1;
         if call.result.0 != next {
             return Err(Finding::ResultNotNext { id: call.result.0, next });
@@ -399,6 +424,11 @@ impl Side {
         let id = resolve.export.0;
         if id <= 0 {
             return self.judge_feature(PROMISES, "a resolve of a promise");
+        }
+        if let Some(last) = self.leaves_after.filter(|last| id > *last)
+            && at(&self.owed, id).is_some_and(|owed| owed.on_root)
+        {
+            return Err(Finding::RanAfterGoaway { id, last });
         }
         let reply = self.judge_answer(id)?;
         let Payload { caps, body } = &resolve.payload;
@@ -522,9 +552,9 @@ impl Side {
                 self.offered = *features;
                 self.granted = *grants;
             }
-            Message::Call(Call { result, reply, payload, .. }) => {
+            Message::Call(Call { target, result, reply, payload, .. }) => {
                 if result.0 == self.owed.len() as i64 + 1 {
-                    self.owed.push(Owed { reply: *reply, answered: false });
+                    self.owed.push(Owed { reply: *reply, on_root: target.0 == 0, answered: false });
                 }
                 self.learn_caps(&payload.caps);
             }
@@ -546,11 +576,8 @@ impl Side {
             Message::Disembargo(Disembargo::Echo { number }) => self.learn_echo(*number),
             Message::Ping(ping) => self.to_pong.push(ping.nonce),
             Message::Abort(_) => self.ended = true,
-            Message::Cancel(_)
-            | Message::Pong(_)
-            | Message::Credit(_)
-            | Message::Goaway(_)
-            | Message::Unimplemented(_) => {}
+            Message::Cancel(_) | Message::Pong(_) | Message::Credit(_) | Message::Unimplemented(_) => {}
+            Message::Goaway(_) => self.peer_leaves = true,
         }
     }
 
