@@ -18,5 +18,5 @@ pub use connect::{ConnectError, connect};
 pub use pb_core::__private;
 pub use pb_core::{
     Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Deferred,
-    Failure, FailureKind, Leaving, Ran, Referenceable, Remote, Stub, TableSizes, remote_interface,
+    Failure, FailureKind, Leaving, Ran, Referenceable, Remote, Revoker, Stub, TableSizes, remote_interface,
 };

@@ -1,6 +1,7 @@
 //! Drives one connection: bytes into [`Connection`](crate::proto::Connection) and out of it, methods started, answers told.
 //! One task reads and starts methods, one writes; callers append from their own threads.
 
+mod breaking;
 mod forward;
 mod leaving;
 mod line;

@@ -133,8 +133,9 @@ impl<B> Message<B> {
     /// Whether it is sent because of what the other side sent, and so is held against that side as long as it does not read it.
     pub fn is_prompted(&self) -> bool {
         match self {
+            // That an object of the sender's breaks is nobody's doing.
+            Message::Reject(reject) => reject.export.is_result(),
             Message::Resolve(_)
-            | Message::Reject(_)
             | Message::Release(_)
             | Message::Credit(_)
             | Message::Unimplemented(_)

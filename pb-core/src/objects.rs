@@ -4,6 +4,7 @@
 mod call_error;
 mod context;
 mod executor;
+mod fate;
 mod incoming;
 mod interface;
 mod local;
@@ -11,6 +12,7 @@ mod object;
 mod promise;
 mod reference;
 mod remote;
+mod revoke;
 mod scope;
 mod scratch;
 mod signature;
@@ -21,13 +23,17 @@ mod watch;
 pub use call_error::{AppError, CallError};
 pub use context::CallContext;
 pub use executor::{BoxTask, Executor, Stop, drop_quietly, first_poll, install};
+pub use fate::Fate;
 pub use incoming::{Answerer, Bound, Incoming, Responder, Started, WireAnswer};
 pub use interface::{Interface, Method, MethodFlags, MethodShape};
 pub use local::LocalQueue;
 pub use object::{IntoObject, Object, Offer, Referenceable, bind};
 pub use promise::{Promise, Queued};
-pub use reference::{Distant, Encoded, Leads, Line, NotSent, Onward, Readiness, Reference, Waiter, Waiting};
+pub use reference::{
+    Distant, Encoded, Leads, Line, NotSent, Onward, Pledge, Readiness, Reference, Waiter, Waiting, survivor,
+};
 pub use remote::{Broken, Remote};
+pub use revoke::Revoker;
 pub use scope::{decode_with, encode_with};
 pub use signature::{
     AnswerCodec, App, Argument, Codec, Codecs, DetectValue, ErrorCodec, Errors, NoError, ResultAlias,

@@ -4,6 +4,7 @@
 //! hand out what is to be done. Time comes in as `now`, and `poll_timeout` says when `handle_timeout` wants to be called. It never runs a method, never drops what its owner handed in (see [`Connection::take_garbage`])
 //! and never sees a byte of a body.
 
+mod breaking;
 mod budget;
 mod casts;
 mod connection;
@@ -47,6 +48,8 @@ pub trait Host {
     type Canceller;
     /// The owner's weak hold on the handles of one import.
     type Proxy;
+    /// What tells the owner that an exported handle has broken; kept as long as the export is open.
+    type Watch;
     /// What the owner remembers with a method's name that the peer defined.
     type Memo: Default;
 
@@ -61,6 +64,11 @@ pub trait Host {
     fn promise(&self) -> Self::Handle;
     /// A handle that is broken from the start, by `failure`.
     fn broken(&self, failure: Failure) -> Self::Handle;
+    /// Whether an exported handle may break by itself: then it is handed out by [`Connection::take_exported`], to be watched.
+    fn may_break(&self, handle: &Self::Handle) -> bool {
+        let _ = handle;
+        false
+    }
     /// Whether `waiter` may go on naming a reference result after it was told, until it calls [`Connection::cancel`].
     fn names_result(&self, waiter: &Self::Waiter) -> bool {
         let _ = waiter;
@@ -168,6 +176,8 @@ pub enum Notice<H: Host> {
     Broken(H::Proxy, Failure),
     /// The peer answers the ping with this nonce.
     Pong(u64),
+    /// The peer's root is broken: [`Connection::root_broken`].
+    RootBroken,
 }
 
 /// What was taken out of the tables and must be dropped where no lock is held.
@@ -182,6 +192,8 @@ pub enum Garbage<H: Host> {
     Canceller(H::Canceller),
     /// A hold on handles that are gone.
     Proxy(H::Proxy),
+    /// The watch over an export that is gone.
+    Watch(H::Watch),
 }
 
 /// How many entries each table has; all are 0 when a connection is idle or has ended.

@@ -7,4 +7,5 @@ pub mod map;
 pub mod net;
 pub mod quiet;
 pub mod raw;
+pub mod row;
 pub mod shadow;

@@ -23,6 +23,7 @@ impl Host for Bare {
     type Waiter = ();
     type Canceller = ();
     type Proxy = ();
+    type Watch = ();
     type Memo = ();
 
     fn settled(&self, _: &i64) -> Option<i64> {

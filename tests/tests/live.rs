@@ -7,7 +7,8 @@ use std::time::Duration;
 use pb_core::broker::Config;
 use pb_core::reactor::Stream;
 use pb_server::{
-    Broker, CallContext, FailureKind, Limits, Referenceable, Server, Stub, TableSizes, remote_interface,
+    Broker, CallContext, Cause, FailureKind, Limits, Referenceable, Server, Stub, TableSizes,
+    remote_interface,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -505,7 +506,9 @@ async fn a_far_connection_that_ends_breaks_what_was_passed_on() {
     chain.far.client.close();
     assert_eq!(soon(held).await.expect_err("it is gone").kind, FailureKind::Disconnected);
     let failure = soon(node.number()).await.expect_err("it is gone");
-    assert_eq!(failure.kind, FailureKind::Disconnected, "{failure}");
+    assert_eq!(failure.kind, FailureKind::Broken, "{failure}");
+    let Some(Cause::Broker(cause)) = failure.cause.as_deref() else { panic!("no cause: {failure:?}") };
+    assert_eq!(cause.kind, FailureKind::Disconnected, "{cause}");
     drop((node, chain));
 }
 

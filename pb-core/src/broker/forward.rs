@@ -12,7 +12,7 @@ use super::wiring::Memo;
 use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::{
     Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Onward, Queued,
-    Reference, Responder, Started, Stop, Waiter, Waiting, WireAnswer, bind, first_poll,
+    Reference, Responder, Started, Stop, Waiter, Waiting, WireAnswer, bind, first_poll, survivor,
 };
 use crate::proto::{Known, MAX_HOPS};
 
@@ -59,8 +59,8 @@ pub(super) fn deliver(target: &Reference, request: Request) {
         Leads::Distant(distant) => forward(distant, request),
         Leads::Broken(failure) => request.fail(failure.clone()),
         Leads::Promise(promise) => {
-            if let Some(followed) = promise.followed() {
-                return deliver(&followed, request);
+            if let Some(callee) = promise.callee() {
+                return deliver(&callee, request);
             }
             if let Err((queued, result)) = promise.queue(Box::new(Waits::new(request))) {
                 queued.go(result.as_ref());
@@ -158,9 +158,14 @@ fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Result<(), Request> 
     };
     let Some((_, reply)) = request.answer else {
         match distant.line().cast(distant.id(), encoded) {
-            Ok(()) | Err(NotSent::Failed(_)) => {}
+            Ok(()) => {}
             Err(NotSent::Full(_)) => return Err(request),
             Err(NotSent::Moved(reference)) => deliver(&reference.end(), request),
+            Err(NotSent::Failed(_)) => {
+                if let Some(reference) = survivor(distant.as_ref()) {
+                    deliver(&reference, request);
+                }
+            }
         }
         return Ok(());
     };
@@ -174,10 +179,13 @@ fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Result<(), Request> 
             Request::stop_with(&request.line, request.answer, stop);
             return Ok(());
         }
-        Err(NotSent::Failed(failure)) => {
-            passing.settle(Delivered::Failed(failure));
-            return Ok(());
-        }
+        Err(NotSent::Failed(failure)) => match survivor(distant.as_ref()) {
+            Some(reference) => NotSent::Moved(reference),
+            None => {
+                passing.settle(Delivered::Failed(failure));
+                return Ok(());
+            }
+        },
         Err(refused) => refused,
     };
     // The answer goes where the call goes now.

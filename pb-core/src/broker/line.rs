@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::breaking::ExportWatch;
 use super::link::Link;
 use super::outgoing::{Outgoing, Taken};
 use super::room::Room;
@@ -13,7 +14,7 @@ use super::wiring::Wiring;
 use super::{Config, reading, writing};
 use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, Message, Ran, Reply};
 use crate::objects::{
-    self, Answerer, Encoded, NotSent, Onward, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
+    self, Answerer, Encoded, NotSent, Onward, Reference, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
 };
 use crate::proto::{
     self, Answer, Connection, Garbage, Notice, Outbox, Refused, Silent, TableSizes, Task, TimeLimit,
@@ -23,6 +24,7 @@ use crate::reactor::{Direct, Stream};
 
 /// One connection: its tables and its outgoing bytes under one lock, and the means to wake its two tasks.
 pub(super) struct Line {
+    me: Weak<Line>,
     state: Mutex<State>,
     /// There is something to write.
     pub(super) write: Notify,
@@ -35,7 +37,7 @@ pub(super) struct Line {
     pub(super) frame_bytes: u64,
     /// Calls that wait until a grant of the peer's has room.
     pub(super) room: Room,
-    /// Who waits for a promise to settle or for the end; few, so all are woken.
+    /// Who waits for the peer's root to break, with the connection or without.
     watchers: Mutex<Watchers>,
     /// Who waits for the answer to a ping, by its nonce. Locked within the lock of `state`, never around it.
     pings: Mutex<HashMap<u64, oneshot::Sender<()>>>,
@@ -73,6 +75,8 @@ enum Status {
 /// What is to be done behind the lock, for what was done under it.
 struct After {
     garbage: Vec<Garbage<Wiring>>,
+    /// To be watched.
+    exported: Vec<(ExportId, Reference)>,
     /// There is something to write, or to start and to tell, and whose task it is has not been called.
     write: bool,
     read: bool,
@@ -115,13 +119,14 @@ impl Line {
         let (read, write) = stream.into_split();
         let Config { root, limits, stays } = config;
         let link = Link::new(|link| {
-            Arc::new_cyclic(|line: &std::sync::Weak<Line>| {
+            Arc::new_cyclic(|line: &Weak<Line>| {
                 let wiring = Wiring { link, address: line.as_ptr() as usize };
                 let connection = Connection::new(wiring, root, limits);
                 let hello = connection.hello();
                 let frame_bytes = hello.grants.frame_bytes;
                 let out = Outgoing::new(&Message::Hello(hello));
                 Line {
+                    me: line.clone(),
                     state: Mutex::new(State { connection, out, idlers: 0, wakes_at: None }),
                     write: Notify::new(),
                     read: Notify::new(),
@@ -180,6 +185,12 @@ impl Line {
             self.finish(reason);
         }
         after.garbage.into_iter().for_each(discard);
+        after.exported.into_iter().for_each(|(id, reference)| ExportWatch::begin(self, id, reference));
+    }
+
+    /// The line itself, for those that it must not keep alive.
+    pub(super) fn weak(&self) -> Weak<Line> {
+        self.me.clone()
     }
 
     /// Puts a message that was read at `now` into the tables and takes out what is to be done first: one turn of the lock.
@@ -424,15 +435,21 @@ impl Line {
         self.wake_watchers();
     }
 
-    /// A promise has settled, or the connection has ended.
+    /// The connection has ended, or the peer's root has broken.
     pub(super) fn wake_watchers(&self) {
         let watchers = std::mem::take(&mut *self.watchers.lock());
         watchers.wake();
     }
 
-    /// Why no call is answered any more; else `watcher` is woken when it does, and at each promise that settles.
-    pub(super) fn watch(&self, watcher: &Arc<Watcher>) -> Option<Failure> {
+    /// Why the peer's root is broken: no call is answered any more, or its owner says so; else `watcher` is woken when it breaks.
+    pub(super) fn watch_root(&self, watcher: &Arc<dyn Watcher>) -> Option<Failure> {
         self.watchers.lock().add(watcher);
+        let state = self.state.lock();
+        state.connection.lost().or_else(|| state.connection.root_broken()).cloned()
+    }
+
+    /// Why no call is answered any more.
+    pub(super) fn lost(&self) -> Option<Failure> {
         self.state.lock().connection.lost().cloned()
     }
 
@@ -510,6 +527,7 @@ impl State {
         let State { connection, idlers, .. } = self;
         After {
             garbage: connection.take_garbage(),
+            exported: connection.take_exported(),
             write: false,
             read: false,
             room: room.is_awaited() && connection.has_room(),
@@ -640,6 +658,7 @@ fn discard(garbage: Garbage<Wiring>) {
         Garbage::Waiter(waiter) => drop_quietly(waiter),
         Garbage::Canceller(stop) => drop_quietly(stop),
         Garbage::Proxy(proxy) => drop(proxy),
+        Garbage::Watch(watch) => drop_quietly(watch),
     }
 }
 

@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -6,7 +5,7 @@ use parking_lot::Mutex;
 
 use super::line::Line;
 use crate::message::{Failure, ImportId};
-use crate::objects::{self, Distant, Reference, Watcher, Watchers};
+use crate::objects::{self, Distant, Pledge, Reference, Watcher, Watchers};
 
 /// What holds a connection open: every handle, reference and running call of ours on it.
 pub(super) struct Link {
@@ -97,7 +96,7 @@ impl Distant for Held {
         self.link.line.as_ref()
     }
 
-    fn broken(&self, watcher: &Arc<Watcher>) -> Option<Failure> {
+    fn broken(&self, watcher: &Arc<dyn Watcher>) -> Option<Failure> {
         {
             let mut fate = self.fate.lock();
             let fate = fate.get_or_insert_default();
@@ -107,10 +106,10 @@ impl Distant for Held {
             fate.watchers.add(watcher);
         }
         // The end of the connection is told to references that stand in the tables; the root does not.
-        self.link.line.watch(watcher)
+        if self.id == ImportId::ROOT { self.link.line.watch_root(watcher) } else { self.link.line.lost() }
     }
 
-    fn promise_of(&self, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference {
+    fn promise_of(&self, id: ImportId, call: Arc<dyn Pledge>) -> Reference {
         promise_of(&self.link, id, call)
     }
 
@@ -135,11 +134,11 @@ struct Asked {
     link: Arc<Link>,
     id: ImportId,
     /// The call, which lives as long as somebody names its result.
-    _call: Arc<dyn Any + Send + Sync>,
+    call: Arc<dyn Pledge>,
 }
 
-fn promise_of(link: &Arc<Link>, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference {
-    Reference::distant(Arc::new(Asked { link: Arc::clone(link), id, _call: call }))
+fn promise_of(link: &Arc<Link>, id: ImportId, call: Arc<dyn Pledge>) -> Reference {
+    Reference::distant(Arc::new(Asked { link: Arc::clone(link), id, call }))
 }
 
 impl Distant for Asked {
@@ -151,19 +150,22 @@ impl Distant for Asked {
         self.link.line.as_ref()
     }
 
-    fn broken(&self, watcher: &Arc<Watcher>) -> Option<Failure> {
-        self.link.line.watch(watcher)
+    fn broken(&self, watcher: &Arc<dyn Watcher>) -> Option<Failure> {
+        // The end of the connection ends the call.
+        self.call.watch(watcher);
+        self.link.line.lost()
     }
 
-    fn promise_of(&self, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference {
+    fn promise_of(&self, id: ImportId, call: Arc<dyn Pledge>) -> Reference {
         // Who waits for a call on this promise wants the promised call too.
         promise_of(&self.link, id, call)
     }
 
     fn settled(&self) -> Option<Reference> {
-        self.link.line.with(|connection, _| connection.settled(self.id)).map(|settled| match settled {
-            Ok(reference) => reference,
-            Err(failure) => Reference::broken(Arc::new(failure)),
+        // The tables know first, and forget it with the end of the connection; the call remembers.
+        self.call.given().or_else(|| {
+            let settled = self.link.line.with(|connection, _| connection.settled(self.id))?;
+            Some(settled.unwrap_or_else(|failure| Reference::broken(Arc::new(failure))))
         })
     }
 

@@ -330,21 +330,17 @@ fn do_turn(line: &Arc<Line>, turn: Turn) -> bool {
 fn tell(line: &Arc<Line>, notice: Notice<Wiring>) {
     match notice {
         Notice::Settled(waiter, outcome) => {
-            let settles = matches!(outcome, Outcome::Reference(_));
             let delivered = match outcome {
                 Outcome::Value(carried) => Delivered::Value(carried.handles, line.hold_answer(carried.body)),
                 Outcome::Reference(reference) => Delivered::Reference(reference),
                 Outcome::App(carried) => Delivered::App(carried.handles, line.hold_answer(carried.body)),
                 Outcome::Failed(failure) => Delivered::Failed(failure),
             };
-            let settles = settles || matches!(delivered, Delivered::App(..) | Delivered::Failed(_));
             waiter.settle(delivered);
-            if settles {
-                line.wake_watchers();
-            }
         }
         Notice::Cancel(stop) => stop(),
         Notice::Pong(nonce) => line.ponged(nonce),
+        Notice::RootBroken => line.wake_watchers(),
         Notice::Broken(held, failure) => {
             if let Some(held) = held.upgrade() {
                 held.break_with(failure);

@@ -1,5 +1,6 @@
 use std::sync::{Arc, OnceLock, Weak};
 
+use super::breaking::ExportWatch;
 use super::link::{Held, Link};
 use crate::message::ImportId;
 use crate::objects::Leads;
@@ -23,6 +24,7 @@ impl Host for Wiring {
     type Waiter = Waiting;
     type Canceller = Stop;
     type Proxy = Weak<Held>;
+    type Watch = Arc<ExportWatch>;
     type Memo = Memo;
 
     fn settled(&self, handle: &Reference) -> Option<Reference> {
@@ -75,6 +77,10 @@ impl Host for Wiring {
 
     fn broken(&self, failure: crate::message::Failure) -> Reference {
         Reference::broken(Arc::new(failure))
+    }
+
+    fn may_break(&self, handle: &Reference) -> bool {
+        !matches!(handle.leads(), Leads::Local(_))
     }
 
     fn names_result(&self, waiter: &Waiting) -> bool {

@@ -113,6 +113,30 @@ impl Failure {
         bytes
     }
 
+    /// The same without details, each text of it and its causes cut to `bytes`.
+    pub(crate) fn brief(&self, bytes: usize) -> Failure {
+        let mut chain = Vec::new();
+        let mut next = Some(self);
+        let mut cause = None;
+        while let Some(failure) = next.take().filter(|_| chain.len() < MAX_CAUSES) {
+            let message = &failure.message[..failure.message.floor_char_boundary(bytes)];
+            chain.push(Failure::new(failure.kind, failure.ran, message));
+            match failure.cause.as_deref() {
+                Some(Cause::Broker(inner)) => next = Some(inner),
+                Some(Cause::App(app)) => cause = Some(Cause::App(app.clone())),
+                None => {}
+            }
+        }
+        let whole = chain.into_iter().rev().fold(cause, |cause, mut failure| {
+            failure.cause = cause.map(Box::new);
+            Some(Cause::Broker(failure))
+        });
+        match whole {
+            Some(Cause::Broker(failure)) => failure,
+            _ => self.bare(),
+        }
+    }
+
     /// The same without cause and details, the message cut to what every peer takes.
     pub(crate) fn bare(&self) -> Failure {
         let message = &self.message[..self.message.floor_char_boundary(super::MAX_TEXT_BYTES)];

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::executor::drop_quietly;
-use super::reference::Circle;
+use super::reference::{Circle, circular};
 use super::{Reference, Watcher, Watchers};
 use crate::message::{Failure, FailureKind, Ran};
 
 /// A reference that is not known yet and will be settled in this process: the result of a local call, an argument that names a running
-/// call, a promise under embargo. Calls on it wait in their order.
+/// call, a promise under embargo. Calls on it wait in their order. Or one that leads somewhere until it is taken back.
 pub struct Promise {
     state: Mutex<State>,
 }
@@ -32,6 +32,11 @@ enum State {
         source: Option<Arc<dyn Any + Send + Sync>>,
     },
     Settled(Result<Reference, Failure>),
+    /// Not to be looked through: calls go to `target` until it is revoked.
+    Lent {
+        target: Reference,
+        watchers: Watchers,
+    },
 }
 
 impl Promise {
@@ -42,12 +47,51 @@ impl Promise {
         Arc::new(Promise { state: Mutex::new(state) })
     }
 
+    /// A promise that leads to `target`, and is a reference of its own, until [`Promise::revoke`].
+    pub(super) fn lending(target: Reference) -> Arc<Self> {
+        Arc::new(Promise { state: Mutex::new(State::Lent { target, watchers: Watchers::default() }) })
+    }
+
+    /// Breaks what was lent; calls that went through it before are not touched.
+    pub(super) fn revoke(&self, reason: Failure) {
+        let before = match &mut *self.state.lock() {
+            state @ State::Lent { .. } => mem::replace(state, State::Settled(Err(reason))),
+            State::Waiting { .. } | State::Settled(_) => return,
+        };
+        if let State::Lent { target, watchers } = before {
+            drop_quietly(target);
+            watchers.wake();
+        }
+    }
+
+    /// Where it leads, if it is lent and was not revoked.
+    pub(super) fn lent(&self) -> Option<Reference> {
+        match &*self.state.lock() {
+            State::Lent { target, .. } => Some(target.clone()),
+            State::Waiting { .. } | State::Settled(_) => None,
+        }
+    }
+
     /// What it settled to, if it has.
     pub fn settled(&self) -> Option<Result<Reference, Failure>> {
         match &*self.state.lock() {
             State::Settled(result) => Some(result.clone()),
-            State::Waiting { .. } => None,
+            State::Waiting { .. } | State::Lent { .. } => None,
         }
+    }
+
+    /// Where calls on it go at once, if not into its queue: along everything that has settled or is lent.
+    pub fn callee(&self) -> Option<Reference> {
+        let mut at = self.followed().or_else(|| self.lent())?;
+        let mut circle = Circle::default();
+        while let Some(promise) = at.as_promise() {
+            let Some(next) = promise.followed().or_else(|| promise.lent()) else { break };
+            if circle.closes_at(&at) {
+                return Some(Reference::circular());
+            }
+            at = next;
+        }
+        Some(at)
     }
 
     /// Where a settled promise leads, through all settled ones behind it; `None` where it has not settled, or is broken. Remembers what it
@@ -64,7 +108,7 @@ impl Promise {
         if walked {
             let before = match &mut *self.state.lock() {
                 State::Settled(result) => Some(mem::replace(result, Ok(at.clone()))),
-                State::Waiting { .. } => None,
+                State::Waiting { .. } | State::Lent { .. } => None,
             };
             drop(before);
         }
@@ -72,10 +116,10 @@ impl Promise {
     }
 
     /// What it settled to; else `watcher` is woken when it does.
-    pub(super) fn settled_or_watch(&self, watcher: &Arc<Watcher>) -> Option<Result<Reference, Failure>> {
+    pub(super) fn settled_or_watch(&self, watcher: &Arc<dyn Watcher>) -> Option<Result<Reference, Failure>> {
         match &mut *self.state.lock() {
             State::Settled(result) => Some(result.clone()),
-            State::Waiting { watchers, .. } => {
+            State::Waiting { watchers, .. } | State::Lent { watchers, .. } => {
                 watchers.add(watcher);
                 None
             }
@@ -90,6 +134,7 @@ impl Promise {
     pub fn queue(&self, call: Box<dyn Queued>) -> Result<(), (Box<dyn Queued>, Result<Reference, Failure>)> {
         match &mut *self.state.lock() {
             State::Settled(result) => Err((call, result.clone())),
+            State::Lent { target, .. } => Err((call, Ok(target.clone()))),
             State::Waiting { queue, .. } => {
                 queue.push(call);
                 Ok(())
@@ -119,15 +164,19 @@ impl Promise {
     /// Where this promise leads if it settles to `reference`: to the end of the promises that have settled already.
     ///
     /// # Errors
-    /// `Broken` where that is itself.
+    /// `Broken` where that is itself, or what is lent of it.
     fn join(self: &Arc<Self>, reference: Reference) -> Result<Reference, Failure> {
         let end = reference.end();
-        match end.as_promise() {
-            Some(next) if Arc::ptr_eq(next, self) => {
-                Err(Failure::new(FailureKind::Broken, Ran::No, "the promise was resolved to itself"))
+        let mut at = end.clone();
+        let mut circle = Circle::default();
+        while let Some(promise) = at.as_promise() {
+            if Arc::ptr_eq(promise, self) || circle.closes_at(&at) {
+                return Err(circular());
             }
-            _ => Ok(end),
+            let Some(target) = promise.lent() else { break };
+            at = target.end();
         }
+        Ok(end)
     }
 
     /// Takes what waits; where nothing does, whoever calls from here on finds the promise settled.
@@ -140,7 +189,7 @@ impl Promise {
                 *state = State::Settled(result.clone());
                 Step::Done(watchers, source)
             }
-            State::Settled(_) => Step::Done(Watchers::default(), None),
+            State::Settled(_) | State::Lent { .. } => Step::Done(Watchers::default(), None),
         }
     }
 }
@@ -163,7 +212,9 @@ impl Drop for Promise {
         let mut state = mem::take(self.state.get_mut());
         loop {
             let next = match state {
-                State::Settled(Ok(reference)) => reference.into_promise().and_then(Arc::into_inner),
+                State::Settled(Ok(reference)) | State::Lent { target: reference, .. } => {
+                    reference.into_promise().and_then(Arc::into_inner)
+                }
                 State::Settled(Err(_)) => None,
                 State::Waiting { queue, .. } => {
                     let failure = Failure::new(FailureKind::Broken, Ran::No, "the promise was never settled");

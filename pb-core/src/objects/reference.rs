@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -45,9 +44,9 @@ pub trait Distant: Send + Sync {
     /// Its connection.
     fn line(&self) -> &dyn Line;
     /// Why it is broken, if it is; else `watcher` is woken when it may be, or, for a promise, when it may have settled.
-    fn broken(&self, watcher: &Arc<Watcher>) -> Option<Failure>;
+    fn broken(&self, watcher: &Arc<dyn Watcher>) -> Option<Failure>;
     /// A promise of the result of call `id` on the same connection, which keeps `call` alive.
-    fn promise_of(&self, id: ImportId, call: Arc<dyn Any + Send + Sync>) -> Reference;
+    fn promise_of(&self, id: ImportId, call: Arc<dyn Pledge>) -> Reference;
     /// What it has settled to, if it was a promise and has.
     fn settled(&self) -> Option<Reference>;
     /// A cast follows: if this is the result of a call, that call runs to its end though nobody waits.
@@ -58,6 +57,14 @@ pub trait Distant: Send + Sync {
 
 /// Room for a call, or why there never will be.
 pub type Readiness = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// A call of ours on its way, as the promise of its result sees it.
+pub trait Pledge: Send + Sync {
+    /// The reference that it gave, if it has.
+    fn given(&self) -> Option<Reference>;
+    /// Lets `watcher` be woken when it ends; with a connection's end all its calls do.
+    fn watch(&self, watcher: &Arc<dyn Watcher>);
+}
 
 /// A connection, as references see it. Cancel and detach are for calls that were sent; late ones change nothing.
 pub trait Line: Send + Sync {
@@ -231,8 +238,7 @@ impl Reference {
     }
 
     pub(super) fn circular() -> Reference {
-        let message = "the reference was resolved to itself";
-        Reference::broken(Arc::new(Failure::new(FailureKind::Broken, Ran::No, message)))
+        Reference::broken(Arc::new(circular()))
     }
 
     /// What tells it apart from other references of this process while it lives.
@@ -330,8 +336,8 @@ fn send<A: Values, R: Send + 'static, K: Errors>(
         Inner::Local(object) => local::start(object, call.method, call.arguments, slot),
         Inner::Distant(distant) => send_distant(distant, call, slot),
         Inner::Promise(promise) => {
-            if let Some(followed) = promise.followed() {
-                return send(&followed, call, slot);
+            if let Some(callee) = promise.callee() {
+                return send(&callee, call, slot);
             }
             slot.set_origin(slot::Origin::Promise(Arc::clone(promise)));
             let queued = Box::new(QueuedCall { call, slot: Arc::downgrade(slot) });
@@ -355,7 +361,10 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     });
     match sent {
         Ok(id) => slot.set_origin(slot::Origin::Distant(Arc::clone(distant), id)),
-        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => slot.fail(failure),
+        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant.as_ref()) {
+            Some(reference) => send(&reference, call, slot),
+            None => slot.fail(failure),
+        },
         Err(NotSent::Moved(reference)) => send(&reference.end(), call, slot),
     }
 }
@@ -369,11 +378,17 @@ fn cast<A: Values>(
     let call = TypedCall { method, signature, arguments };
     match encoded(&call, |encoded| distant.line().cast(distant.id(), encoded)) {
         Ok(()) => {}
-        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => {
-            tracing::debug!(method = method.name(), %failure, "cast not sent")
-        }
+        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant) {
+            Some(reference) => reference.cast(method, signature, call.arguments),
+            None => tracing::debug!(method = method.name(), %failure, "cast not sent"),
+        },
         Err(NotSent::Moved(reference)) => reference.end().cast(method, signature, call.arguments),
     }
+}
+
+/// Where a promise has led whose connection takes no calls any more. It may be elsewhere, and outlive it.
+pub fn survivor(distant: &dyn Distant) -> Option<Reference> {
+    distant.settled().map(|settled| settled.end()).filter(|end| !matches!(end.leads(), Leads::Broken(_)))
 }
 
 /// Encodes the arguments into this thread's scratch buffer and hands them to `send`.
@@ -416,6 +431,10 @@ impl<A: Values, R: Send + 'static, K: Errors> super::Queued for QueuedCall<A, R,
             }
         }
     }
+}
+
+pub(super) fn circular() -> Failure {
+    Failure::new(FailureKind::Broken, Ran::No, "the reference was resolved to itself")
 }
 
 /// The failure of a call on a reference that is broken by `failure`; however long the chain, the first is the cause.

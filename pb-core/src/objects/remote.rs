@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::reference::Leads;
-use super::{Reference, Stub, Watcher};
+use super::watch::Sleeper;
+use super::{Fate, Reference, Revoker, Stub, Watcher};
 use crate::defer::Deferred;
 use crate::message::Failure;
 
@@ -60,45 +61,56 @@ impl<'a> Remote<'a> {
         room.await
     }
 
-    /// Waits until the reference is broken: its connection ended, its owner broke it, or its promise failed. A reference to an
-    /// object of this process never breaks.
+    /// The same reference in a form that can be taken back: hand out the stub, keep the [`Revoker`]. It is a reference of its own, not
+    /// [`same`](Remote::same) as this one, and [`local`](Remote::local) does not see through it; calls on it go where this one leads.
+    ///
+    /// ```
+    /// # use pb_core::{Referenceable, remote_interface};
+    /// # #[remote_interface]
+    /// # trait Account { async fn deposit(&self, cents: u64) -> u64; }
+    /// # #[derive(Referenceable)] struct MyAccount;
+    /// # impl Account for MyAccount { async fn deposit(&self, cents: u64) -> u64 { cents } }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let account = AccountRef::new(MyAccount);
+    /// let (lent, revoker) = account.remote().revocable::<AccountRef>();
+    /// assert_eq!(lent.deposit(1).await, Ok(1));
+    /// revoker.revoke("the audit is over");
+    /// assert!(lent.deposit(1).await.is_err());
+    /// assert_eq!(account.deposit(1).await, Ok(1));
+    /// # });
+    /// ```
+    pub fn revocable<S: Stub>(self) -> (S, Revoker) {
+        let (reference, revoker) = Revoker::lend(self.0.clone());
+        (S::from_reference(reference), revoker)
+    }
+
+    /// Waits until the reference is broken: its connection ended, its owner broke it, its promise failed, or it was
+    /// [revoked](Remote::revocable). However many processes stand between, the owner's reason comes. A reference to an object of this process
+    /// never breaks.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing; a new one still learns the reason.
     pub fn on_broken(self) -> Broken {
-        Broken { reference: self.0.clone(), watcher: Arc::default() }
+        Broken { reference: self.0.clone(), sleeper: Arc::default() }
     }
 }
 
 /// The future of [`Remote::on_broken`]. Resolves once with the reason.
 pub struct Broken {
     reference: Reference,
-    watcher: Arc<Watcher>,
+    sleeper: Arc<Sleeper>,
 }
 
 impl Future for Broken {
     type Output = Failure;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Failure> {
-        self.watcher.wake_by(cx);
-        loop {
-            let settled = match self.reference.leads() {
-                Leads::Local(_) => return Poll::Pending,
-                Leads::Broken(failure) => return Poll::Ready(failure.clone()),
-                Leads::Distant(distant) => {
-                    let broken = distant.broken(&self.watcher);
-                    match (distant.settled(), broken) {
-                        (Some(reference), _) => Ok(reference),
-                        (None, Some(failure)) => return Poll::Ready(failure),
-                        (None, None) => return Poll::Pending,
-                    }
-                }
-                Leads::Promise(promise) => match promise.settled_or_watch(&self.watcher) {
-                    Some(settled) => settled,
-                    None => return Poll::Pending,
-                },
-            };
-            self.reference = settled.unwrap_or_else(|failure| Reference::broken(Arc::new(failure)));
+        self.sleeper.wake_by(cx);
+        let watcher = Arc::clone(&self.sleeper) as Arc<dyn Watcher>;
+        match self.reference.watch(&watcher) {
+            Fate::Broken(failure) => Poll::Ready(failure),
+            Fate::Open | Fate::Lasts => Poll::Pending,
         }
     }
 }

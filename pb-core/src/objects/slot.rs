@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 
 use super::executor::{Stop, drop_quietly};
 use super::reference::as_cause;
-use super::{AnswerCodec, Distant, ErrorCodec, Errors, Promise, Reference, Waiter, scope};
+use super::{
+    AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Waiter, Watcher, Watchers, scope,
+};
 use crate::defer::Pending;
 use crate::message::{AppCause, Cause, Failure, FailureKind, ImportId, Ran};
 
@@ -39,11 +41,20 @@ struct State<R, K: Errors> {
     waker: Option<Waker>,
     /// The promise of a result that does not travel.
     promise: Weak<Promise>,
+    /// Of a call that travels and whose result is promised.
+    pledged: Option<Box<Pledged>>,
     detached: bool,
     /// The failure of calls on a reference that the method did not give, made when its error came.
     cause: Option<Failure>,
     /// Itself, so that a detached call that was not sent yet is not forgotten.
     keep: Option<Arc<Slot<R, K>>>,
+}
+
+/// What the promise of a travelling call's result asks its slot for.
+#[derive(Default)]
+struct Pledged {
+    given: Option<Reference>,
+    watchers: Watchers,
 }
 
 enum Phase<R, K: Errors> {
@@ -68,6 +79,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             origin: Origin::Nowhere,
             waker: None,
             promise: Weak::new(),
+            pledged: None,
             detached: false,
             cause: None,
             keep: None,
@@ -103,11 +115,21 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         state.cause = cause;
         state.phase = phase;
         let promise = state.promise.upgrade().map(|promise| (promise, self.reference_in(&state)));
+        let watchers = match state.pledged.take() {
+            None => Watchers::default(),
+            Some(mut pledged) => {
+                pledged.given = self.reference_in(&state).ok();
+                let watchers = mem::take(&mut pledged.watchers);
+                state.pledged = Some(pledged);
+                watchers
+            }
+        };
         let (waker, keep) = (state.waker.take(), state.keep.take());
         drop(state);
         if let Some((promise, result)) = promise {
             promise.settle(result);
         }
+        watchers.wake();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -234,6 +256,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
         let reference = match (&state.phase, &state.origin) {
             (Phase::Waiting, Origin::Distant(distant, id)) => {
                 let (distant, id) = (Arc::clone(distant), *id);
+                state.pledged.get_or_insert_default();
                 drop(state);
                 distant.promise_of(id, self)
             }
@@ -248,6 +271,19 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
             },
         };
         Box::new(reference)
+    }
+}
+
+impl<R: Send + 'static, K: Errors> Pledge for Slot<R, K> {
+    fn given(&self) -> Option<Reference> {
+        self.state.lock().pledged.as_ref().and_then(|pledged| pledged.given.clone())
+    }
+
+    fn watch(&self, watcher: &Arc<dyn Watcher>) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Waiting) {
+            state.pledged.get_or_insert_default().watchers.add(watcher);
+        }
     }
 }
 

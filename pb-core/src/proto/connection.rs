@@ -48,6 +48,8 @@ pub struct Connection<H: Host> {
     pub(super) notices: VecDeque<Notice<H>>,
     pub(super) garbage: Vec<Garbage<H>>,
     pub(super) leaving: Leaving,
+    /// New exports that may break.
+    pub(super) exported: Vec<(ExportId, H::Handle)>,
     pub(super) ended: Option<Failure>,
 }
 
@@ -65,6 +67,8 @@ impl<H: Host> Connection<H> {
     /// A connection that serves `root` to its peer, or nothing. The hello is the owner's to send: [`Connection::hello`].
     pub fn new(host: H, root: Option<H::Handle>, limits: Limits) -> Self {
         let limits = limits.at_least_minimum();
+        let exported = root.iter().filter(|root| host.may_break(root));
+        let exported = exported.map(|root| (ExportId::ROOT, root.clone())).collect();
         Connection {
             host,
             limits,
@@ -87,6 +91,7 @@ impl<H: Host> Connection<H> {
             notices: VecDeque::new(),
             garbage: Vec::new(),
             leaving: Leaving::default(),
+            exported,
             ended: None,
         }
     }
@@ -275,6 +280,11 @@ impl<H: Host> Connection<H> {
         self.ended.as_ref()
     }
 
+    /// Why the peer's root is broken, if its owner has said so.
+    pub fn root_broken(&self) -> Option<&Failure> {
+        self.imports.root_broken.as_ref()
+    }
+
     /// How many entries each table has.
     pub fn sizes(&self) -> TableSizes {
         let (exports, answers) = self.exports.sizes();
@@ -305,6 +315,7 @@ impl<H: Host> Connection<H> {
             }
         }
         self.fail_embargoes(&reason);
+        self.garbage.extend(self.exported.drain(..).map(|(_, handle)| Garbage::Handle(handle)));
         self.releases = LastWords::default();
         self.ended_casts = Casts::default();
         self.silence.stop();

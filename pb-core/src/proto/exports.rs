@@ -10,9 +10,12 @@ use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
 /// What the peer may call here: objects of ours that it holds, and the results of its calls.
 /// Twisted: `localObjects` (spread/pb.py). Wire: `docs/protocol.md`, section 6.
 pub(super) struct Exports<H: Host> {
-    root: Option<H::Handle>,
+    root: Root<H>,
     open: HashMap<i64, Export<H>>,
+    /// Objects that are not broken.
     ids: HashMap<Key, i64>,
+    /// Objects, broken ones too.
+    objects: usize,
     /// Id of the object exported last: 0, -1, -2 …
     last_object: i64,
     /// Id of the result that the peer's last call took.
@@ -31,11 +34,21 @@ pub(super) struct Exports<H: Host> {
     pub(super) due: Timers,
 }
 
+/// What the peer may call without having been given it.
+enum Root<H: Host> {
+    None,
+    Served { handle: H::Handle, watch: Option<H::Watch> },
+    Broken(Cause),
+}
+
 /// One thing the peer may name.
 pub(super) enum Export<H: Host> {
     /// An object, under a negative id, with the mentions that the peer has not given back.
-    /// `asked`: it came about as an answer of ours, and the peer's budget is charged for it.
-    Object { handle: H::Handle, key: Key, mentions: u64, asked: bool },
+    /// `asked`: it came about as an answer of ours, and the peer's budget is charged for it. `watch` tells when one that is not of this
+    /// process breaks.
+    Object { handle: H::Handle, key: Key, mentions: u64, asked: bool, watch: Option<H::Watch> },
+    /// An object that is broken, until the peer has given back what it holds.
+    Broken { cause: Box<Cause>, mentions: u64, asked: bool },
     /// A call that has no answer yet, under a positive id.
     Running(Running<H>),
     /// A reference result, until the peer's last word. `home`: it is the peer's own.
@@ -75,9 +88,10 @@ pub(super) enum Target<'a, H: Host> {
 impl<H: Host> Exports<H> {
     pub(super) fn new(root: Option<H::Handle>) -> Self {
         Exports {
-            root,
+            root: root.map_or(Root::None, |handle| Root::Served { handle, watch: None }),
             open: HashMap::new(),
             ids: HashMap::new(),
+            objects: 0,
             last_object: 0,
             last_result: 0,
             running: 0,
@@ -185,8 +199,9 @@ impl<H: Host> Exports<H> {
     pub(super) fn target(&mut self, id: ExportId) -> Result<Target<'_, H>, Violation> {
         if id == ExportId::ROOT {
             return Ok(match &self.root {
-                Some(root) => Target::Handle(root.clone()),
-                None => Target::Dead(failure(FailureKind::Refused, "this side serves no root object")),
+                Root::Served { handle, .. } => Target::Handle(handle.clone()),
+                Root::Broken(cause) => Target::Dead(broken(cause.clone())),
+                Root::None => Target::Dead(failure(FailureKind::Refused, "this side serves no root object")),
             });
         }
         let given = self.was_given(id);
@@ -199,6 +214,7 @@ impl<H: Host> Exports<H> {
             }
             Some(Export::Running(_)) => Err(Violation::NotAReference { id: id.0 }),
             Some(Export::Rejected(cause)) => Ok(Target::Dead(broken(cause.clone()))),
+            Some(Export::Broken { cause, .. }) => Ok(Target::Dead(broken(Cause::clone(cause)))),
             None if given => Ok(Target::Dead(failure(
                 FailureKind::Broken,
                 "the reference was released before this call arrived",
@@ -242,8 +258,9 @@ impl<H: Host> Exports<H> {
         self.last_object -= 1;
         let id = self.last_object;
         self.ids.insert(key, id);
-        let object = Export::Object { handle, key, mentions: 1, asked };
+        let object = Export::Object { handle, key, mentions: 1, asked, watch: None };
         self.charged += object.cost();
+        self.objects += 1;
         self.open.insert(id, object);
         (ExportId(id), None)
     }
@@ -261,11 +278,11 @@ impl<H: Host> Exports<H> {
         garbage: &mut Vec<Garbage<H>>,
     ) -> Result<(), Violation> {
         let held = match self.open.get_mut(&id.0) {
-            Some(Export::Object { mentions, .. }) if *mentions > count => {
+            Some(Export::Object { mentions, .. } | Export::Broken { mentions, .. }) if *mentions > count => {
                 *mentions -= count;
                 return Ok(());
             }
-            Some(Export::Object { mentions, .. }) => *mentions,
+            Some(Export::Object { mentions, .. } | Export::Broken { mentions, .. }) => *mentions,
             Some(Export::Settled { .. } | Export::Rejected(_)) => 1,
             Some(Export::Running(_)) | None => 0,
         };
@@ -281,15 +298,68 @@ impl<H: Host> Exports<H> {
         let export = self.open.remove(&id.0);
         self.charged -= export.as_ref().map_or(0, Export::cost);
         match export {
-            Some(Export::Object { handle, key, .. }) => {
+            Some(Export::Object { handle, key, watch, .. }) => {
                 self.ids.remove(&key);
+                self.objects -= 1;
                 garbage.push(Garbage::Handle(handle));
+                garbage.extend(watch.map(Garbage::Watch));
             }
+            Some(Export::Broken { .. }) => self.objects -= 1,
             Some(Export::Settled { handle, .. }) => garbage.push(Garbage::Handle(handle)),
             Some(Export::Rejected(_)) | None => {}
             Some(running @ Export::Running(_)) => {
                 self.open.insert(id.0, running);
             }
+        }
+    }
+
+    /// An object is broken from now on: mentioned again it is a new export. Says whether the peer holds it and has not been told.
+    pub(super) fn break_object(
+        &mut self,
+        id: ExportId,
+        cause: &Failure,
+        garbage: &mut Vec<Garbage<H>>,
+    ) -> bool {
+        if id == ExportId::ROOT {
+            return self.break_root(cause, garbage);
+        }
+        let Some(Export::Object { mentions, asked, .. }) = self.open.get(&id.0) else {
+            return false;
+        };
+        let broken = Export::Broken {
+            cause: Box::new(Cause::Broker(cause.clone())),
+            mentions: *mentions,
+            asked: *asked,
+        };
+        if let Some(Export::Object { handle, key, watch, .. }) = self.open.insert(id.0, broken) {
+            self.ids.remove(&key);
+            garbage.push(Garbage::Handle(handle));
+            garbage.extend(watch.map(Garbage::Watch));
+        }
+        true
+    }
+
+    fn break_root(&mut self, cause: &Failure, garbage: &mut Vec<Garbage<H>>) -> bool {
+        let Root::Served { .. } = self.root else { return false };
+        if let Root::Served { handle, watch } =
+            std::mem::replace(&mut self.root, Root::Broken(Cause::Broker(cause.clone())))
+        {
+            garbage.push(Garbage::Handle(handle));
+            garbage.extend(watch.map(Garbage::Watch));
+        }
+        true
+    }
+
+    /// Keeps what watches an export, as long as that is open.
+    pub(super) fn set_watch(&mut self, id: ExportId, watched: H::Watch) -> Result<(), H::Watch> {
+        let kept = match (&mut self.root, self.open.get_mut(&id.0)) {
+            (Root::Served { watch, .. }, _) if id == ExportId::ROOT => watch,
+            (_, Some(Export::Object { watch, .. })) => watch,
+            _ => return Err(watched),
+        };
+        match kept.replace(watched) {
+            None => Ok(()),
+            Some(before) => Err(before),
         }
     }
 
@@ -336,29 +406,34 @@ impl<H: Host> Exports<H> {
 
     /// Objects that the peer holds.
     pub(super) fn held_count(&self) -> u64 {
-        self.ids.len() as u64
+        self.objects as u64
     }
 
     /// Settled reference results without the peer's last word.
     pub(super) fn settled_count(&self) -> u64 {
-        (self.open.len() - self.ids.len()) as u64 - self.running
+        (self.open.len() - self.objects) as u64 - self.running
     }
 
     /// Objects, and everything under a positive id.
     pub(super) fn sizes(&self) -> (usize, usize) {
-        (self.ids.len(), self.open.len() - self.ids.len())
+        (self.objects, self.open.len() - self.objects)
     }
 
     /// Empties the table; the root goes too. Returns what stops the running calls, and the promises of their results.
     pub(super) fn clear(&mut self, garbage: &mut Vec<Garbage<H>>) -> (Vec<H::Canceller>, Vec<H::Handle>) {
         let (mut cancellers, mut promises) = (Vec::new(), Vec::new());
-        garbage.extend(self.root.take().map(Garbage::Handle));
+        if let Root::Served { handle, watch } = std::mem::replace(&mut self.root, Root::None) {
+            garbage.push(Garbage::Handle(handle));
+            garbage.extend(watch.map(Garbage::Watch));
+        }
         for (_, export) in self.open.drain() {
             match export {
-                Export::Object { handle, .. } | Export::Settled { handle, .. } => {
+                Export::Object { handle, watch, .. } => {
                     garbage.push(Garbage::Handle(handle));
+                    garbage.extend(watch.map(Garbage::Watch));
                 }
-                Export::Rejected(_) => {}
+                Export::Settled { handle, .. } => garbage.push(Garbage::Handle(handle)),
+                Export::Rejected(_) | Export::Broken { .. } => {}
                 Export::Running(running) => {
                     promises.extend(running.promise);
                     garbage.extend(
@@ -369,6 +444,7 @@ impl<H: Host> Exports<H> {
             }
         }
         self.ids.clear();
+        self.objects = 0;
         self.running = 0;
         self.running_bytes = 0;
         self.running_caps = 0;
@@ -383,8 +459,11 @@ impl<H: Host> Export<H> {
     /// Bytes that the peer's budget is charged as long as it is kept; running calls are charged apart.
     fn cost(&self) -> u64 {
         match self {
-            Export::Object { asked: false, .. } | Export::Running(_) => 0,
-            Export::Object { asked: true, .. } | Export::Settled { .. } => ENTRY_BYTES,
+            Export::Object { asked: false, .. }
+            | Export::Broken { asked: false, .. }
+            | Export::Running(_) => 0,
+            // That it broke is not the peer's doing.
+            Export::Object { .. } | Export::Broken { .. } | Export::Settled { .. } => ENTRY_BYTES,
             Export::Rejected(Cause::Broker(failure)) => ENTRY_BYTES + failure.size() as u64,
             Export::Rejected(Cause::App(cause)) => ENTRY_BYTES + cause.body.len() as u64,
         }

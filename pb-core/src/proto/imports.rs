@@ -13,6 +13,8 @@ use crate::message::{Cause, ExportId, Failure, ImportId, Ran, Reply};
 /// Twisted: `waitingForAnswers` and the luids we hold (spread/pb.py). Wire: `docs/protocol.md`, section 6.
 pub(super) struct Imports<H: Host> {
     open: HashMap<i64, Import<H>>,
+    /// Why the root, which has no entry, is broken.
+    pub(super) root_broken: Option<Failure>,
     objects: usize,
     /// How many of them came unasked.
     unasked: u64,
@@ -92,6 +94,7 @@ impl<H: Host> Imports<H> {
     pub(super) fn new() -> Self {
         Imports {
             open: HashMap::new(),
+            root_broken: None,
             objects: 0,
             unasked: 0,
             last_object: 0,
@@ -208,7 +211,7 @@ impl<H: Host> Imports<H> {
     /// What a call on `id` reaches.
     pub(super) fn reach(&mut self, id: ImportId) -> Reached<'_, H> {
         if id == ImportId::ROOT {
-            return Reached::Object;
+            return self.root_broken.clone().map_or(Reached::Object, Reached::Dead);
         }
         match self.open.get_mut(&id.0) {
             Some(Import::Object { broken: Some(failure), .. }) => Reached::Dead(failure.clone()),

@@ -270,7 +270,7 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// An object of the peer's is broken from now on.
+    /// An object of the peer's, or its root, is broken from now on.
     fn on_break(&mut self, id: ImportId, rejection: Rejection) -> Result<(), Violation> {
         if !self.imports.was_given(id) {
             return Err(Violation::NeverGiven { id: id.0 });
@@ -285,6 +285,13 @@ impl<H: Host> Connection<H> {
             Rejection::Broker(failure) => Cause::Broker(failure),
         };
         let failure = broken(cause);
+        if id == ImportId::ROOT {
+            if self.imports.root_broken.is_none() {
+                self.imports.root_broken = Some(failure);
+                self.notices.push_back(Notice::RootBroken);
+            }
+            return Ok(());
+        }
         if let Some(proxy) = self.imports.break_object(id, &failure) {
             self.notices.push_back(Notice::Broken(proxy, failure));
         }

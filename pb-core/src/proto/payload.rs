@@ -176,8 +176,11 @@ impl<H: Host> Connection<H> {
             .into_iter()
             .map(|plan| match plan {
                 Planned::Mine(key, handle) => {
+                    let watched = self.exports.is_new(key) && self.host.may_break(&handle);
+                    let watched = watched.then(|| handle.clone());
                     let (id, spare) = self.exports.mention(key, handle, asked);
                     self.garbage.extend(spare.map(Garbage::Handle));
+                    self.exported.extend(watched.map(|handle| (id, handle)));
                     Cap::Mine(id)
                 }
                 Planned::Yours(id) => Cap::Yours(id),

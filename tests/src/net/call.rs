@@ -189,6 +189,11 @@ impl CallState {
         }
     }
 
+    /// Why it gives no reference, if it has ended so.
+    pub(super) fn failed(&self) -> Option<Failure> {
+        self.ended.borrow().clone().and_then(|ended| ended.into_reference().err())
+    }
+
     /// The one place where a call of a test's ends: twice is a panic.
     pub(super) fn end(&self, ended: Ended) {
         let promise = self.promise.borrow().upgrade();

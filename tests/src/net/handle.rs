@@ -47,12 +47,52 @@ impl Handle {
         }
     }
 
+    /// Why it is broken, if it is.
+    pub(super) fn broken(&self) -> Option<Failure> {
+        match self.end() {
+            Handle::Object(_) => None,
+            Handle::Proxy(proxy) => proxy.broken().into_iter().next(),
+            Handle::Promise(promise) => promise.settled().and_then(Result::err),
+            Handle::Result(call) => call.failed(),
+        }
+    }
+
+    /// The same handle, not held.
+    pub(super) fn weak(&self) -> Weakly {
+        match self {
+            Handle::Object(_) => Weakly::Lasting,
+            Handle::Proxy(proxy) => Weakly::Proxy(Rc::downgrade(proxy)),
+            Handle::Promise(promise) => Weakly::Promise(Rc::downgrade(promise)),
+            Handle::Result(call) => Weakly::Result(Rc::downgrade(call)),
+        }
+    }
+
     pub(super) fn address(&self) -> usize {
         match self {
             Handle::Object(object) => Rc::as_ptr(object) as usize,
             Handle::Proxy(proxy) => Rc::as_ptr(proxy) as usize,
             Handle::Result(call) => Rc::as_ptr(call) as usize,
             Handle::Promise(promise) => Rc::as_ptr(promise) as usize,
+        }
+    }
+}
+
+/// What an export leads to, for who watches it.
+pub(super) enum Weakly {
+    /// An object of this program's, which never breaks.
+    Lasting,
+    Proxy(Weak<Proxy>),
+    Promise(Weak<Promise>),
+    Result(Weak<CallState>),
+}
+
+impl Weakly {
+    pub(super) fn upgrade(&self) -> Option<Handle> {
+        match self {
+            Weakly::Lasting => None,
+            Weakly::Proxy(proxy) => proxy.upgrade().map(Handle::Proxy),
+            Weakly::Promise(promise) => promise.upgrade().map(Handle::Promise),
+            Weakly::Result(call) => call.upgrade().map(Handle::Result),
         }
     }
 }
@@ -199,6 +239,7 @@ impl Host for TestHost {
     type Waiter = Waiter;
     type Canceller = Canceller;
     type Proxy = Weak<Proxy>;
+    type Watch = ();
     type Memo = ();
 
     fn settled(&self, handle: &Handle) -> Option<Handle> {
@@ -231,6 +272,10 @@ impl Host for TestHost {
         let made = Rc::new(Proxy::new(self.side.clone(), id, 1));
         *proxy = Some(Rc::downgrade(&made));
         (Handle::Proxy(made), true)
+    }
+
+    fn may_break(&self, handle: &Handle) -> bool {
+        !matches!(handle, Handle::Object(_))
     }
 
     fn names_result(&self, waiter: &Waiter) -> bool {

@@ -188,6 +188,7 @@ struct Side {
     owed: Vec<Owed>,
     /// Mentions of its own objects that have not come back: −1 first.
     exported: Vec<Exported>,
+    root_broken: bool,
     exported_open: u64,
     /// Mentions of the other side's objects that it has not given back: −1 first.
     held: Vec<u64>,
@@ -248,6 +249,7 @@ impl Default for Side {
             open_references: 0,
             owed: Vec::new(),
             exported: Vec::new(),
+            root_broken: false,
             exported_open: 0,
             held: Vec::new(),
             held_open: 0,
@@ -450,6 +452,10 @@ impl Side {
         let id = reject.export.0;
         if id > 0 {
             self.judge_answer(id)?;
+        } else if id == 0 {
+            if std::mem::replace(&mut self.root_broken, true) {
+                return Err(Finding::BrokenTwice { id });
+            }
         } else {
             let exported = at_mut(&mut self.exported, id).filter(|exported| exported.mentions > 0);
             let exported = exported.filter(|_| id < 0).ok_or(Finding::BrokenUnheld { id })?;

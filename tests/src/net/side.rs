@@ -5,14 +5,14 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pb_core::message::{Abort, AbortCode, Failure, FailureKind, Message, Ran};
+use pb_core::message::{Abort, AbortCode, ExportId, Failure, FailureKind, Message, Ran};
 use pb_core::proto::{
     Connection, Farewell, Limits, Notice, Outbox, Outcome, Start, TableSizes, Task, Violation,
 };
 use pb_core::wire::frame::{self, Decoded};
 
 use super::call::{Ended, Waiter};
-use super::handle::{Handle, Proxy, TestHost};
+use super::handle::{Handle, Proxy, TestHost, Weakly};
 use super::log::{Log, content};
 use super::node::{Answering, Casting, Node, Queued};
 use super::oracle::{End, Oracle};
@@ -32,6 +32,8 @@ pub struct Side {
     last_abort: RefCell<Option<Abort>>,
     longest_frame: Cell<usize>,
     ponged: RefCell<Vec<u64>>,
+    /// Exports that may break, with what they are.
+    watched: RefCell<Vec<(ExportId, Weakly)>>,
     /// Bytes of what the peer made this side send, on their way.
     unread: Rc<Cell<u64>>,
     holding: Cell<bool>,
@@ -110,6 +112,7 @@ impl Side {
                 last_abort: RefCell::default(),
                 longest_frame: Cell::new(0),
                 ponged: RefCell::default(),
+                watched: RefCell::default(),
                 unread,
                 holding: Cell::new(false),
             }
@@ -126,12 +129,13 @@ impl Side {
 
     /// Works on the tables as the broker does: under the lock, and drops what they let go of behind it.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection<TestHost>, &mut Out) -> T) -> T {
-        let (result, frames, garbage, left) = {
+        let (result, frames, garbage, left, exported) = {
             let mut tables = self.tables.borrow_mut();
             let Tables { connection, out } = &mut *tables;
             let result = work(connection, out);
             let left = connection.close_if_done(out).is_some();
-            (result, std::mem::take(&mut out.frames), connection.take_garbage(), left)
+            let frames = std::mem::take(&mut out.frames);
+            (result, frames, connection.take_garbage(), left, connection.take_exported())
         };
         for (frame, prompted) in frames {
             let content = content(&frame);
@@ -146,6 +150,9 @@ impl Side {
             self.oracle.borrow_mut().ended(self.end);
         }
         drop(garbage);
+        for (id, handle) in exported {
+            self.watched.borrow_mut().push((id, handle.weak()));
+        }
         result
     }
 
@@ -353,9 +360,25 @@ impl Side {
         } else if let Some(task) = self.with(Connection::poll_task) {
             self.perform(task);
         } else {
-            return false;
+            return self.break_what_broke();
         }
         true
+    }
+
+    /// Tells the peer of the exports that have broken. Says whether there were any.
+    fn break_what_broke(&self) -> bool {
+        let mut told = false;
+        for (id, watched) in self.watched.take() {
+            let Some(handle) = watched.upgrade() else { continue };
+            match handle.broken() {
+                None => self.watched.borrow_mut().push((id, watched)),
+                Some(failure) => {
+                    self.with(|connection, out| connection.break_export(id, &failure, out));
+                    told = true;
+                }
+            }
+        }
+        told
     }
 
     fn tell(&self, notice: Notice<TestHost>) {
@@ -377,6 +400,7 @@ impl Side {
                 }
             }
             Notice::Cancel(canceller) => self.node.stop(&canceller.side, &canceller.stops),
+            Notice::RootBroken => {}
             Notice::Pong(nonce) => self.ponged.borrow_mut().push(nonce),
             Notice::Broken(proxy, failure) => {
                 if let Some(proxy) = proxy.upgrade() {
