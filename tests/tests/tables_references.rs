@@ -262,7 +262,8 @@ fn an_answer_to_a_call_that_was_given_up_frees_what_it_carries() {
 
 #[test]
 fn many_references_dropped_at_once_go_out_as_few_releases() {
-    let net = Net::new();
+    let roomy = pb_core::proto::Limits { budget: 16 << 20, ..Default::default() };
+    let net = Net::with_limits(Default::default(), roomy);
     let handles: Vec<_> = (0..1000).map(|n| Handle::object(&n.to_string())).collect();
     let calls: Vec<_> = (0..100).map(|_| net.call(A, &net.root(A), "keep", "", &handles)).collect();
     let more: Vec<_> = (0..5)

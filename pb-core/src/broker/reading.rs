@@ -81,6 +81,7 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         direct,
         buffer: BytesMut::new(),
         batch: Vec::new(),
+        read_bytes: READ_BYTES.min(2 * line.frame_bytes as usize),
         due: None,
         due_from: 0,
         alarm: Box::pin(sleep_until(Instant::now() + HANDSHAKE)),
@@ -107,6 +108,8 @@ struct Reading<'a> {
     buffer: BytesMut,
     /// What this task writes itself, empty between batches.
     batch: Vec<u8>,
+    /// Bytes that one read may take: no more than the largest frame needs.
+    read_bytes: usize,
     /// When the hello, or more of a started frame, must have come.
     due: Option<Instant>,
     /// How much of a started frame there was when `due` was set.
@@ -230,6 +233,23 @@ impl Reading<'_> {
         }
     }
 
+    /// Makes room for the next read: for what a small connection reads at once, or for more of a large frame. A claimed length costs
+    /// nothing: the buffer doubles as the bytes come, and ends at the frame's length.
+    fn make_room(&mut self) {
+        let (have, room) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
+        match frame::whole_len(&self.buffer) {
+            Some(whole) if whole > have && have >= READ_BYTES / 4 => {
+                if room == 0 {
+                    let mut larger = BytesMut::with_capacity(whole.min(2 * have));
+                    larger.extend_from_slice(&self.buffer);
+                    self.buffer = larger;
+                }
+            }
+            _ if room < READ_BYTES / 4 => self.buffer.reserve(self.read_bytes),
+            _ => {}
+        }
+    }
+
     fn set_alarm(&mut self, timeout: Option<std::time::Instant>) {
         if let Some(timeout) = timeout.map(Instant::from_std)
             && (timeout < self.alarm.deadline() || self.alarm.is_elapsed())
@@ -247,9 +267,7 @@ impl Reading<'_> {
                 return Ok(false);
             }
             self.set_alarm(timeout);
-            if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
-                self.buffer.reserve(READ_BYTES);
-            }
+            self.make_room();
             let before = self.buffer.len();
             let due = self.due;
             let read = async {

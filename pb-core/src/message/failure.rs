@@ -8,6 +8,9 @@ use bytes::Bytes;
 /// Causes within causes, at the most; deeper ones are dropped when sent and refused when received.
 pub const MAX_CAUSES: usize = 8;
 
+/// Bytes of a failure with its causes and details on the wire, at the most: of a larger one only kind, `ran` and message are sent.
+pub const MAX_FAILURE_BYTES: usize = 24 << 10;
+
 /// Why a call has no result, other than the method's own error. The kind says what the caller may do, `ran` whether
 /// it may repeat the call.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,9 +1,9 @@
 //! What a peer makes us keep, and what casts have used of a grant (`docs/protocol.md`, sections 12.1 to 12.3).
 
 use super::casts::Casts;
-use super::limits::{DEFAULT_ANSWER_BYTES, ENTRY_BYTES};
+use super::limits::{DEFAULT_ANSWER_BYTES, OBJECT_BYTES, RESULT_BYTES};
 use super::{Connection, Host, Outbox, Violation};
-use crate::message::{CallOptions, Credit, Failure, FailureKind, Message, Ran};
+use crate::message::{CallOptions, Cause, Credit, Failure, FailureKind, Message, Ran};
 
 /// What a peer's budget is charged for an echo that waits behind calls.
 const ECHO_BYTES: u64 = 64;
@@ -37,7 +37,22 @@ impl<H: Host> Connection<H> {
         if bytes <= SMALL_ANSWER && objects == 0 {
             return None;
         }
-        self.over_budget(bytes + objects * ENTRY_BYTES, Ran::Yes, out)
+        self.over_budget(bytes + objects * OBJECT_BYTES, Ran::Yes, out)
+    }
+
+    /// What is kept of the cause of a rejected result: a sentence where the peer's budget has no room for more.
+    pub(super) fn cause_within_budget(&self, cause: Cause, out: &impl Outbox) -> Cause {
+        let bytes = match &cause {
+            Cause::App(cause) => cause.body.len(),
+            Cause::Broker(failure) => failure.size(),
+        };
+        match self.over_budget(RESULT_BYTES + bytes as u64, Ran::Yes, out) {
+            None => cause,
+            Some(_) => {
+                let message = "the call that was to give the reference failed";
+                Cause::Broker(Failure::new(FailureKind::Failed, Ran::Yes, message))
+            }
+        }
     }
 
     /// Ends the connection with a peer whose budget is passed by what cannot be refused.

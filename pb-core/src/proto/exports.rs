@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 
-use super::limits::{ARGUMENT_BYTES, CALL_BYTES, ENTRY_BYTES};
+use super::limits::{ARGUMENT_BYTES, CALL_BYTES, OBJECT_BYTES, RESULT_BYTES};
 use super::timers::Timers;
 use super::{Garbage, Host, Key, Request, Violation};
 use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
@@ -463,9 +463,10 @@ impl<H: Host> Export<H> {
             | Export::Broken { asked: false, .. }
             | Export::Running(_) => 0,
             // That it broke is not the peer's doing.
-            Export::Object { .. } | Export::Broken { .. } | Export::Settled { .. } => ENTRY_BYTES,
-            Export::Rejected(Cause::Broker(failure)) => ENTRY_BYTES + failure.size() as u64,
-            Export::Rejected(Cause::App(cause)) => ENTRY_BYTES + cause.body.len() as u64,
+            Export::Object { .. } | Export::Broken { .. } => OBJECT_BYTES,
+            Export::Settled { .. } => RESULT_BYTES,
+            Export::Rejected(Cause::Broker(failure)) => RESULT_BYTES + failure.size() as u64,
+            Export::Rejected(Cause::App(cause)) => RESULT_BYTES + cause.body.len() as u64,
         }
     }
 }

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 
 use super::casts::Casts;
 use super::exports::broken;
-use super::limits::ENTRY_BYTES;
+use super::limits::IMPORT_BYTES;
 use super::timers::{Timers, exceeded};
 use super::{Garbage, Host, Violation};
 use crate::message::{Cause, ExportId, Failure, ImportId, Ran, Reply};
@@ -322,7 +322,7 @@ impl<H: Host> Imports<H> {
 
     /// What the peer's budget is charged for what it passed us.
     pub(super) fn charged(&self) -> u64 {
-        self.unasked * ENTRY_BYTES
+        self.unasked * IMPORT_BYTES
     }
 
     /// What we hold of the peer's, with the references that are still to be answered.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::limits::ENTRY_BYTES;
+use super::limits::NAME_BYTES;
 use super::{Host, Violation};
 use crate::message::{MethodName, MethodText};
 
@@ -78,5 +78,5 @@ impl<H: Host> Names<H> {
 }
 
 fn cost(text: &MethodText) -> u64 {
-    ENTRY_BYTES + text.name.len() as u64 + 8 * text.prints.len() as u64
+    NAME_BYTES + text.name.len() as u64 + 8 * text.prints.len() as u64
 }

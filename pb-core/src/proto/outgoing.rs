@@ -295,7 +295,8 @@ impl<H: Host> Connection<H> {
                 self.tasks.push_back(Task::Settle(promise, Err(failure.clone())));
             }
             if running.reply == Reply::Reference && !running.cancelled {
-                self.exports.keep(id, Export::Rejected(cause));
+                let kept = self.cause_within_budget(cause, out);
+                self.exports.keep(id, Export::Rejected(kept));
             }
             for request in running.queue {
                 if request.answer.is_none() {

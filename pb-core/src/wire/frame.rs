@@ -115,6 +115,14 @@ pub fn split(buffer: &mut BytesMut, max_frame: u64) -> Result<Option<Bytes>, Mal
     Ok(Some(buffer.split_to(length).freeze()))
 }
 
+/// How many bytes the first frame in `buffer` has with its length, as far as the bytes that are there say.
+pub fn whole_len(buffer: &[u8]) -> Option<usize> {
+    match number::read_uint(buffer) {
+        Uint::Whole { value, len } => usize::try_from(value).ok()?.checked_add(len),
+        Uint::Partial { .. } | Uint::Wrong => None,
+    }
+}
+
 fn content_len<B: AsRef<[u8]>>(message: &Message<B>) -> usize {
     let mut count = Count::default();
     encode::message(message, &mut count);

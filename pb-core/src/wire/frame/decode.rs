@@ -10,9 +10,9 @@ use super::reader::{self, Reader};
 use super::{Decoded, MAX_FRAME_BYTES, MAX_RELEASES, Malformed};
 use crate::message::{
     Abort, AppCause, Call, CallOptions, Cancel, Cap, Cast, Cause, Credit, Disembargo, ExportId, Failure,
-    Goaway, Grants, Hello, ImportId, MAX_CAPS, MAX_CAUSES, MAX_METADATA, MAX_METADATA_BYTES, MAX_NAME_BYTES,
-    MAX_PRINTS, Message, MethodName, MethodText, Payload, Ping, Reject, Rejection, Release, Reply, Resolve,
-    Unimplemented,
+    Goaway, Grants, Hello, ImportId, MAX_CAPS, MAX_CAUSES, MAX_FAILURE_BYTES, MAX_METADATA,
+    MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_PRINTS, Message, MethodName, MethodText, Payload, Ping, Reject,
+    Rejection, Release, Reply, Resolve, Unimplemented,
 };
 
 /// Reads a frame, as [`split`](super::split) gives it.
@@ -101,6 +101,7 @@ fn reject(frame: Bytes) -> Result<Decoded, Malformed> {
     let rejection = match from.byte()? {
         codes::ORIGIN_APP => Rejection::App(Payload { caps, body: behind(from.at(), frame) }),
         codes::ORIGIN_BROKER if caps.is_empty() => {
+            from.at_most("failure", MAX_FAILURE_BYTES)?;
             let failure = failure(MAX_CAUSES, &mut from)?;
             from.end(types::REJECT)?;
             Rejection::Broker(failure)

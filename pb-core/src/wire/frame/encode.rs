@@ -2,10 +2,10 @@
 
 use super::codes::{self, caps, flags, grants, types};
 use super::number::zigzag;
-use super::sink::{Head, Sink};
+use super::sink::{Count, Head, Sink};
 use crate::message::{
-    Abort, Call, CallOptions, Cap, Cast, Cause, Disembargo, Failure, Goaway, Hello, MAX_CAUSES, Message,
-    MethodName, Payload, Reject, Rejection, Release, Reply, Resolve,
+    Abort, Call, CallOptions, Cap, Cast, Cause, Disembargo, Failure, Goaway, Hello, MAX_CAUSES,
+    MAX_FAILURE_BYTES, Message, MethodName, Payload, Reject, Rejection, Release, Reply, Resolve,
 };
 
 /// Details of one failure, at the most; further ones are dropped when sent.
@@ -117,7 +117,16 @@ fn reject<B: AsRef<[u8]>>(reject: &Reject<B>, to: &mut impl Sink) {
             head(types::REJECT, &[], to);
             to.int(reject.export.0);
             to.byte(codes::ORIGIN_BROKER);
-            failure(reason, to);
+            // Most have neither cause nor details, and are not looked at twice.
+            let long = reason.size() > MAX_FAILURE_BYTES && {
+                let mut count = Count::default();
+                failure(reason, &mut count);
+                count.bytes > MAX_FAILURE_BYTES
+            };
+            match long {
+                true => failure(&reason.bare(), to),
+                false => failure(reason, to),
+            }
         }
     }
 }

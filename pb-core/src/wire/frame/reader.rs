@@ -147,6 +147,14 @@ impl<'a> Reader<'a> {
         Ok(bytes as usize)
     }
 
+    /// Refuses a field that takes the rest of the message, where that is over `most` bytes.
+    pub(super) fn at_most(&self, field: &'static str, most: usize) -> Result<(), Malformed> {
+        match self.rest.len() {
+            bytes if bytes > most => Err(Malformed::Length { field, bytes: bytes as u64, least: 0, most }),
+            _ => Ok(()),
+        }
+    }
+
     fn needs(&self, bytes: u64) -> Result<(), Malformed> {
         if bytes > self.rest.len() as u64 { Err(self.ended(bytes)) } else { Ok(()) }
     }
