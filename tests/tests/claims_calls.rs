@@ -310,3 +310,79 @@ async fn a_connection_to_oneself_needs_no_network() {
     soon(running.shutdown()).await;
     until(|| world.alive() == 0, || format!("{} alive", world.alive())).await;
 }
+
+#[remote_interface]
+trait Relay {
+    async fn open_far(&self, name: String) -> NodeRef;
+}
+
+/// Ends each of its calls with the promise of a call of its own, to another process.
+#[derive(Referenceable)]
+struct MyRelay(NodeRef, Arc<AtomicUsize>);
+
+impl Relay for MyRelay {
+    async fn open_far(&self, name: String) -> NodeRef {
+        self.1.fetch_add(1, SeqCst);
+        self.0.open_late(name).promised()
+    }
+}
+
+#[tokio::test]
+async fn calls_on_the_result_of_a_tail_call_go_on_to_the_final_callee_in_order() {
+    let chain = Chain::of(1).await;
+    let relayed = Arc::default();
+    let (middle, client) =
+        pb_server::pair(RelayRef::new(MyRelay(chain.root.clone(), Arc::clone(&relayed)))).await;
+    let root: RelayRef = client.root();
+    let opened = root.open_far("far".into());
+    let before = [opened.say(0), opened.say(1)];
+    let known = soon(opened).await.expect("the relay has answered");
+    let after = known.say(2);
+    until(|| chain.world.started() == ["root.open_late()"], || format!("{:?}", chain.world.started())).await;
+    chain.world.open_gate();
+    for (n, call) in (0..).zip(before.into_iter().chain([after])) {
+        assert_eq!(soon(call).await, Ok(n));
+    }
+    assert_eq!(chain.world.started(), ["root.open_late()", "far.say(0)", "far.say(1)", "far.say(2)"]);
+    assert_eq!(
+        relayed.load(SeqCst),
+        1,
+        "the relay is called once, and never of what is called on its result"
+    );
+    drop((root, known));
+    until(
+        || [&middle, &client].iter().all(|end| end.tables() == Default::default()),
+        || format!("{:?} {:?}", middle.tables(), client.tables()),
+    )
+    .await;
+    client.close();
+    soon(middle.closed()).await;
+    drop((middle, client));
+    chain.finish().await;
+}
+
+#[tokio::test]
+async fn letting_go_of_a_tail_call_stops_its_callee() {
+    for known in [false, true] {
+        let chain = Chain::of(1).await;
+        let relay = MyRelay(chain.root.clone(), Arc::default());
+        let (middle, client) = pb_server::pair(RelayRef::new(relay)).await;
+        let root: RelayRef = client.root();
+        let opened = root.open_far("far".into());
+        let said = opened.say(0);
+        until(|| chain.world.started() == ["root.open_late()"], || format!("{:?}", chain.world.started()))
+            .await;
+        if known {
+            drop(soon(opened).await.expect("the relay has answered"));
+        } else {
+            drop(opened);
+        }
+        drop(said);
+        until(|| chain.world.stopped() == 1, || format!("{known}: the callee runs on")).await;
+        drop(root);
+        client.close();
+        soon(middle.closed()).await;
+        drop((middle, client));
+        chain.finish().await;
+    }
+}

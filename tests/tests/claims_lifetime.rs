@@ -139,6 +139,22 @@ async fn a_reference_dropped_during_a_call_does_not_end_its_object() {
 }
 
 #[tokio::test]
+async fn a_late_resolution_of_a_promise_that_was_let_go_frees_what_it_resolves_to() {
+    for links in LINKS {
+        let chain = Chain::of(links).await;
+        chain.root.open_late("detached".into()).detach();
+        let promised = chain.root.open_late("released".into()).promised();
+        promised.note(1); // So that the call is not cancelled with its promise.
+        drop(promised);
+        until(|| chain.world.started().len() == 2, || format!("{:?}", chain.world.started())).await;
+        chain.world.open_gate();
+        freed(&chain, &["detached", "released"]).await;
+        assert!(chain.world.started().contains(&"released.note(1)".to_owned()));
+        chain.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn as_many_mentions_are_released_as_were_received_and_the_destructor_runs_once() {
     for links in LINKS {
         let chain = Chain::of(links).await;
@@ -208,7 +224,7 @@ async fn everything_is_released_on_disconnect_and_destructors_run_outside_of_eve
             let left = usize::from(cut >= 2);
             until(|| chain.world.alive() == left, || format!("{links} {cut}: {:?}", chain.world.freed()))
                 .await;
-            assert_eq!(chain.world.stopped(), 1, "{links} {cut}: the method is stopped");
+            assert_eq!(chain.world.stopped(), 2, "{links} {cut}: both methods are stopped");
             chain.finish_cut().await;
         }
     }

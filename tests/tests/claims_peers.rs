@@ -138,6 +138,29 @@ async fn unknown_messages_of_a_newer_peer_are_answered_and_their_references_rele
     finish(raw, running, &world).await;
 }
 
+#[tokio::test]
+async fn a_violation_gets_an_abort_with_a_reason_and_then_the_end_of_the_stream() {
+    let world = Arc::new(World::default());
+    let running = serve(world.node("root")).await;
+    let never_given = on(-7, Reply::Value, call(1, "Node/say", &(1_u64,)));
+    let released = Message::Release(Release { mentions: vec![(ImportId(-1), 1)] });
+    let second_hello = pb_tests::raw::hello();
+    for (violation, words) in [(never_given, "-7"), (released, "-1"), (second_hello, "hello")] {
+        let mut raw = Raw::greeted(running.url()).await;
+        raw.message(&violation).await;
+        // What comes behind it is not looked at.
+        raw.message(&Message::Call(call(1, "Node/say", &(2_u64,)))).await;
+        raw.message(&Message::Ping(Ping { nonce: 3 })).await;
+        let rest = raw.rest().await;
+        let [Message::Abort(abort)] = &rest[..] else { panic!("more than an abort: {rest:?}") };
+        assert_eq!(abort.code, AbortCode::Violation);
+        assert!(abort.reason.contains(words), "{}", abort.reason);
+    }
+    assert!(world.started().is_empty());
+    let raw = Raw::greeted(running.url()).await;
+    finish(raw, running, &world).await;
+}
+
 fn uint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {

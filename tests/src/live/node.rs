@@ -102,7 +102,7 @@ impl World {
         lock(&self.started).clone()
     }
 
-    /// Methods that hung and were stopped.
+    /// Methods that hung, or waited for the gate, and were stopped.
     pub fn stopped(&self) -> usize {
         self.stopped.load(SeqCst)
     }
@@ -141,6 +141,13 @@ impl MyNode {
         lock(&self.kept).push(node);
     }
 
+    /// Waits for the gate.
+    async fn wait(&self) {
+        let stopped = Stopped(Some(Arc::clone(&self.world)));
+        let _ = self.world.gate.subscribe().wait_for(|open| *open).await;
+        stopped.came_to_its_end();
+    }
+
     fn start(&self, what: impl std::fmt::Display) {
         self.world.start(format!("{}.{what}", self.name));
     }
@@ -153,12 +160,20 @@ impl Drop for MyNode {
     }
 }
 
-/// Counts a method that was stopped half-way.
-struct Stopped(Arc<World>);
+/// Counts a method that is stopped half-way.
+struct Stopped(Option<Arc<World>>);
+
+impl Stopped {
+    fn came_to_its_end(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        self.0.stopped.fetch_add(1, SeqCst);
+        if let Some(world) = &self.0 {
+            world.stopped.fetch_add(1, SeqCst);
+        }
     }
 }
 
@@ -196,17 +211,17 @@ impl Node for MyNode {
     }
     async fn hold(&self, node: NodeRef) -> NodeRef {
         self.start("hold()");
-        let _ = self.world.gate.subscribe().wait_for(|open| *open).await;
+        self.wait().await;
         node
     }
     async fn open_late(&self, name: String) -> NodeRef {
         self.start("open_late()");
-        let _ = self.world.gate.subscribe().wait_for(|open| *open).await;
+        self.wait().await;
         self.world.node(&name)
     }
     async fn hang(&self, nodes: Vec<NodeRef>) -> u64 {
         self.start("hang()");
-        let _stopped = Stopped(Arc::clone(&self.world));
+        let _stopped = Stopped(Some(Arc::clone(&self.world)));
         let never = pending().await;
         drop(nodes);
         never
