@@ -9,7 +9,7 @@ pub struct Limits {
     pub frame_bytes: u64,
     /// Calls of the peer's without an answer; default 1,024. One more is answered `Overloaded` and not run.
     pub calls: u64,
-    /// Bytes of the bodies of those calls; default 2 MiB. One more byte, and the call is answered `Overloaded` and not run.
+    /// Bytes of the bodies of those calls; default 1 MiB. One more byte, and the call is answered `Overloaded` and not run.
     pub call_bytes: u64,
     /// Objects of the peer's that we hold; default 65,536. One more ends the connection.
     pub imports: u64,
@@ -41,7 +41,7 @@ impl Default for Limits {
         Limits {
             frame_bytes: 1 << 20,
             calls: 1024,
-            call_bytes: 2 << 20,
+            call_bytes: 1 << 20,
             imports: 65_536,
             exports: 65_536,
             names: 1024,
