@@ -6,12 +6,14 @@
 
 mod graph;
 mod play;
+mod real;
 mod shrink;
 
 use std::fmt;
 
 pub use play::{Tally, play};
-pub use shrink::{fault, hunt, shrink};
+pub use real::play_for_real;
+pub use shrink::{Player, fault, hunt, shrink};
 
 use crate::hostile::Dice;
 

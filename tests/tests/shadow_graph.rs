@@ -1,6 +1,6 @@
 //! Random programs on two to five brokers, beside plain pointers: see `pb_tests::shadow`. `PB_SEED=n` plays one run alone, `PB_SEEDS=n` so many.
 
-use pb_tests::shadow::hunt;
+use pb_tests::shadow::{hunt, play};
 
 /// Runs of the usual test.
 const SEEDS: u64 = 2000;
@@ -9,11 +9,11 @@ const SEEDS: u64 = 2000;
 fn every_call_reaches_what_the_shadow_says_and_nothing_is_left() {
     let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
     if let Some(seed) = number("PB_SEED") {
-        hunt(seed..seed + 1);
+        hunt(seed..seed + 1, play);
         return;
     }
     let seeds = number("PB_SEEDS").unwrap_or(SEEDS);
-    let tally = hunt(1..seeds + 1);
+    let tally = hunt(1..seeds + 1, play);
     eprintln!("{seeds} runs: {tally:?}");
     if seeds >= SEEDS {
         // Runs in which little happens prove little.

@@ -5,15 +5,18 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use super::{Run, Tally, play};
+use super::{Run, Tally};
+
+/// What plays a run: on tables ([`play`](super::play)) or on brokers ([`play_for_real`](super::play_for_real)).
+pub type Player = fn(&Run) -> Result<Tally, String>;
 
 /// What is wrong with a run, panics included.
-pub fn fault(run: &Run) -> Option<String> {
-    try_play(run).err()
+pub fn fault(run: &Run, player: Player) -> Option<String> {
+    try_play(run, player).err()
 }
 
-fn try_play(run: &Run) -> Result<Tally, String> {
-    let played = quietly(|| panic::catch_unwind(AssertUnwindSafe(|| play(run))));
+fn try_play(run: &Run, player: Player) -> Result<Tally, String> {
+    let played = quietly(|| panic::catch_unwind(AssertUnwindSafe(|| player(run))));
     match played {
         Ok(played) => played,
         Err(panicked) => {
@@ -50,12 +53,12 @@ pub fn shrink(run: &Run, fails: impl Fn(&Run) -> bool) -> Run {
 ///
 /// # Panics
 /// When one fails: with its seed, what was wrong, and the shrunk run as a test.
-pub fn hunt(seeds: Range<u64>) -> Tally {
+pub fn hunt(seeds: Range<u64>, player: Player) -> Tally {
     let next = AtomicU64::new(seeds.start);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let mut tally = Tally::default();
     let found = thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| search(&next, seeds.end))).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| search(&next, seeds.end, player))).collect();
         let mut found = None;
         for worker in workers {
             match worker.join().expect("faults are caught") {
@@ -67,8 +70,8 @@ pub fn hunt(seeds: Range<u64>) -> Tally {
     });
     if let Some(seed) = found {
         let run = Run::random(seed);
-        let shrunk = shrink(&run, |run| fault(run).is_some());
-        let wrong = fault(&shrunk).unwrap_or_else(|| "nothing: it does not fail always".to_owned());
+        let shrunk = shrink(&run, |run| fault(run, player).is_some());
+        let wrong = fault(&shrunk, player).unwrap_or_else(|| "nothing: it does not fail always".to_owned());
         panic!(
             "this was PB_SEED={seed}; as a test:\n\n#[test]\nfn found_by_seed_{seed}() {{\n{shrunk}    \
              plays(&run);\n}}\n\n{wrong}"
@@ -78,14 +81,14 @@ pub fn hunt(seeds: Range<u64>) -> Tally {
 }
 
 /// Plays seeds until they are used up, or one fails, which is returned as the error.
-fn search(next: &AtomicU64, end: u64) -> Result<Tally, u64> {
+fn search(next: &AtomicU64, end: u64, player: Player) -> Result<Tally, u64> {
     let mut tally = Tally::default();
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
             return Ok(tally);
         }
-        match try_play(&Run::random(seed)) {
+        match try_play(&Run::random(seed), player) {
             Ok(counted) => tally.add(&counted),
             Err(_) => {
                 next.store(end, Ordering::Relaxed);
