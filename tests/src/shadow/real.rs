@@ -27,9 +27,24 @@ trait Thing {
     async fn forget(&self, tag: u64) -> u64;
     async fn open(&self, tag: u64) -> Result<ThingRef, String>;
     async fn kept(&self, tag: u64) -> Result<ThingRef, String>;
-    async fn echo(&self, tag: u64, first: Option<ThingRef>, second: Option<ThingRef>) -> Result<ThingRef, String>;
-    async fn fail(&self, tag: u64, first: Option<ThingRef>, second: Option<ThingRef>) -> Result<ThingRef, String>;
-    async fn hold(&self, tag: u64, first: Option<ThingRef>, second: Option<ThingRef>) -> Result<ThingRef, String>;
+    async fn echo(
+        &self,
+        tag: u64,
+        first: Option<ThingRef>,
+        second: Option<ThingRef>,
+    ) -> Result<ThingRef, String>;
+    async fn fail(
+        &self,
+        tag: u64,
+        first: Option<ThingRef>,
+        second: Option<ThingRef>,
+    ) -> Result<ThingRef, String>;
+    async fn hold(
+        &self,
+        tag: u64,
+        first: Option<ThingRef>,
+        second: Option<ThingRef>,
+    ) -> Result<ThingRef, String>;
     #[remote(oneway)]
     async fn note(&self, tag: u64);
 }
@@ -136,16 +151,31 @@ impl Thing for MyThing {
         self.started(tag);
         lock(&self.kept).first().cloned().ok_or_else(|| "nothing".to_owned())
     }
-    async fn echo(&self, tag: u64, first: Option<ThingRef>, second: Option<ThingRef>) -> Result<ThingRef, String> {
+    async fn echo(
+        &self,
+        tag: u64,
+        first: Option<ThingRef>,
+        second: Option<ThingRef>,
+    ) -> Result<ThingRef, String> {
         self.started(tag);
         first.or(second).ok_or_else(|| "nothing".to_owned())
     }
-    async fn fail(&self, tag: u64, first: Option<ThingRef>, second: Option<ThingRef>) -> Result<ThingRef, String> {
+    async fn fail(
+        &self,
+        tag: u64,
+        first: Option<ThingRef>,
+        second: Option<ThingRef>,
+    ) -> Result<ThingRef, String> {
         self.started(tag);
         drop((first, second));
         Err("intended".to_owned())
     }
-    async fn hold(&self, tag: u64, first: Option<ThingRef>, second: Option<ThingRef>) -> Result<ThingRef, String> {
+    async fn hold(
+        &self,
+        tag: u64,
+        first: Option<ThingRef>,
+        second: Option<ThingRef>,
+    ) -> Result<ThingRef, String> {
         self.started(tag);
         let (answer, answered) = oneshot::channel();
         let given = first.into_iter().chain(second).collect();
@@ -255,7 +285,8 @@ async fn link(nodes: [usize; 2], roots: [&ThingRef; 2]) -> Result<Link, String> 
         Broker::open(stream, Config { root, limits: Limits::default(), stays: true })
     };
     let (one, other) = tokio::join!(open(one, roots[0]), open(other, roots[1]));
-    let brokers = [one.map_err(|failure| failure.to_string())?, other.map_err(|failure| failure.to_string())?];
+    let brokers =
+        [one.map_err(|failure| failure.to_string())?, other.map_err(|failure| failure.to_string())?];
     Ok(Link { nodes, brokers, blocked, pumps })
 }
 
@@ -291,7 +322,8 @@ impl Play {
         match action {
             Action::Call { at, how, method, on, with } => {
                 let on = self.resolve(node(at), on);
-                let with: Vec<_> = with.into_iter().flatten().map(|one| self.resolve(node(at), one)).collect();
+                let with: Vec<_> =
+                    with.into_iter().flatten().map(|one| self.resolve(node(at), one)).collect();
                 self.call(node(at), how, method, &on, &with);
             }
             Action::Promise { at, call } => self.promise(node(at), call),
@@ -344,7 +376,9 @@ impl Play {
     fn resolve(&mut self, at: usize, reference: Ref) -> Held {
         let program = &self.programs[at];
         match reference {
-            Ref::Held(held) if !program.held.is_empty() => program.held[usize::from(held) % program.held.len()].clone(),
+            Ref::Held(held) if !program.held.is_empty() => {
+                program.held[usize::from(held) % program.held.len()].clone()
+            }
             Ref::Root(root) | Ref::Held(root) if !program.roots.is_empty() => {
                 program.roots[usize::from(root) % program.roots.len()].clone()
             }
@@ -443,7 +477,9 @@ impl Play {
         self.look()?;
         let shadow = self.shadow.get(tag).ended.clone();
         let right = match (&ended, &shadow) {
-            (Ok(Some(_)), Some(graph::Ended::Reference(_))) | (Ok(None), Some(graph::Ended::Value(_))) => true,
+            (Ok(Some(_)), Some(graph::Ended::Reference(_))) | (Ok(None), Some(graph::Ended::Value(_))) => {
+                true
+            }
             (Err((None, _)), Some(graph::Ended::Error(_) | graph::Ended::Failed)) => true,
             (Err((Some(failure), _)), _) => self.shadow.may_fail(tag) || is_far(failure),
             _ => false,
@@ -536,7 +572,11 @@ impl Play {
             self.look()?;
             let waits = |at: &usize| !self.world.waiting_at(*at).is_empty();
             let Some(at) = (0..self.programs.len()).find(waits) else { return Ok(()) };
-            self.answer(at, 0, if self.made.len().is_multiple_of(3) { End::One(Ref::Held(7)) } else { End::Given });
+            self.answer(
+                at,
+                0,
+                if self.made.len().is_multiple_of(3) { End::One(Ref::Held(7)) } else { End::Given },
+            );
         }
     }
 

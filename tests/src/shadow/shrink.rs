@@ -58,7 +58,8 @@ pub fn hunt(seeds: Range<u64>, player: Player) -> Tally {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let mut tally = Tally::default();
     let found = thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| search(&next, seeds.end, player))).collect();
+        let workers: Vec<_> =
+            (0..workers).map(|_| scope.spawn(|| search(&next, seeds.end, player))).collect();
         let mut found = None;
         for worker in workers {
             match worker.join().expect("faults are caught") {
