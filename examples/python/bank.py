@@ -89,36 +89,64 @@ def walk(peer):
     assert dropped.wait() == "ada"
     bob.release()
     assert bank.call(DROPPED).wait() == "bob"
-    assert fails_at_once(ada)
+    assert fails_at_once(ada, DEPOSIT, 1) == "Broken"
 
 
-def fails_at_once(account):
+def fails_at_once(target, method, *values):
     try:
-        account.call(DEPOSIT, 1)
+        target.call(method, *values)
     except Failure as failure:
-        return failure.kind == "Broken"
+        return failure.kind
+    return None
+
+
+def leave(peer, server):
+    """The server leaves: the bank takes no more calls, an account that we hold does, and letting go of it is the end."""
+    carol = peer.root.call(OPEN, "carol").wait()
+    print("leave", file=server, flush=True)
+    while peer.leaving is None:
+        peer.turn()
+    assert fails_at_once(peer.root, OPEN, "dora") == "Disconnected"
+    assert carol.call(DEPOSIT, 5).wait() == 5
+    carol.release()
+    while peer.ended is None:
+        peer.turn()
+    assert "closing time" in peer.ended.message, peer.ended
+
+
+class Server:
+    """The program, what it says, and a peer that is connected to it."""
+
+    def __init__(self, program):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def says(self, start):
+        return next(line for line in self.process.stdout if line.startswith(start))[len(start):].strip()
+
+    def __enter__(self):
+        host, port = self.says("listening on tcp://").rsplit(":", 1)
+        return self, Peer(host, int(port))
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
 
 
 def main(program):
-    server = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        tell = lambda start: next(line for line in server.stdout if line.startswith(start))[len(start):].strip()
-        host, port = tell("listening on tcp://").rsplit(":", 1)
-        peer = Peer(host, int(port))
+    with Server(program) as (server, peer):
         walk(peer)
         peer.ping(8)  # What was released last is sent now, and read.
         assert not any(peer.tables()), peer.tables()
-        print("check", file=server.stdin, flush=True)
-        tables = tell("tables: ")
-        assert tables == "empty", tables
-        peer.close(0, "the walk is done")
-        reason = tell("closed: ")
-        assert "the walk is done" in reason, reason
-        server.stdin.close()
-        assert server.wait(10) == 0
-    finally:
-        server.kill()
-    print("python: every answer was right, and nothing is left on either side")
+        print("check", file=server.process.stdin, flush=True)
+        assert server.says("tables: ") == "empty"
+        leave(peer, server.process.stdin)
+        assert "closing time" in server.says("ended: ")
+    with Server(program) as (server, peer):
+        assert peer.root.call(OPEN, "dora").call(DEPOSIT, 1).wait() == 1
+        peer.close(0, "that was all")
+        assert fails_at_once(peer.root, GREETING) == "Disconnected"
+        assert "that was all" in server.says("ended: ")
+    print("python: every answer was right, and nothing was left on either side")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A peer of the broker in one thread, written from docs/protocol.md alone: sections are those of the page.
 
-It calls, pipelines, takes references and gives back what it received, and serves objects of its own while it waits.
+It calls, pipelines, takes references and gives back what it received, and serves objects of its own while it waits. A
+program that does nothing for long calls `turn` or `ping` now and then: a silent peer counts as dead after 30 s.
 It traces no types: prints are never sent, bodies are read by shapes (`bodies.py`). What a method of its own is given
 belongs to that method, which releases it. It answers with no reference of the caller's: so it passes no calls back.
 """
@@ -16,6 +17,7 @@ MINE, _, YOURS = range(3)  # The kinds of a capability.
 MINIMA = dict(enumerate((4096, 16, 65536, 16, 16, 16)))  # Grants by key, until the other side's hello (section 1).
 OURS = dict(enumerate((1 << 20, 64, 1 << 20, 1024, 256, 1024)))
 FRAME_BYTES, CALLS, NAMES = 0, 1, 4
+DRAIN = 4  # The feature that this peer has: it understands `goaway`.
 KINDS = ("Failed Unimplemented Incompatible Overloaded Disconnected Cancelled DeadlineExceeded Refused Broken "
          "Protocol Internal").split()
 RAN = "no maybe yes".split()
@@ -103,13 +105,14 @@ class Peer:
     def __init__(self, host, port):
         self.socket = socket.create_connection((host, port))
         self.input, self.greeted, self.granted, self.ended, self.pongs = bytearray(), False, dict(MINIMA), None, 0
+        self.leaving = None  # Why the peer leaves, once it does (section 13.1).
         self.calls, self.last_call, self.sent_names = {}, 0, {}  # Our calls without an answer, by id; our names.
         self.imports, self.exports, self.last_export = {}, {}, 0  # Objects: id to Remote, and to [object, mentions].
         self.answers, self.last_answer, self.names = {}, 0, []  # Reference results of the peer's calls; its names.
         self.releases, self.embargoes, self.last_embargo, self.root = {}, {}, 0, Remote(self, 0)
         self.socket.sendall(b"\x89PB\n")
         grants = b"".join(uint(key) + uint(value) for key, value in OURS.items())
-        self.send(HELLO, uint(1) + uint(1) + uint(0) + uint(len(OURS)) + grants)
+        self.send(HELLO, uint(1) + uint(1) + uint(DRAIN) + uint(len(OURS)) + grants)
 
     def tables(self):
         """How many entries are open: 0 each where nothing is held and nothing in flight."""
@@ -127,6 +130,8 @@ class Peer:
             raise TypeError("the promise came home: call the object itself")
         if target.broken:
             raise target.broken
+        if target is self.root and self.leaving is not None:
+            raise Failure("Disconnected", "no", f"the peer is leaving: {self.leaving}")
         body = method.arguments.write(values, refs)
         refs = [ref.settled() if isinstance(ref, Remote) else ref for ref in refs]
         if len(self.calls) >= self.granted[CALLS] or 512 + len(body) + 10 * len(refs) > self.granted[FRAME_BYTES]:
@@ -261,6 +266,8 @@ class Peer:
             self.send(PONG, uint(r.uint()))
         elif kind == PONG:
             self.pongs += 1
+        elif kind == GOAWAY:
+            _last, _milliseconds, self.leaving = r.id(), r.uint(), r.text()
         elif kind == ABORT:
             code, reason = r.uint(), r.text()
             self.end(f"the peer ended the connection: {reason} ({code})")
@@ -319,9 +326,9 @@ class Peer:
     def on_answer(self, r, kind, refs):
         one = r.id()
         failure = self.failure(r) if kind == REJECT and r.byte() == 1 else None
-        if kind == REJECT and one < 0:  # The owner broke an object; we may have released it meanwhile (section 13).
-            if one in self.imports:
-                self.imports[one].broken = failure or Failure("Broken", "no", "its owner broke it")
+        if kind == REJECT and one <= 0:  # The owner broke an object; we may have released it meanwhile (section 13.3).
+            broken = self.root if one == 0 else self.imports.get(one, Remote(self, one))
+            broken.broken = Failure("Broken", "no", "its owner broke it", cause=failure)
             return self.drop(refs)
         promise = self.calls.pop(one, None)
         if promise is None:

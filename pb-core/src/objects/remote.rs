@@ -38,7 +38,8 @@ impl<'a> Remote<'a> {
 
     /// Whether both lead to one object, handed out as one interface: the same object behind `TRef::new` of two traits is two references,
     /// a [`cast`](Remote::cast) is the same one. Of promises only settled ones are looked through. Stubs are not `Eq`: a promise's identity
-    /// is known only when it settles.
+    /// is known only when it settles. The peer's root has two references: the one that a connection begins with, and the one that comes when the
+    /// peer sends it.
     pub fn same<S: Stub>(self, other: &S) -> bool {
         self.0.end().key() == other.as_reference().end().key()
     }
