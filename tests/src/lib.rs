@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod fuzz;
 pub mod golden;
 pub mod hostile;
 pub mod live;
