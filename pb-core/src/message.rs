@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 mod failure;
 
-pub use failure::{AppCause, Cause, Failure, FailureKind, MAX_CAUSES, MAX_FAILURE_BYTES, Ran};
+pub use failure::{
+    AppCause, Cause, Failure, FailureKind, MAX_CAUSE_BYTES, MAX_CAUSES, MAX_FAILURE_BYTES, Ran,
+};
 
 /// One of the sender's exports: something the sender owns or answers, and the receiver may call.
 ///

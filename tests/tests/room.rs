@@ -282,3 +282,52 @@ async fn calls_that_wait_for_room_fail_with_the_connection_that_they_wait_for() 
     }
     chain.ends_idle().await;
 }
+
+#[remote_interface]
+trait Fails {
+    #[remote(answer_bytes = 300_000)]
+    async fn gate(&self, bytes: u32) -> Result<GateRef, String>;
+    async fn call(&self, gate: GateRef) -> u64;
+}
+
+#[derive(Referenceable)]
+struct MyFails;
+
+impl Fails for MyFails {
+    async fn gate(&self, bytes: u32) -> Result<GateRef, String> {
+        Err("x".repeat(bytes as usize))
+    }
+    async fn call(&self, gate: GateRef) -> u64 {
+        gate.echo(1).await.unwrap_or(0)
+    }
+}
+
+/// A large error counts against the bytes for answers until it is dropped; kept as a cause in a table it would be dropped under a lock.
+#[tokio::test]
+async fn a_large_error_of_a_promise_is_no_cause_that_is_kept() {
+    let (one, other) = Stream::pair();
+    let config = |root: FailsRef| Config {
+        root: Some(root.as_reference().clone()),
+        limits: Limits::default(),
+        stays: true,
+    };
+    let ends = (
+        Broker::open(one, config(FailsRef::new(MyFails))),
+        Broker::open(other, config(FailsRef::new(MyFails))),
+    );
+    let (one, other) = tokio::join!(ends.0, ends.1);
+    let (one, other) = (one.expect("greeted"), other.expect("greeted"));
+    for bytes in [10, 4_000, 5_000, 200_000] {
+        let (here, there): (FailsRef, FailsRef) = (one.root(), other.root());
+        let failed = here.gate(bytes);
+        let promise = failed.promised();
+        // The promise goes to both sides before and after it has failed.
+        assert_eq!(soon(there.call(promise.clone())).await, Ok(0));
+        assert!(soon(failed).await.is_err());
+        assert_eq!(soon(there.call(promise.clone())).await.unwrap_or(0), 0);
+        assert_eq!(soon(here.call(promise.clone())).await.unwrap_or(0), 0);
+        assert_eq!(soon(promise.echo(1)).await.expect_err("it is broken").kind, FailureKind::Broken);
+    }
+    idle(&one).await;
+    idle(&other).await;
+}

@@ -12,7 +12,9 @@ use super::outgoing::{Outgoing, Taken};
 use super::room::Room;
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
-use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, Message, Ran, Reply};
+use crate::message::{
+    Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, MAX_CAUSE_BYTES, Message, Ran, Reply,
+};
 use crate::objects::{
     self, Answerer, Encoded, NotSent, Onward, Reference, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
 };
@@ -371,7 +373,7 @@ impl Line {
     /// An answer's body, which counts against this side's bytes for answers until it is dropped. Small ones don't: they may be kept as causes
     /// of failures, and cost no more than the call that asked for them.
     pub(super) fn hold_answer(self: &Arc<Self>, body: Bytes) -> Bytes {
-        if body.len() <= SMALL_ANSWER {
+        if body.len() <= MAX_CAUSE_BYTES {
             return body;
         }
         self.with(|connection, _| connection.hold_answer(body.len()));
@@ -672,8 +674,6 @@ fn gone() -> Failure {
 
 /// Outgoing bytes that are written in the middle of a batch, so that its first answers need not wait for its last call.
 const FULL_BATCH: usize = 64 << 10;
-/// Bytes of an answer that counts only until it has come: as many as a cause may have.
-const SMALL_ANSWER: usize = 4096;
 /// A larger buffer is given back once its batch is written.
 pub(super) const KEPT_BYTES: usize = 256 << 10;
 /// The peer's hello must have come by then.

@@ -8,6 +8,9 @@ use bytes::Bytes;
 /// Causes within causes, at the most; deeper ones are dropped when sent and refused when received.
 pub const MAX_CAUSES: usize = 8;
 
+/// Bytes of a method's error that is kept as a cause of other failures: a peer may leave as many of them as it may leave results.
+pub const MAX_CAUSE_BYTES: usize = 4096;
+
 /// Bytes of a failure with its causes and details on the wire, at the most: of a larger one only kind, `ran` and message are sent.
 pub const MAX_FAILURE_BYTES: usize = 24 << 10;
 

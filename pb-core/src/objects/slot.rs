@@ -14,7 +14,7 @@ use super::{
     AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Waiter, Watcher, Watchers, scope,
 };
 use crate::defer::Pending;
-use crate::message::{AppCause, Cause, Failure, FailureKind, ImportId, Ran};
+use crate::message::{AppCause, Cause, Failure, FailureKind, ImportId, MAX_CAUSE_BYTES, Ran};
 
 /// An answer as it arrived, not decoded yet.
 pub enum Delivered {
@@ -142,7 +142,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         match &state.phase {
             Phase::Delivered(Delivered::Reference(reference)) => Ok(reference.clone()),
             Phase::Delivered(Delivered::Failed(failure)) => Err(as_cause(failure)),
-            Phase::Delivered(Delivered::App(_, body)) => Err(broken_by(body.clone())),
+            Phase::Delivered(Delivered::App(_, body)) => Err(broken_by(body)),
             Phase::Local(Ok(stub)) => match self.ok.reference {
                 Some(reference) => Ok((reference.to)(stub)),
                 None => Err(failed("the result is no reference")),
@@ -157,7 +157,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         let mut body = Vec::new();
         match self.err.codec {
             Some(codec) if scope::encode_with(|| (codec.encode)(error, &mut body)).0.is_ok() => {
-                broken_by(body.into())
+                broken_by(&body)
             }
             _ => Failure::new(FailureKind::Broken, Ran::No, NOT_GIVEN),
         }
@@ -214,9 +214,19 @@ fn undecodable(message: &str) -> Failure {
     Failure::new(FailureKind::Incompatible, Ran::Yes, format!("the answer cannot be read: {message}"))
 }
 
-fn broken_by(body: Bytes) -> Failure {
+/// The failure of calls on a reference that a call was to give, which failed with the error that is encoded in `body`. Only a short one is
+/// kept: failures are kept in tables, where a large answer, which counts until it is dropped, must not be.
+fn broken_by(body: &[u8]) -> Failure {
+    if body.len() > MAX_CAUSE_BYTES {
+        return Failure::new(
+            FailureKind::Broken,
+            Ran::No,
+            "the call that was to give the reference failed with a long error",
+        );
+    }
     let message = "the call that was to give the reference failed; the cause says how";
-    Failure::new(FailureKind::Broken, Ran::No, message).caused_by(Cause::App(AppCause { body }))
+    let cause = Cause::App(AppCause { body: Bytes::copy_from_slice(body) });
+    Failure::new(FailureKind::Broken, Ran::No, message).caused_by(cause)
 }
 
 impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {

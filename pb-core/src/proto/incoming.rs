@@ -13,8 +13,8 @@ use super::payload::circular;
 use super::timers::{self, exceeded, is_over};
 use super::{Carried, Connection, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
 use crate::message::{
-    AppCause, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message,
-    Ran, Reject, Rejection, Release, Reply, Resolve,
+    AppCause, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId,
+    MAX_CAUSE_BYTES, Message, Ran, Reject, Rejection, Release, Reply, Resolve,
 };
 
 impl<H: Host> Connection<H> {
@@ -346,9 +346,6 @@ impl<H: Host> Connection<H> {
 pub(super) fn cancelled_early() -> Failure {
     Failure::new(FailureKind::Cancelled, Ran::No, "cancelled before it started")
 }
-
-/// Bytes of a method's error that is kept as a cause: a peer may leave as many of them here as it may leave results.
-const MAX_CAUSE_BYTES: usize = 4096;
 
 /// A method's error as the cause of another failure; references in it do not travel that far.
 pub(super) fn app_cause<T>(handles: &[T], body: &[u8]) -> Cause {
