@@ -449,7 +449,10 @@ fn a_runtime_dropped_in_the_middle_settles_what_others_wait_for() {
     outer.block_on(soon(client.closed()));
     drop(running);
     // And the client's own, under a call that waits, and a handle that outlives it.
-    let late = outer.block_on(async { door.hold() });
+    let late = {
+        let _within = outer.enter();
+        door.hold()
+    };
     drop(outer);
     drop(client);
     let fresh = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -472,7 +475,10 @@ fn a_clients_runtime_dropped_in_the_middle_settles_its_calls() {
     let clients = clients.expect("a runtime");
     let client = clients.block_on(pb_client::connect(running.url())).expect("it listens");
     let door: DoorRef = client.root();
-    let call = clients.block_on(async { door.hold() });
+    let call = {
+        let _within = clients.enter();
+        door.hold()
+    };
     servers.block_on(bench.until_started(1));
     drop(clients);
     let failure = servers.block_on(soon(call)).expect_err("its connection is gone");

@@ -111,6 +111,7 @@ impl<H: Host> Imports<H> {
     /// Opens the import that our next call's result will settle.
     pub(super) fn ask(
         &mut self,
+        target: ImportId,
         reply: Reply,
         bytes: u64,
         answer_bytes: u64,
@@ -118,6 +119,13 @@ impl<H: Host> Imports<H> {
         waiter: H::Waiter,
     ) -> ImportId {
         self.last_result += 1;
+        let root_call = match target {
+            ImportId::ROOT => ImportId(self.last_result),
+            target if target.is_result() => {
+                self.asked(target).map_or(ImportId::ROOT, |asked| asked.root_call)
+            }
+            _ => ImportId::ROOT,
+        };
         self.asked += 1;
         self.asked_bytes += bytes;
         self.asked_references += u64::from(reply == Reply::Reference);
@@ -130,7 +138,7 @@ impl<H: Host> Imports<H> {
             answer_bytes,
             piped: false,
             wanted: Wanted::Answer,
-            root_call: ImportId::ROOT,
+            root_call,
             pinned: false,
             deadline,
             expired: false,
@@ -138,18 +146,6 @@ impl<H: Host> Imports<H> {
         };
         self.open.insert(self.last_result, Import::Asked(asked));
         ImportId(self.last_result)
-    }
-
-    /// Records what the call `id` of ours was made on, for [`Asked::root_call`].
-    pub(super) fn stems_from(&mut self, id: ImportId, target: ImportId) {
-        let root_call = match self.open.get(&target.0) {
-            _ if target == ImportId::ROOT => id,
-            Some(Import::Asked(asked)) => asked.root_call,
-            _ => return,
-        };
-        if let Some(Import::Asked(asked)) = self.open.get_mut(&id.0) {
-            asked.root_call = root_call;
-        }
     }
 
     /// Ends all calls of ours that have no answer, in their order.

@@ -59,8 +59,7 @@ impl<H: Host> Connection<H> {
                 let answer_bytes = answer_limit(call.options.as_deref());
                 let deadline = call.within.map(|limit| limit.deadline);
                 let bytes = call.body.len() as u64;
-                let result = self.imports.ask(reply, bytes, answer_bytes, deadline, waiter);
-                self.imports.stems_from(result, call.target);
+                let result = self.imports.ask(call.target, reply, bytes, answer_bytes, deadline, waiter);
                 let payload = Payload { caps, body: call.body };
                 let (target, options) = (call.target, timed(call.options, call.within));
                 out.send(Message::Call(Call { target, result, reply, method, options, payload }));
