@@ -28,6 +28,10 @@ pub trait Node {
     async fn keep(&self, node: NodeRef);
     /// The reference kept last.
     async fn kept(&self) -> NodeRef;
+    /// The same, once the gate is open.
+    async fn kept_late(&self) -> NodeRef;
+    /// Lets go of what was kept.
+    async fn forget(&self);
     /// A new node, once the gate is open.
     async fn held(&self) -> NodeRef;
     /// Fails, once the gate is open.
@@ -144,6 +148,14 @@ impl Node for MyNode {
     }
     async fn kept(&self) -> NodeRef {
         self.kept.lock().expect("nobody panics in it").last().cloned().expect("something was kept")
+    }
+    async fn kept_late(&self) -> NodeRef {
+        self.place.gate().await;
+        self.kept().await
+    }
+    async fn forget(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock().expect("nobody panics in it"));
+        drop(kept);
     }
     async fn held(&self) -> NodeRef {
         self.place.gate().await;

@@ -1,6 +1,7 @@
 //! Where a call's answer arrives and its Deferred waits: the one allocation of a call on the caller's side.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::mem;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -308,17 +309,57 @@ impl<R, K: Errors> Drop for Slot<R, K> {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         let waiting = matches!(state.phase, Phase::Waiting);
-        match mem::replace(&mut state.origin, Origin::Nowhere) {
+        let origin = mem::replace(&mut state.origin, Origin::Nowhere);
+        match &origin {
             // A value's entry is gone with its answer; a reference's stays for its promise.
             Origin::Distant(distant, id) if waiting || self.ok.reference.is_some() => {
                 if state.detached {
-                    distant.line().detach(id);
+                    distant.line().detach(*id);
                 } else {
-                    distant.line().cancel(id);
+                    distant.line().cancel(*id);
                 }
             }
-            Origin::Local(Some(stop)) if waiting && !state.detached => stop(),
             _ => {}
         }
+        match origin {
+            Origin::Local(Some(stop)) if waiting && !state.detached => stop(),
+            Origin::Distant(..) | Origin::Promise(_) => drop_in_turn(origin),
+            Origin::Local(_) | Origin::Nowhere => {}
+        }
+    }
+}
+
+thread_local! {
+    /// What is to be dropped once what is being dropped is gone; `None` where nothing is.
+    static FALLING: RefCell<Option<Vec<Origin>>> = const { RefCell::new(None) };
+}
+
+/// Drops what a call was made on. That may be the promise of a call that was made on a promise, and so on: they go link by link, not each
+/// within the one before.
+fn drop_in_turn(origin: Origin) {
+    let mut origin = Some(origin);
+    let first = FALLING.try_with(|falling| {
+        let mut falling = falling.borrow_mut();
+        let first = falling.is_none();
+        let queue = falling.get_or_insert_default();
+        if !first {
+            queue.extend(origin.take());
+        }
+        first
+    });
+    // What was queued has been taken. Without the queue, as a thread ends, it is dropped here.
+    if !matches!(first, Ok(true)) {
+        return;
+    }
+    while let Some(next) = origin.take() {
+        drop_quietly(next);
+        origin = FALLING.with(|falling| {
+            let mut falling = falling.borrow_mut();
+            let next = falling.as_mut().and_then(Vec::pop);
+            if next.is_none() {
+                *falling = None;
+            }
+            next
+        });
     }
 }
