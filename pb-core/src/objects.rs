@@ -28,7 +28,7 @@ pub use incoming::{Answerer, Bound, Incoming, Responder, Started, WireAnswer};
 pub use interface::{Interface, Method, MethodFlags, MethodShape};
 pub use local::LocalQueue;
 pub use object::{IntoObject, Object, Offer, Referenceable, bind};
-pub use promise::{Promise, Queued};
+pub use promise::{Promise, Queued, Source};
 pub use reference::{
     Distant, Encoded, Leads, Line, NotSent, Onward, Pledge, Readiness, Reference, Waiter, Waiting, survivor,
 };

@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::mem;
 use std::sync::Arc;
 
@@ -15,6 +14,15 @@ pub struct Promise {
     state: Mutex<State>,
 }
 
+/// The call of this process whose result a promise is.
+pub trait Source: Send + Sync {
+    /// The promise that it waits for, to be sent there.
+    fn waits_for(&self) -> Option<Arc<Promise>>;
+}
+
+/// Promises that wait for each other in a row, at the most: more are taken for a circle.
+const MAX_STEPS: usize = 1 << 16;
+
 /// A call that waits for a promise.
 pub trait Queued: Send {
     /// Goes where the promise leads. Runs on the thread that settles it, under no lock.
@@ -29,7 +37,7 @@ enum State {
         draining: bool,
         /// What must live on for the promise to settle: the call whose result it is. That may end with the promise itself, so it is let
         /// go then.
-        source: Option<Arc<dyn Any + Send + Sync>>,
+        source: Option<Arc<dyn Source>>,
     },
     Settled(Result<Reference, Failure>),
     /// Not to be looked through: calls go to `target` until it is revoked.
@@ -41,7 +49,7 @@ enum State {
 
 impl Promise {
     /// A promise that holds `source` until it is settled.
-    pub fn new(source: Option<Arc<dyn Any + Send + Sync>>) -> Arc<Self> {
+    pub fn new(source: Option<Arc<dyn Source>>) -> Arc<Self> {
         let state =
             State::Waiting { queue: Vec::new(), watchers: Watchers::default(), draining: false, source };
         Arc::new(Promise { state: Mutex::new(state) })
@@ -113,6 +121,26 @@ impl Promise {
             drop(before);
         }
         Some(at)
+    }
+
+    /// Whether it is settled by what `call` ends with, or by a call that waits for that; or waits for itself in some other way. Such a call
+    /// would never be made, and what waits for it would hold it for ever.
+    pub(super) fn waits_for(self: &Arc<Self>, call: *const ()) -> bool {
+        let mut at = Arc::clone(self);
+        for _ in 0..MAX_STEPS {
+            let source = match &*at.state.lock() {
+                State::Waiting { source: Some(source), .. } => Arc::clone(source),
+                State::Waiting { source: None, .. } | State::Lent { .. } | State::Settled(_) => return false,
+            };
+            if Arc::as_ptr(&source).cast::<()>() == call {
+                return true;
+            }
+            match source.waits_for() {
+                Some(next) => at = next,
+                None => return false,
+            }
+        }
+        true
     }
 
     /// What it settled to; else `watcher` is woken when it does.
@@ -202,7 +230,7 @@ impl Default for State {
 
 enum Step {
     Send(Vec<Box<dyn Queued>>),
-    Done(Watchers, Option<Arc<dyn Any + Send + Sync>>),
+    Done(Watchers, Option<Arc<dyn Source>>),
 }
 
 impl Drop for Promise {

@@ -421,6 +421,8 @@ impl<A: Values, R: Send + 'static, K: Errors> super::Queued for QueuedCall<A, R,
         let Some(slot) = self.slot.upgrade() else { return };
         match to {
             Err(failure) => slot.fail(as_cause(failure)),
+            // Only a call that has waited, whose result others may wait for, can close a circle.
+            Ok(reference) if slot.is_named() && leads_back(reference, &slot) => slot.fail(circular()),
             Ok(reference) => {
                 // Nobody is on this stack whose panic it would be: the user's `Serialize` panicked long after the call was made.
                 let sent = catch_unwind(AssertUnwindSafe(|| send(reference, self.call, &slot)));
@@ -430,6 +432,14 @@ impl<A: Values, R: Send + 'static, K: Errors> super::Queued for QueuedCall<A, R,
                 }
             }
         }
+    }
+}
+
+/// Whether the call of `slot` would wait for itself on `reference`.
+fn leads_back<R: Send + 'static, K: Errors>(reference: &Reference, slot: &Arc<Slot<R, K>>) -> bool {
+    match &reference.end().0 {
+        Inner::Promise(promise) => promise.waits_for(Arc::as_ptr(slot).cast()),
+        _ => false,
     }
 }
 

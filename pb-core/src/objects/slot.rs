@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use super::executor::{Stop, drop_quietly};
 use super::reference::as_cause;
 use super::{
-    AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Waiter, Watcher, Watchers, scope,
+    AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Waiter, Watcher, Watchers,
+    scope,
 };
 use crate::defer::Pending;
 use crate::message::{AppCause, Cause, Failure, FailureKind, ImportId, MAX_CAUSE_BYTES, Ran};
@@ -68,7 +69,7 @@ enum Phase<R, K: Errors> {
 /// Where the call went: what stops it, and what must live as long as it does.
 pub(super) enum Origin {
     Nowhere,
-    Promise(#[allow(dead_code, reason = "held for its drop")] Arc<Promise>),
+    Promise(Arc<Promise>),
     Distant(Arc<dyn Distant>, ImportId),
     Local(Option<Stop>),
 }
@@ -86,6 +87,11 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             keep: None,
         };
         Arc::new(Slot { state: Mutex::new(state), ok, err })
+    }
+
+    /// Whether somebody holds the promise of a result that does not travel.
+    pub(super) fn is_named(&self) -> bool {
+        self.state.lock().promise.strong_count() > 0
     }
 
     pub(super) fn set_origin(&self, origin: Origin) {
@@ -272,7 +278,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
                 distant.promise_of(id, self)
             }
             (Phase::Waiting, _) => {
-                let promise = Promise::new(Some(Arc::clone(&self) as Arc<dyn Any + Send + Sync>));
+                let promise = Promise::new(Some(Arc::clone(&self) as Arc<dyn Source>));
                 state.promise = Arc::downgrade(&promise);
                 Reference::promised(promise)
             }
@@ -282,6 +288,15 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
             },
         };
         Box::new(reference)
+    }
+}
+
+impl<R: Send + 'static, K: Errors> Source for Slot<R, K> {
+    fn waits_for(&self) -> Option<Arc<Promise>> {
+        match &self.state.lock().origin {
+            Origin::Promise(promise) => Some(Arc::clone(promise)),
+            _ => None,
+        }
     }
 }
 

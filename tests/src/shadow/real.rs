@@ -50,7 +50,7 @@ trait Thing {
 }
 
 /// Which object.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Name {
     Root(usize),
     Own(usize),
@@ -64,7 +64,8 @@ struct World {
     alive: AtomicUsize,
     arrived: Mutex<Vec<(usize, Name, u64)>>,
     waiting: Mutex<Vec<Waiting>>,
-    kept: Mutex<Vec<Weak<Mutex<Vec<ThingRef>>>>>,
+    /// Of every object which it is, and what it keeps.
+    things: Mutex<Vec<(usize, Name, Weak<Mutex<Vec<ThingRef>>>)>>,
 }
 
 struct Waiting {
@@ -90,7 +91,7 @@ impl World {
     fn thing(self: &Arc<Self>, node: usize, name: Name) -> ThingRef {
         self.alive.fetch_add(1, Ordering::SeqCst);
         let kept = Arc::default();
-        lock(&self.kept).push(Arc::downgrade(&kept));
+        lock(&self.things).push((node, name, Arc::downgrade(&kept)));
         ThingRef::new(MyThing { node, name, world: Arc::clone(self), kept })
     }
 
@@ -104,7 +105,7 @@ impl World {
     }
 
     fn forget_kept(&self) {
-        let all: Vec<_> = lock(&self.kept).iter().filter_map(Weak::upgrade).collect();
+        let all: Vec<_> = lock(&self.things).iter().filter_map(|(_, _, kept)| kept.upgrade()).collect();
         for kept in all {
             let dropped = std::mem::take(&mut *lock(&kept));
             drop(dropped);
@@ -603,7 +604,14 @@ impl Play {
         settle().await;
         match self.world.alive.load(Ordering::SeqCst) {
             0 => Ok(()),
-            alive => Err(format!("{alive} objects live on")),
+            alive => {
+                let living = |(node, name, kept): &(usize, Name, Weak<_>)| {
+                    (kept.strong_count() > 0).then_some((*node, *name))
+                };
+                let living: Vec<_> = lock(&self.world.things).iter().filter_map(living).collect();
+                let waiting = lock(&self.world.waiting).len();
+                Err(format!("{alive} objects live on: {living:?}; {waiting} methods wait"))
+            }
         }
     }
 }

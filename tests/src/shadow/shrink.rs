@@ -5,7 +5,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use super::{Run, Tally};
+use super::{Action, Ref, Run, Tally};
 
 /// What plays a run: on tables ([`play`](super::play)) or on brokers ([`play_for_real`](super::play_for_real)).
 pub type Player = fn(&Run) -> Result<Tally, String>;
@@ -26,9 +26,21 @@ fn try_play(run: &Run, player: Player) -> Result<Tally, String> {
     }
 }
 
-/// The shortest run that is found to fail still, by taking out actions and links: halves, then quarters, at last single ones.
+/// The shortest run that is found to fail still: actions are taken out, halves, then quarters, at last single ones; then those that are left
+/// are made simpler, which may let others go.
 pub fn shrink(run: &Run, fails: impl Fn(&Run) -> bool) -> Run {
     let mut best = run.clone();
+    loop {
+        let before = best.clone();
+        take_out(&mut best, &fails);
+        simplify(&mut best, &fails);
+        if best == before {
+            return best;
+        }
+    }
+}
+
+fn take_out(best: &mut Run, fails: &impl Fn(&Run) -> bool) {
     let mut size = best.actions.len().div_ceil(2);
     while size > 0 {
         let (mut at, mut smaller) = (0, false);
@@ -36,7 +48,7 @@ pub fn shrink(run: &Run, fails: impl Fn(&Run) -> bool) -> Run {
             let mut less = best.clone();
             less.actions.drain(at..(at + size).min(best.actions.len()));
             if fails(&less) {
-                (best, smaller) = (less, true);
+                (*best, smaller) = (less, true);
             } else {
                 at += size;
             }
@@ -46,7 +58,77 @@ pub fn shrink(run: &Run, fails: impl Fn(&Run) -> bool) -> Run {
             size /= 2;
         }
     }
-    best
+}
+
+/// Fewer links, and actions with fewer references and smaller numbers.
+fn simplify(best: &mut Run, fails: &impl Fn(&Run) -> bool) {
+    for at in (0..best.links.len()).rev() {
+        let mut less = best.clone();
+        less.links.remove(at);
+        if !less.links.is_empty() && fails(&less) {
+            *best = less;
+        }
+    }
+    for at in 0..best.actions.len() {
+        for simpler in simpler(best.actions[at], best.nodes) {
+            if simpler == best.actions[at] {
+                break; // The rest is no simpler.
+            }
+            let mut less = best.clone();
+            less.actions[at] = simpler;
+            if fails(&less) {
+                *best = less;
+                break;
+            }
+        }
+    }
+}
+
+/// Simpler forms of an action, the simplest first, and itself last.
+fn simpler(action: Action, nodes: u8) -> Vec<Action> {
+    let numbers = |number: u8| [0, 1, 2, 3].into_iter().filter(move |small| *small < number);
+    let mut all = Vec::new();
+    match action {
+        Action::Call { at, how, method, on, with } => {
+            let at = at % nodes;
+            let call = |on, with| Action::Call { at, how, method, on, with };
+            all.extend([call(on, [None, None]), call(on, [with[0], None]), call(on, [with[1], None])]);
+            all.extend(references(on).into_iter().map(|on| call(on, with)));
+            for one in with[0].into_iter().flat_map(references) {
+                all.push(call(on, [Some(one), with[1]]));
+            }
+            all.push(call(on, with));
+        }
+        Action::Promise { at, call } => {
+            all.extend(numbers(call).map(|call| Action::Promise { at: at % nodes, call }));
+            all.push(Action::Promise { at: at % nodes, call });
+        }
+        Action::Take { at, call } => {
+            all.extend(numbers(call).map(|call| Action::Take { at: at % nodes, call }));
+            all.push(Action::Take { at: at % nodes, call });
+        }
+        Action::Release { at, held } => {
+            all.extend(numbers(held).map(|held| Action::Release { at: at % nodes, held }));
+        }
+        Action::Answer { at, waiting, end } => {
+            all.extend(numbers(waiting).map(|waiting| Action::Answer { at: at % nodes, waiting, end }));
+        }
+        _ => {}
+    }
+    all.push(action);
+    all
+}
+
+fn references(reference: Ref) -> Vec<Ref> {
+    match reference {
+        Ref::Own => vec![],
+        Ref::Root(0) => vec![Ref::Own],
+        Ref::Root(_) => vec![Ref::Own, Ref::Root(0)],
+        Ref::Held(held) => {
+            let small = [0, 1, 2, 3].into_iter().filter(|small| *small < held).map(Ref::Held);
+            [Ref::Own, Ref::Root(0)].into_iter().chain(small).collect()
+        }
+    }
 }
 
 /// Plays the runs of many seeds, on all processors, and says what happened in them.
