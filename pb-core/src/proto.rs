@@ -27,6 +27,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+pub use casts::Cost;
 pub use connection::Connection;
 pub use leaving::Farewell;
 pub use limits::{DEFAULT_ANSWER_BYTES, Limits, MAX_HOPS};
@@ -164,6 +165,8 @@ pub struct Request<H: Host> {
     pub deadline: Option<Instant>,
     /// The arguments.
     pub arguments: Carried<H>,
+    /// What it takes until it has ended; of a cast [`Connection::cast_ended`] wants it back.
+    pub cost: Cost,
 }
 
 /// What is to be done as soon as possible, in any order with [`Task`]s.

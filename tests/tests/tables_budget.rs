@@ -251,7 +251,7 @@ fn a_peer_that_makes_this_side_answer_without_methods_and_does_not_read_is_disco
         net.try_deliver(A).err()
     });
     let violation = violation.expect("it does not go on for ever");
-    let limit = (64 << 10) + 4096;
+    let limit = (64 << 10) + (8 << 10) + 1024 * 64;
     assert_eq!(violation, Violation::Limit { what: "bytes kept for a peer", limit });
     net.finish();
 }
@@ -290,5 +290,37 @@ fn a_login_has_the_least_of_everything() {
     net.run();
     assert_eq!(call.value(), "it serves");
     drop(call);
+    net.finish();
+}
+
+#[test]
+fn metadata_of_calls_that_wait_is_charged() {
+    use pb_core::message::{Call, CallOptions, ImportId, MethodName, MethodText, Payload, Reply};
+    let net = granting(Limits { budget: 64 << 10, ..Limits::default() });
+    let held = net.refer(A, &net.root(A), "hold", "", &[]);
+    net.run();
+    let value = vec![b'x'; 256];
+    let metadata: Vec<_> = (0..16).map(|n| (format!("key{n}").into(), value.clone().into())).collect();
+    let text = std::sync::Arc::new(MethodText { name: "say".into(), fewest: 0, prints: Box::default() });
+    for n in 2..=40 {
+        let options = CallOptions { metadata: metadata.clone(), ..CallOptions::default() };
+        net.inject(
+            A,
+            Message::Call(Call {
+                target: ImportId(1),
+                result: ImportId(n),
+                reply: Reply::Value,
+                method: MethodName::Once(text.clone()),
+                options: options.boxed(),
+                payload: Payload { caps: Vec::new(), body: "".into() },
+            }),
+        );
+        assert!(net.try_deliver(A).is_ok());
+    }
+    let waiting = net.sizes(B).answers - 1;
+    assert!((10..16).contains(&waiting), "{waiting} calls with 4 KiB each wait within 64 KiB");
+    net.cut(A);
+    net.cut(B);
+    drop(held);
     net.finish();
 }

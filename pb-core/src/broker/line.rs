@@ -19,7 +19,7 @@ use crate::objects::{
     self, Answerer, Encoded, NotSent, Onward, Reference, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
 };
 use crate::proto::{
-    self, Answer, Connection, Garbage, Notice, Outbox, Refused, Silent, TableSizes, Task, TimeLimit,
+    self, Answer, Connection, Cost, Garbage, Notice, Outbox, Refused, Silent, TableSizes, Task, TimeLimit,
     Violation,
 };
 use crate::reactor::{Direct, Stream};
@@ -542,18 +542,18 @@ impl State {
 /// A cast of the peer's that has not ended, for as long as this lives.
 pub(super) struct Casting {
     line: Arc<Line>,
-    bytes: usize,
+    cost: Cost,
 }
 
 impl Casting {
-    pub(super) fn new(line: &Arc<Line>, bytes: usize) -> Self {
-        Casting { line: Arc::clone(line), bytes }
+    pub(super) fn new(line: &Arc<Line>, cost: Cost) -> Self {
+        Casting { line: Arc::clone(line), cost }
     }
 }
 
 impl Drop for Casting {
     fn drop(&mut self) {
-        self.line.with(|connection, _| connection.cast_ended(self.bytes));
+        self.line.with(|connection, _| connection.cast_ended(self.cost));
     }
 }
 

@@ -238,14 +238,14 @@ impl Reading<'_> {
     fn make_room(&mut self) {
         let (have, room) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
         match frame::whole_len(&self.buffer) {
-            Some(whole) if whole > have && have >= READ_BYTES / 4 => {
+            Some(whole) if whole > have && have >= self.read_bytes / 4 => {
                 if room == 0 {
                     let mut larger = BytesMut::with_capacity(whole.min(2 * have));
                     larger.extend_from_slice(&self.buffer);
                     self.buffer = larger;
                 }
             }
-            _ if room < READ_BYTES / 4 => self.buffer.reserve(self.read_bytes),
+            _ if room < self.read_bytes / 4 => self.buffer.reserve(self.read_bytes),
             _ => {}
         }
     }
@@ -376,7 +376,7 @@ fn begin(line: &Arc<Line>, start: Start<Wiring>) {
         options: request.options,
         deadline: request.deadline,
         references: request.arguments.handles,
-        casting: request.answer.is_none().then(|| Casting::new(line, request.arguments.body.len())),
+        casting: request.answer.is_none().then(|| Casting::new(line, request.cost)),
         body: request.arguments.body,
     };
     forward::deliver_quietly(&target, request);

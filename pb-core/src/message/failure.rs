@@ -153,6 +153,10 @@ impl Failure {
 /// The message in one line. The other side may have written it, and people read it in terminals and logs: control characters are escaped.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A side that does not read, or has used up its budget, is told no more.
+        if self.message.is_empty() {
+            return write!(f, "{:?}; the other side said no more", self.kind);
+        }
         let mut shown = 0;
         for (at, control) in self.message.char_indices().filter(|(_, c)| c.is_control()) {
             f.write_str(&self.message[shown..at])?;

@@ -1,12 +1,14 @@
 //! What a peer makes us keep, and what casts have used of a grant (`docs/protocol.md`, sections 12.1 to 12.3).
 
-use super::casts::Casts;
+use super::casts::{Casts, Cost};
 use super::limits::{DEFAULT_ANSWER_BYTES, OBJECT_BYTES, RESULT_BYTES};
 use super::{Connection, Host, Outbox, Violation};
 use crate::message::{CallOptions, Cause, Credit, Failure, FailureKind, Message, Ran};
 
 /// What a peer's budget is charged for an echo that waits behind calls.
 const ECHO_BYTES: u64 = 64;
+/// What refusing a call takes, without a word.
+const REFUSAL_BYTES: u64 = 64;
 /// An answer that takes no more than the failure that would stand for it is sent whatever the budget.
 const SMALL_ANSWER: u64 = 256;
 
@@ -17,6 +19,7 @@ impl<H: Host> Connection<H> {
             + self.imports.charged()
             + self.names.charged()
             + self.casts.charged()
+            + self.casts_extra
             + self.releases.charged()
             + self.echoes * ECHO_BYTES
             + out.unread()
@@ -57,11 +60,17 @@ impl<H: Host> Connection<H> {
 
     /// Ends the connection with a peer whose budget is passed by what cannot be refused.
     pub(super) fn check_budget(&self, out: &impl Outbox) -> Result<(), Violation> {
-        let limit = self.limits.budget + self.limits.frame_bytes;
+        // Small answers, and a failure without a word with the last words for what its call brought, are sent over the budget: room for them.
+        let limit = self.limits.budget + self.limits.budget / 8 + self.limits.calls * REFUSAL_BYTES;
         if self.charged(out) > limit {
             return Err(Violation::Limit { what: "bytes kept for a peer", limit });
         }
         Ok(())
+    }
+
+    /// Whether a failure should go without its words: the peer does not read them, or has no room left for them.
+    pub(super) fn is_short_of_words(&self, out: &impl Outbox) -> bool {
+        self.is_unread(out) || self.charged(out) > self.limits.budget
     }
 
     /// Whether so many answers wait for the peer to read them that none of its calls should start.
@@ -69,11 +78,12 @@ impl<H: Host> Connection<H> {
         out.unread() >= self.limits.budget / 2
     }
 
-    /// A cast of the peer's with a body of `bytes` has ended: its method has, or it never started. The owner calls this once for each
+    /// A cast of the peer's that takes `cost` has ended: its method has, or it never started. The owner calls this once for each
     /// [`Task::Start`](super::Task::Start) without an answer.
-    pub fn cast_ended(&mut self, bytes: usize) {
-        if self.casts.take(1, bytes as u64) && self.credit && self.ended().is_none() {
-            self.ended_casts.add(bytes as u64);
+    pub fn cast_ended(&mut self, cost: Cost) {
+        self.casts_extra = self.casts_extra.saturating_sub(cost.extra);
+        if self.casts.take(1, cost.body) && self.credit && self.ended().is_none() {
+            self.ended_casts.add(cost.body);
         }
     }
 

@@ -1,4 +1,26 @@
-use super::limits::CALL_BYTES;
+use super::limits::{ARGUMENT_BYTES, CALL_BYTES};
+use crate::message::CallOptions;
+
+/// What a call or a cast takes until it has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Cost {
+    /// Bytes of its body, which count against a grant.
+    pub(super) body: u64,
+    /// What is charged for what it brings beside: capabilities and metadata.
+    pub(super) extra: u64,
+}
+
+impl Cost {
+    pub(super) fn new(body: usize, caps: usize, options: Option<&CallOptions>) -> Self {
+        let metadata = options.map_or(0, CallOptions::metadata_bytes) as u64;
+        Cost { body: body as u64, extra: caps as u64 * ARGUMENT_BYTES + metadata }
+    }
+
+    /// What a peer's budget is charged for it.
+    pub(super) fn charged(self) -> u64 {
+        CALL_BYTES + self.body + self.extra
+    }
+}
 
 /// Casts that have not ended, on the way out or in. Nothing answers them: `credit` says that they have ended.
 #[derive(Clone, Copy, Default)]

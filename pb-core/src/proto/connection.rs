@@ -41,6 +41,7 @@ pub struct Connection<H: Host> {
     pub(super) credit: bool,
     /// The peer's casts that have not ended, and those that have and are not given back.
     pub(super) casts: Casts,
+    pub(super) casts_extra: u64,
     pub(super) ended_casts: Casts,
     /// Echoes among `tasks`.
     pub(super) echoes: u64,
@@ -85,6 +86,7 @@ impl<H: Host> Connection<H> {
             releases: LastWords::default(),
             credit: false,
             casts: Casts::default(),
+            casts_extra: 0,
             ended_casts: Casts::default(),
             echoes: 0,
             tasks: VecDeque::new(),

@@ -2,9 +2,9 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 
-use super::limits::{ARGUMENT_BYTES, CALL_BYTES, OBJECT_BYTES, RESULT_BYTES};
+use super::limits::{CALL_BYTES, OBJECT_BYTES, RESULT_BYTES};
 use super::timers::Timers;
-use super::{Garbage, Host, Key, Request, Violation};
+use super::{Cost, Garbage, Host, Key, Request, Violation};
 use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
 
 /// What the peer may call here: objects of ours that it holds, and the results of its calls.
@@ -24,8 +24,8 @@ pub(super) struct Exports<H: Host> {
     running: u64,
     /// Bytes of their bodies.
     running_bytes: u64,
-    /// Capabilities of their arguments.
-    running_caps: u64,
+    /// What is charged for what they bring beside their bodies.
+    running_extra: u64,
     /// How many of them are cancelled.
     cancelled: u64,
     /// Entries that the peer asked for: objects that it was answered, and settled results with what they keep.
@@ -60,9 +60,8 @@ pub(super) enum Export<H: Host> {
 /// A call of the peer's that has no answer yet.
 pub(super) struct Running<H: Host> {
     pub(super) reply: Reply,
-    /// Bytes of its body and capabilities of its arguments, given back with the answer.
-    pub(super) bytes: u64,
-    pub(super) caps: u32,
+    /// What it takes, given back with the answer.
+    pub(super) cost: Cost,
     /// The largest answer that the caller takes.
     pub(super) answer_bytes: u64,
     /// What was called on its result, in order.
@@ -96,7 +95,7 @@ impl<H: Host> Exports<H> {
             last_result: 0,
             running: 0,
             running_bytes: 0,
-            running_caps: 0,
+            running_extra: 0,
             cancelled: 0,
             charged: 0,
             due: Timers::default(),
@@ -123,19 +122,17 @@ impl<H: Host> Exports<H> {
         &mut self,
         id: ExportId,
         reply: Reply,
-        bytes: u64,
-        caps: u32,
+        cost: Cost,
         answer_bytes: u64,
         deadline: Option<Instant>,
     ) {
         self.running += 1;
-        self.running_bytes += bytes;
-        self.running_caps += u64::from(caps);
+        self.running_bytes += cost.body;
+        self.running_extra += cost.extra;
         self.due.add(deadline, id.0);
         let running = Running {
             reply,
-            bytes,
-            caps,
+            cost,
             answer_bytes,
             queue: Vec::new(),
             promise: None,
@@ -154,8 +151,8 @@ impl<H: Host> Exports<H> {
             Some(Export::Running(running)) => {
                 self.due.remove(running.deadline, id.0);
                 self.running -= 1;
-                self.running_bytes -= running.bytes;
-                self.running_caps -= u64::from(running.caps);
+                self.running_bytes -= running.cost.body;
+                self.running_extra -= running.cost.extra;
                 self.cancelled -= u64::from(running.cancelled);
                 Some(running)
             }
@@ -400,7 +397,7 @@ impl<H: Host> Exports<H> {
 
     /// What the peer's budget is charged for its calls and what they left here.
     pub(super) fn charged(&self) -> u64 {
-        let calls = self.running * CALL_BYTES + self.running_caps * ARGUMENT_BYTES;
+        let calls = self.running * CALL_BYTES + self.running_extra;
         calls + self.running_bytes + self.charged
     }
 
@@ -447,7 +444,7 @@ impl<H: Host> Exports<H> {
         self.objects = 0;
         self.running = 0;
         self.running_bytes = 0;
-        self.running_caps = 0;
+        self.running_extra = 0;
         self.cancelled = 0;
         self.charged = 0;
         self.due.clear();

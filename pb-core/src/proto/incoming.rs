@@ -8,10 +8,11 @@ use super::budget::answer_limit;
 use super::connection::Embargo;
 use super::exports::{Target, broken};
 use super::imports::{Asked, Import, Wanted};
-use super::limits::{ARGUMENT_BYTES, CALL_BYTES};
 use super::payload::circular;
 use super::timers::{self, exceeded, is_over};
-use super::{Carried, Connection, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
+use super::{
+    Carried, Connection, Cost, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation,
+};
 use crate::message::{
     AppCause, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId,
     MAX_CAUSE_BYTES, Message, Ran, Reject, Rejection, Release, Reply, Resolve,
@@ -32,18 +33,19 @@ impl<H: Host> Connection<H> {
         }
         let method = self.names.known(call.method, self.limits.names)?;
         let arguments = self.take_in(call.payload, true)?;
-        let (bytes, caps) = (arguments.body.len() as u64, arguments.handles.len() as u32);
-        let over = self.over_the_grant(bytes, call.reply);
+        let cost = Cost::new(arguments.body.len(), arguments.handles.len(), call.options.as_deref());
+        let over = self.over_the_grant(cost.body, call.reply);
         let held_against = over.is_some();
         let late = is_over(call.options.as_deref()).then(|| exceeded(Ran::No));
-        let refused = over.or_else(|| self.no_room_for(call.reply)).or(late).or_else(|| {
-            self.over_budget(CALL_BYTES + bytes + u64::from(caps) * ARGUMENT_BYTES, Ran::No, out)
-        });
+        let refused = over
+            .or_else(|| self.no_room_for(call.reply))
+            .or(late)
+            .or_else(|| self.over_budget(cost.charged(), Ran::No, out));
         let answer_bytes = answer_limit(call.options.as_deref());
         let deadline = timers::deadline(call.options.as_deref(), now);
-        self.exports.begin(id, call.reply, bytes, caps, answer_bytes, deadline);
+        self.exports.begin(id, call.reply, cost, answer_bytes, deadline);
         let answer = Some((id, call.reply));
-        let request = Request { answer, method, options: call.options, deadline, arguments };
+        let request = Request { answer, method, options: call.options, deadline, arguments, cost };
         if let Some(failure) = refused {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
             if held_against {
@@ -68,21 +70,22 @@ impl<H: Host> Connection<H> {
     ) -> Result<(), Violation> {
         let method = self.names.known(cast.method, self.limits.names)?;
         let arguments = self.take_in(cast.payload, true)?;
-        let (bytes, caps) = (arguments.body.len(), arguments.handles.len() as u64);
-        let over = self.over_the_grant(bytes as u64, Reply::Value).is_some();
+        let cost = Cost::new(arguments.body.len(), arguments.handles.len(), cast.options.as_deref());
+        let over = self.over_the_grant(cost.body, Reply::Value).is_some();
         let dropped = over
             || is_over(cast.options.as_deref())
-            || self.over_budget(CALL_BYTES + bytes as u64 + caps * ARGUMENT_BYTES, Ran::No, out).is_some();
-        self.casts.add(bytes as u64);
+            || self.over_budget(cost.charged(), Ran::No, out).is_some();
+        self.casts.add(cost.body);
+        self.casts_extra += cost.extra;
         let deadline = timers::deadline(cast.options.as_deref(), now);
-        let request = Request { answer: None, method, options: cast.options, deadline, arguments };
+        let request = Request { answer: None, method, options: cast.options, deadline, arguments, cost };
         let left = match dropped {
             true => Some(request),
             false => self.deliver(cast.target.turned(), request)?.map(|(request, _)| request),
         };
         if let Some(request) = left {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
-            self.cast_ended(bytes);
+            self.cast_ended(cost);
         }
         // Without credit nobody told the peer how many there may be.
         if over && self.credit { self.strike() } else { Ok(()) }

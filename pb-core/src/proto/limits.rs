@@ -114,10 +114,10 @@ pub const DEFAULT_ANSWER_BYTES: u64 = 64 << 10;
 /// What a peer's budget is charged: for an object of ours that it holds, a settled result, an object of its own,
 /// and a name, each with what stands behind the entry of the table (measured by the programs in `benches/`); for a call or a cast beside its body, with the
 /// method that runs; for a capability of its arguments; for a release that is not sent yet.
-pub(super) const OBJECT_BYTES: u64 = 320;
-pub(super) const RESULT_BYTES: u64 = 256;
-pub(super) const IMPORT_BYTES: u64 = 384;
-pub(super) const NAME_BYTES: u64 = 320;
+pub(super) const OBJECT_BYTES: u64 = 448;
+pub(super) const RESULT_BYTES: u64 = 384;
+pub(super) const IMPORT_BYTES: u64 = 512;
+pub(super) const NAME_BYTES: u64 = 384;
 pub(super) const CALL_BYTES: u64 = 512;
 pub(super) const ARGUMENT_BYTES: u64 = 64;
 pub(super) const LAST_WORD_BYTES: u64 = 16;

@@ -299,7 +299,7 @@ impl<H: Host> Connection<H> {
             }
             for request in running.queue {
                 if request.answer.is_none() {
-                    self.cast_ended(request.arguments.body.len());
+                    self.cast_ended(request.cost);
                 }
                 self.garbage.push(Garbage::Handles(request.arguments.handles));
                 let waiting = request.answer.and_then(|(id, _)| Some((id, self.exports.end(id)?)));
@@ -315,7 +315,7 @@ impl<H: Host> Connection<H> {
     fn send_reject(&self, id: ExportId, failure: &Failure, out: &mut impl Outbox) {
         let fits = failure.size() as u64 + ENVELOPE_BYTES <= self.granted.frame_bytes;
         let failure = match fits {
-            _ if self.is_unread(out) => Failure::new(failure.kind, failure.ran, ""),
+            _ if self.is_short_of_words(out) => Failure::new(failure.kind, failure.ran, ""),
             true => failure.clone(),
             false => failure.bare(),
         };

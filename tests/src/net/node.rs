@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pb_core::message::{CallOptions, ExportId, Failure, FailureKind, MethodText, Ran, Reply};
-use pb_core::proto::{Answer, MAX_HOPS, Outgoing, Refused, TimeLimit};
+use pb_core::proto::{Answer, Cost, MAX_HOPS, Outgoing, Refused, TimeLimit};
 
 use super::call::{Call, CallState, Ended, Passing, Waiter, text};
 use super::handle::{Canceller, Handle, Object, Promise, Stops};
@@ -73,12 +73,12 @@ pub enum Answering {
 /// A cast of a peer's that has not ended, for as long as this lives.
 pub struct Casting {
     side: Weak<Side>,
-    bytes: usize,
+    cost: Cost,
 }
 
 impl Casting {
-    pub(super) fn new(side: &Rc<Side>, bytes: usize) -> Rc<Self> {
-        Rc::new(Casting { side: Rc::downgrade(side), bytes })
+    pub(super) fn new(side: &Rc<Side>, cost: Cost) -> Rc<Self> {
+        Rc::new(Casting { side: Rc::downgrade(side), cost })
     }
 }
 
@@ -86,7 +86,7 @@ impl Drop for Casting {
     fn drop(&mut self) {
         if let Some(side) = self.side.upgrade() {
             side.assert_unlocked("a cast");
-            side.with(|connection, _| connection.cast_ended(self.bytes));
+            side.with(|connection, _| connection.cast_ended(self.cost));
         }
     }
 }

@@ -417,9 +417,9 @@ impl Side {
                     Some((id, reply)) => Answering::Peer(Rc::clone(self), id, reply),
                     // Nobody else would stop what is never answered.
                     None if request.deadline.is_some_and(|deadline| deadline <= self.now()) => {
-                        return drop(Casting::new(self, request.arguments.body.len()));
+                        return drop(Casting::new(self, request.cost));
                     }
-                    None => Answering::Cast(Casting::new(self, request.arguments.body.len())),
+                    None => Answering::Cast(Casting::new(self, request.cost)),
                 };
                 let queued = Queued {
                     method: std::sync::Arc::clone(&request.method.text),
