@@ -7,6 +7,7 @@ mod leaving;
 mod line;
 mod link;
 mod outgoing;
+mod parked;
 mod reading;
 mod room;
 mod stranger;

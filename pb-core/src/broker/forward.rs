@@ -8,10 +8,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::line::{Casting, Line};
+use super::parked::Parked;
 use super::wiring::Memo;
 use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::{
-    Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Onward, Queued,
+    Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
     Reference, Responder, Started, Stop, Waiter, Waiting, WireAnswer, bind, first_poll, survivor,
 };
 use crate::proto::{Known, MAX_HOPS};
@@ -34,12 +35,12 @@ impl Request {
         Arc::clone(&self.line) as Arc<dyn Answerer>
     }
 
-    fn fail(self, failure: Failure) {
+    pub(super) fn fail(self, failure: Failure) {
         Responder::new(self.answerer(), self.answer).answer(WireAnswer::Failed(failure));
     }
 
     /// Lets the peer's cancel stop what runs for it.
-    fn stop_with(line: &Line, answer: Option<(ExportId, Reply)>, stop: Stop) {
+    pub(super) fn stop_with(line: &Line, answer: Option<(ExportId, Reply)>, stop: Stop) {
         let Some((id, _)) = answer else { return };
         if let Err(stop) = line.with(|connection, _| connection.set_canceller(id, stop)) {
             stop();
@@ -137,16 +138,13 @@ fn forward(distant: &Arc<dyn Distant>, request: Request) {
     if distant.line().is_crowded() {
         return Parked::park(distant, request);
     }
-    if let Err(request) = send_on(distant, request) {
+    if let Some(request) = send_on(distant, request) {
         Parked::park(distant, request);
     }
 }
 
-/// Sends the call on.
-///
-/// # Errors
-/// Hands it back where there is no room for it.
-fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Result<(), Request> {
+/// Sends the call on; hands it back where there is no room for it.
+pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Request> {
     let mut options = request.options.as_deref().cloned().unwrap_or_default();
     options.hops += 1;
     let encoded = Encoded {
@@ -159,7 +157,7 @@ fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Result<(), Request> 
     let Some((_, reply)) = request.answer else {
         match distant.line().cast(distant.id(), encoded) {
             Ok(()) => {}
-            Err(NotSent::Full(_)) => return Err(request),
+            Err(NotSent::Full(_)) => return Some(request),
             Err(NotSent::Moved(reference)) => deliver(&reference.end(), request),
             Err(NotSent::Failed(_)) => {
                 if let Some(reference) = survivor(distant.as_ref()) {
@@ -167,7 +165,7 @@ fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Result<(), Request> 
                 }
             }
         }
-        return Ok(());
+        return None;
     };
     let responder = Responder::new(request.answerer(), request.answer);
     let passing = Arc::new(Passing(Mutex::new(Some(responder))));
@@ -177,13 +175,13 @@ fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Result<(), Request> 
             let onward = Arc::clone(distant);
             let stop = Box::new(move || onward.line().cancel(id));
             Request::stop_with(&request.line, request.answer, stop);
-            return Ok(());
+            return None;
         }
         Err(NotSent::Failed(failure)) => match survivor(distant.as_ref()) {
             Some(reference) => NotSent::Moved(reference),
             None => {
                 passing.settle(Delivered::Failed(failure));
-                return Ok(());
+                return None;
             }
         },
         Err(refused) => refused,
@@ -194,45 +192,9 @@ fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Result<(), Request> 
     }
     match refused {
         NotSent::Moved(reference) => deliver(&reference.end(), request),
-        NotSent::Full(_) | NotSent::Failed(_) => return Err(request),
+        NotSent::Full(_) | NotSent::Failed(_) => return Some(request),
     }
-    Ok(())
-}
-
-/// A call that waits for room on the connection that it goes to. Its caller may cancel it meanwhile.
-struct Parked(Arc<Mutex<Option<(Arc<dyn Distant>, Request)>>>);
-
-impl Parked {
-    fn park(distant: &Arc<dyn Distant>, mut request: Request) {
-        // What waits must not hold the buffer that it was read into.
-        request.body = Bytes::copy_from_slice(&request.body);
-        let (line, answer) = (Arc::clone(&request.line), request.answer);
-        let held = Arc::new(Mutex::new(Some((Arc::clone(distant), request))));
-        let stopped = Arc::clone(&held);
-        let stop = Box::new(move || {
-            let left = stopped.lock().take();
-            if let Some((_, request)) = left {
-                let message = "cancelled while it waited for room";
-                request.fail(Failure::new(FailureKind::Cancelled, Ran::No, message));
-            }
-        });
-        // First what stops it: once it is parked it may go on any moment, and bring another.
-        Request::stop_with(&line, answer, stop);
-        distant.line().park(Box::new(Parked(held)));
-    }
-}
-
-impl Onward for Parked {
-    fn go(self: Box<Self>) -> Option<Box<dyn Onward>> {
-        let (distant, request) = self.0.lock().take()?;
-        match send_on(&distant, request) {
-            Ok(()) => None,
-            Err(request) => {
-                *self.0.lock() = Some((distant, request));
-                Some(self)
-            }
-        }
-    }
+    None
 }
 
 /// Passes an answer back to who asked.

@@ -238,12 +238,11 @@ impl Reading<'_> {
     fn make_room(&mut self) {
         let (have, room) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
         match frame::whole_len(&self.buffer) {
+            Some(whole) if whole > have && have >= self.read_bytes / 4 && room > 0 => {}
             Some(whole) if whole > have && have >= self.read_bytes / 4 => {
-                if room == 0 {
-                    let mut larger = BytesMut::with_capacity(whole.min(2 * have));
-                    larger.extend_from_slice(&self.buffer);
-                    self.buffer = larger;
-                }
+                let mut larger = BytesMut::with_capacity(whole.min(2 * have));
+                larger.extend_from_slice(&self.buffer);
+                self.buffer = larger;
             }
             _ if room < self.read_bytes / 4 => self.buffer.reserve(self.read_bytes),
             _ => {}

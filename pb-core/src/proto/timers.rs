@@ -49,7 +49,7 @@ impl TimeLimit {
     /// there.
     pub(super) fn left_ms(self) -> u64 {
         let left = self.deadline.saturating_duration_since(self.now);
-        let ms = left.as_millis() + u128::from(left.subsec_nanos() % 1_000_000 > 0);
+        let ms = left.as_millis() + u128::from(!left.subsec_nanos().is_multiple_of(1_000_000));
         u64::try_from(ms).map_or(MAX_DEADLINE_MS, |ms| ms.min(MAX_DEADLINE_MS))
     }
 }
