@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::message::Failure;
-use crate::objects::{self, BoxTask, Reference, Stop, Stub};
+use crate::objects::{self, BoxTask, Executor, Reference, Stop, Stub};
 pub use crate::proto::{Limits, TableSizes};
 use crate::reactor::Stream;
 pub use leaving::Leaving;
@@ -181,7 +181,16 @@ impl std::fmt::Debug for Broker {
 
 /// Lets methods of objects in this process run on tokio. Done by everything that makes a reference or a connection.
 pub fn install_executor() {
-    objects::install(spawn);
+    objects::install(Executor { spawn, now, sleep_until });
+}
+
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn sleep_until(time: std::time::Instant) -> BoxTask {
+    // Made where it is polled: in the runtime.
+    Box::pin(async move { tokio::time::sleep_until(time.into()).await })
 }
 
 fn spawn(task: BoxTask) -> Result<Stop, BoxTask> {

@@ -36,21 +36,22 @@ pub mod __private {
     pub use core::result::Result::{self, Err, Ok};
     pub use serde;
     pub use std::sync::Arc;
+    pub use std::time::Duration;
 
     pub use crate::__pb_stub as stub;
     pub use crate::defer::Deferred;
     pub use crate::message::Failure;
     pub use crate::objects::{
-        App, Argument, CallContext, CallError, DetectValue, Errors, Incoming, Interface, IntoObject, Method,
-        MethodFlags, NoError, Offer, Reference, Referenceable, Remote, ResultAlias, Returned, Signature,
-        Started, Stub, errors, no_errors,
+        Access, App, Argument, CallContext, CallError, DetectValue, Errors, Incoming, Interface, IntoObject,
+        Method, MethodFlags, NoError, Offer, Reference, Referenceable, Remote, ResultAlias, Returned,
+        Signature, Started, Stub, errors, no_errors,
     };
     pub use crate::objects::{deserialize_stub, serialize_stub};
 
     /// A reference to an object of this process, whose calls can run from here on.
-    pub fn reference<O: IntoObject>(object: O, first: Offer<O::Object>) -> Reference {
+    pub fn reference<O: IntoObject>(object: O, first: Offer<O::Object>) -> Access {
         #[cfg(feature = "net")]
         crate::broker::install_executor();
-        Reference::new(object, first)
+        Access::new(Reference::new(object, first))
     }
 }

@@ -1,6 +1,8 @@
 //! References to objects, local or not: what a stub holds, what a served struct becomes, and how a typed call turns into an
-//! encoded one and back. Knows no socket, no task and no clock; connections come in as [`Line`]s.
+//! encoded one and back. Knows no socket, no task and no clock; connections come in as [`Line`]s, and the
+//! means to run, to wait and to know the time as an [`Executor`].
 
+mod access;
 mod call_error;
 mod context;
 mod executor;
@@ -18,8 +20,10 @@ mod scratch;
 mod signature;
 mod slot;
 mod stub;
+mod terms;
 mod watch;
 
+pub use access::Access;
 pub use call_error::{AppError, CallError};
 pub use context::CallContext;
 pub use executor::{BoxTask, Executor, Stop, drop_quietly, first_poll, install};
@@ -43,4 +47,5 @@ pub use slot::Delivered;
 pub use stub::Stub;
 #[doc(hidden)]
 pub use stub::{deserialize as deserialize_stub, serialize as serialize_stub};
+pub use terms::Terms;
 pub use watch::{Watcher, Watchers};

@@ -34,7 +34,7 @@ pub use limits::{DEFAULT_ANSWER_BYTES, Limits, MAX_HOPS};
 pub use names::Known;
 pub use outgoing::{Outgoing, Refused};
 pub use silence::Silent;
-pub use timers::{MAX_DEADLINE_MS, TimeLimit};
+pub use timers::{MAX_DEADLINE_MS, TimeLimit, exceeded};
 pub use violation::Violation;
 
 use crate::message::{CallOptions, ExportId, Failure, ImportId, Message, Reply};

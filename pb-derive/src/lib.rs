@@ -15,7 +15,8 @@ mod referenceable;
 /// Beside the trait `Bank` there is then the stub `BankRef`, of the same visibility: a reference to an object that
 /// offers `Bank`. It has the trait's methods, without `async`: the call is on its way when they return, and what they
 /// return is a `Deferred`, the answer to come. `BankRef::new` makes a reference to an object of ours, and
-/// `bank.remote()` holds all that isn't a method of the interface.
+/// `bank.remote()` holds all that isn't a method of the interface, but for `bank.within(duration)`: a stub whose calls have
+/// a deadline.
 ///
 /// ```ignore
 /// #[remote_interface]
@@ -37,7 +38,7 @@ mod referenceable;
 /// * The first argument may be `cx: &CallContext`, in the trait as in its implementations. Callers don't pass it.
 /// * A return type whose last path segment is `Result`, also an alias with one type argument or none, is the answer
 ///   and the method's own error. Anything else is a plain value.
-/// * `new`, `clone`, `remote`, `detach`, `promised` and names that begin with `__pb` are taken.
+/// * `new`, `clone`, `remote`, `within`, `detach`, `promised` and names that begin with `__pb` are taken.
 ///   `#[remote(name = "new")]` gives a method such a name on the wire.
 /// * Interfaces and methods are known to other processes by their names: `Bank/open`. Documentation travels with
 ///   them.

@@ -13,7 +13,7 @@ use super::wiring::Memo;
 use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::{
     Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
-    Reference, Responder, Started, Stop, Waiter, Waiting, WireAnswer, bind, first_poll, survivor,
+    Reference, Responder, Started, Stop, Terms, Waiter, Waiting, WireAnswer, bind, first_poll, survivor,
 };
 use crate::proto::{Known, MAX_HOPS};
 
@@ -81,7 +81,9 @@ fn start(object: &Arc<dyn Object>, request: Request) {
         Err(failure) => return request.fail(failure),
     };
     let line = request.answerer();
-    let incoming = Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer);
+    let terms = Terms::received(request.deadline, request.options);
+    let incoming =
+        Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer, terms);
     let stop = match Arc::clone(object).dispatch(bound, incoming) {
         Started::Task(task) if request.answer.is_none() => {
             let within = cast_within.filter(|_| !bound.flags.run_to_end);

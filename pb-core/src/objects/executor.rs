@@ -1,10 +1,11 @@
-//! The one thing that references need of a runtime: somewhere to run a method that waits.
+//! What references need of a runtime: somewhere to run a method that waits, and the time.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 /// A method that has started.
 pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -12,8 +13,16 @@ pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Stops a running method where it waits. May be called late, and from anywhere.
 pub type Stop = Box<dyn FnOnce() + Send>;
 
-/// Runs a task beside the caller; gives it back where no runtime is at hand.
-pub type Executor = fn(BoxTask) -> Result<Stop, BoxTask>;
+/// A runtime, as references see it.
+#[derive(Clone, Copy)]
+pub struct Executor {
+    /// Runs a task beside the caller; gives it back where no runtime is at hand.
+    pub spawn: fn(BoxTask) -> Result<Stop, BoxTask>,
+    /// The time.
+    pub now: fn() -> Instant,
+    /// Ends then.
+    pub sleep_until: fn(Instant) -> BoxTask,
+}
 
 static EXECUTOR: OnceLock<Executor> = OnceLock::new();
 
@@ -24,8 +33,37 @@ pub fn install(executor: Executor) {
 
 pub(super) fn spawn(task: BoxTask) -> Result<Stop, BoxTask> {
     match EXECUTOR.get() {
-        Some(executor) => executor(task),
+        Some(executor) => (executor.spawn)(task),
         None => Err(task),
+    }
+}
+
+/// The time; `None` before there is anything that could be called.
+pub(super) fn now() -> Option<Instant> {
+    EXECUTOR.get().map(|executor| (executor.now)())
+}
+
+/// Something that happens at a time, unless this is dropped before.
+pub(super) struct Timer(Option<Stop>);
+
+impl Timer {
+    /// Does `work` then, beside everything else. Without a runtime it is never done.
+    pub(super) fn start(at: Instant, work: impl FnOnce() + Send + 'static) -> Self {
+        let Some(executor) = EXECUTOR.get() else { return Timer(None) };
+        let sleep = (executor.sleep_until)(at);
+        let task = Box::pin(async move {
+            sleep.await;
+            work();
+        });
+        Timer((executor.spawn)(task).ok())
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(stop) = self.0.take() {
+            stop();
+        }
     }
 }
 

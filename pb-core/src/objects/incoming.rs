@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::executor::BoxTask;
 use super::local::LocalArguments;
 use super::{
-    AnswerCodec, CallContext, Codecs, ErrorCodec, Errors, MethodFlags, Reference, Signature, Values, scope,
+    AnswerCodec, CallContext, Codecs, ErrorCodec, Errors, MethodFlags, Reference, Signature, Terms, Values,
+    scope,
 };
 use crate::message::{ExportId, Failure, FailureKind, Ran, Reply};
 use crate::wire::body;
@@ -165,9 +166,10 @@ impl Incoming {
         body: Bytes,
         line: Arc<dyn Answerer>,
         to: Option<(ExportId, Reply)>,
+        terms: Terms,
     ) -> Self {
         let responder = Responder::new(Arc::clone(&line), to);
-        let context = CallContext { this: object, line: Some(line) };
+        let context = CallContext { this: object, line: Some(line), terms };
         Incoming { arguments: Arguments::Wire { references, body, responder }, context }
     }
 
@@ -180,13 +182,14 @@ impl Incoming {
         F: FnOnce(A, CallContext) -> Fut,
         Fut: Future<Output = Result<R, K::Method>> + Send + 'static,
     {
+        let terms = self.context.terms.clone();
         match self.arguments {
             Arguments::Local(arguments) => match arguments.downcast::<LocalArguments<A, R, K>>() {
                 Ok(arguments) => {
                     let LocalArguments { values, answer } = *arguments;
                     let running = method(values, self.context);
                     Started::Task(Box::pin(async move {
-                        answer.finish(running.await);
+                        answer.finish(terms.serve(running).await);
                     }))
                 }
                 // Another trait of the same name: its answer says so as it is dropped.
@@ -203,7 +206,7 @@ impl Incoming {
                 let running = method(values, self.context);
                 let (ok, err) = (signature.ok, signature.err);
                 Started::Task(Box::pin(async move {
-                    let result = running.await;
+                    let result = terms.serve(running).await;
                     responder.finish(result, ok, err);
                 }))
             }

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 
 use super::executor::{self, BoxTask, first_poll};
-use super::slot::{Origin, Slot};
-use super::{CallContext, Errors, Incoming, Method, Object, Started, Values, bind};
+use super::slot::Slot;
+use super::{CallContext, Errors, Incoming, Method, Object, Started, Terms, Values, bind};
 use crate::message::{Failure, FailureKind, Ran};
 
 /// The calls of one object that have not started, while a task starts them. Idle objects have none.
@@ -37,6 +37,7 @@ struct LocalCall {
     /// The typed arguments: a [`LocalArguments`].
     arguments: Box<dyn Any + Send>,
     caller: Weak<dyn Caller>,
+    terms: Terms,
 }
 
 /// The arguments of a local call, and where its answer goes.
@@ -50,13 +51,18 @@ pub(super) struct LocalAnswer<R: Send + 'static, K: Errors>(Option<Weak<Slot<R, 
 
 /// The slot of a local call, without its types.
 trait Caller: Send + Sync {
+    fn waits(&self) -> bool;
     fn started(&self, stop: Option<executor::Stop>);
     fn refused(&self, failure: Failure);
 }
 
 impl<R: Send + 'static, K: Errors> Caller for Slot<R, K> {
+    fn waits(&self) -> bool {
+        self.is_waiting()
+    }
+
     fn started(&self, stop: Option<executor::Stop>) {
-        self.set_origin(Origin::Local(stop));
+        self.set_started(stop);
     }
 
     fn refused(&self, failure: Failure) {
@@ -69,12 +75,14 @@ pub(super) fn start<A: Values, R: Send + 'static, K: Errors>(
     object: &Arc<dyn Object>,
     method: &'static Method,
     values: A,
+    terms: Terms,
     slot: &Arc<Slot<R, K>>,
 ) {
+    slot.limit(terms.deadline);
     let answer = LocalAnswer(Some(Arc::downgrade(slot)));
     let arguments = Box::new(LocalArguments { values, answer });
     let caller: Weak<dyn Caller> = Arc::downgrade(slot) as Weak<dyn Caller>;
-    let call = LocalCall { method, arguments, caller };
+    let call = LocalCall { method, arguments, caller, terms };
     {
         let mut queue = object.local_queue().0.lock();
         if let Some(queue) = queue.as_mut() {
@@ -129,13 +137,14 @@ impl Drop for Starter {
 }
 
 fn run(object: &Arc<dyn Object>, call: LocalCall) {
-    // Without its caller the call was cancelled before it started.
-    let Some(caller) = call.caller.upgrade() else { return executor::drop_quietly(call.arguments) };
+    // Without its caller the call was cancelled before it started; one that does not wait knows that its time is over.
+    let caller = call.caller.upgrade().filter(|caller| caller.waits());
+    let Some(caller) = caller else { return executor::drop_quietly(call.arguments) };
     let bound = match bind(object.as_ref(), call.method.text()) {
         Ok(bound) => bound,
         Err(failure) => return caller.refused(failure),
     };
-    let context = CallContext { this: Arc::clone(object), line: None };
+    let context = CallContext { this: Arc::clone(object), line: None, terms: call.terms };
     let incoming = Incoming::local(call.arguments, context);
     let stop = match Arc::clone(object).dispatch(bound, incoming) {
         Started::Task(task) if bound.flags.spawn => spawned(task),

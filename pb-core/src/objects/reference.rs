@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use super::object::Held;
 use super::slot::Slot;
+use super::terms::StubOptions;
 use super::{
-    Delivered, Errors, IntoObject, Method, Object, Offer, Promise, Signature, Values, Watcher, local, scope,
-    slot,
+    Delivered, Errors, IntoObject, Method, Object, Offer, Promise, Signature, Terms, Values, Watcher, local,
+    scope, slot,
 };
 use crate::defer::Deferred;
 use crate::message::{CallOptions, Cause, Failure, FailureKind, ImportId, MethodText, Ran, Reply};
@@ -270,30 +271,36 @@ impl Reference {
     }
 
     /// Calls a method. The call is on its way when this returns; where it cannot be sent, the Deferred fails.
-    pub fn call<A: Values, R: Send + 'static, K: Errors>(
+    pub(super) fn call<A: Values, R: Send + 'static, K: Errors>(
         &self,
         method: &'static Method,
         signature: Signature<A, R, K>,
         arguments: A,
+        terms: Result<Terms, Failure>,
+        options: Option<Arc<StubOptions>>,
     ) -> Deferred<R, K::Caller> {
-        let slot = Slot::new(signature.ok, signature.err);
-        send(self, TypedCall { method, signature, arguments }, &slot);
+        let slot = Slot::new(signature.ok, signature.err, options);
+        match terms {
+            Ok(terms) => send(self, TypedCall { method, signature, arguments, terms }, &slot),
+            Err(failure) => slot.fail(failure),
+        }
         Deferred::waiting_for(slot)
     }
 
     /// Calls a method that is never answered; what goes wrong is lost, but for a line in the log.
-    pub fn cast<A: Values>(
+    pub(super) fn cast<A: Values>(
         &self,
         method: &'static Method,
         signature: Signature<A, (), super::NoError>,
         arguments: A,
+        terms: Terms,
     ) {
         match &self.0 {
             Inner::Distant(distant) => {
                 distant.expect_cast();
-                cast(distant.as_ref(), method, signature, arguments);
+                cast(distant.as_ref(), TypedCall { method, signature, arguments, terms });
             }
-            _ => self.call(method, signature, arguments).detach(),
+            _ => self.call(method, signature, arguments, Ok(terms), None).detach(),
         }
     }
 }
@@ -325,6 +332,7 @@ struct TypedCall<A: Values, R, K: Errors> {
     method: &'static Method,
     signature: Signature<A, R, K>,
     arguments: A,
+    terms: Terms,
 }
 
 fn send<A: Values, R: Send + 'static, K: Errors>(
@@ -333,13 +341,14 @@ fn send<A: Values, R: Send + 'static, K: Errors>(
     slot: &Arc<Slot<R, K>>,
 ) {
     match &to.0 {
-        Inner::Local(object) => local::start(object, call.method, call.arguments, slot),
+        Inner::Local(object) => local::start(object, call.method, call.arguments, call.terms, slot),
         Inner::Distant(distant) => send_distant(distant, call, slot),
         Inner::Promise(promise) => {
             if let Some(callee) = promise.callee() {
                 return send(&callee, call, slot);
             }
             slot.set_origin(slot::Origin::Promise(Arc::clone(promise)));
+            slot.limit(call.terms.deadline);
             let queued = Box::new(QueuedCall { call, slot: Arc::downgrade(slot) });
             if let Err((queued, result)) = promise.queue(queued) {
                 queued.go(result.as_ref());
@@ -369,20 +378,16 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     }
 }
 
-fn cast<A: Values>(
-    distant: &dyn Distant,
-    method: &'static Method,
-    signature: Signature<A, (), super::NoError>,
-    arguments: A,
-) {
-    let call = TypedCall { method, signature, arguments };
+fn cast<A: Values>(distant: &dyn Distant, call: TypedCall<A, (), super::NoError>) {
     match encoded(&call, |encoded| distant.line().cast(distant.id(), encoded)) {
         Ok(()) => {}
         Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant) {
-            Some(reference) => reference.cast(method, signature, call.arguments),
-            None => tracing::debug!(method = method.name(), %failure, "cast not sent"),
+            Some(reference) => reference.cast(call.method, call.signature, call.arguments, call.terms),
+            None => tracing::debug!(method = call.method.name(), %failure, "cast not sent"),
         },
-        Err(NotSent::Moved(reference)) => reference.end().cast(method, signature, call.arguments),
+        Err(NotSent::Moved(reference)) => {
+            reference.end().cast(call.method, call.signature, call.arguments, call.terms);
+        }
     }
 }
 
@@ -405,8 +410,12 @@ fn encoded<A: Values, R, K: Errors, T>(
             let message = format!("the arguments of {} cannot be sent: {error}", call.method.name());
             return Err(NotSent::Failed(Failure::new(FailureKind::Failed, Ran::No, message)));
         }
-        let options = call.method.flags().answer_options();
-        send(Encoded { method, options, deadline: None, references: &references, body })
+        let mut options = call.method.flags().answer_options();
+        if let Some(metadata) = &call.terms.metadata {
+            options.get_or_insert_default().metadata.clone_from(metadata);
+        }
+        let deadline = call.terms.deadline;
+        send(Encoded { method, options, deadline, references: &references, body })
     })
 }
 
@@ -418,7 +427,8 @@ struct QueuedCall<A: Values, R, K: Errors> {
 
 impl<A: Values, R: Send + 'static, K: Errors> super::Queued for QueuedCall<A, R, K> {
     fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
-        let Some(slot) = self.slot.upgrade() else { return };
+        // Where its time was over while it waited, there is nothing to send either.
+        let Some(slot) = self.slot.upgrade().filter(|slot| slot.is_waiting()) else { return };
         match to {
             Err(failure) => slot.fail(as_cause(failure)),
             // Only a call that has waited, whose result others may wait for, can close a circle.

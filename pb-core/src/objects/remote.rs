@@ -3,34 +3,59 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use super::reference::Leads;
 use super::watch::Sleeper;
-use super::{Fate, Reference, Revoker, Stub, Watcher};
+use super::{Access, Fate, Reference, Revoker, Stub, Watcher};
 use crate::defer::Deferred;
 use crate::message::Failure;
 
 /// What can be done with a stub beside calling its methods: `stub.remote()`.
 ///
 /// [`cast`](Remote::cast) to another interface, [`local`](Remote::local) to get the object itself where it is one of this process,
-/// [`same`](Remote::same) to compare, [`on_broken`](Remote::on_broken) to learn when it is lost.
-#[derive(Clone, Copy)]
-pub struct Remote<'a>(&'a Reference);
+/// [`same`](Remote::same) to compare, [`on_broken`](Remote::on_broken) to learn when it is lost, [`with_metadata`](Remote::with_metadata)
+/// to mark calls.
+pub struct Remote<'a, S>(&'a S);
 
-impl<'a> Remote<'a> {
+impl<S> Clone for Remote<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Remote<'_, S> {}
+
+impl<'a, S: Stub> Remote<'a, S> {
     #[doc(hidden)]
-    pub fn new(reference: &'a Reference) -> Self {
-        Remote(reference)
+    pub fn new(stub: &'a S) -> Self {
+        Remote(stub)
+    }
+
+    fn reference(self) -> &'a Reference {
+        self.0.as_reference()
+    }
+
+    /// The same reference as a stub whose calls carry this entry of metadata, such as `traceparent`, as its clones' and promises' do: the
+    /// method finds it in its [`CallContext`](super::CallContext), and its own calls inherit it. It replaces an entry of the same key, also an
+    /// inherited one.
+    ///
+    /// A call that has more than 16 entries, those that it inherits included, or one with a key of no or more than 256 bytes or a value
+    /// of more than 256, fails `Failed` and is not sent. They count as bytes of its frame.
+    #[must_use]
+    pub fn with_metadata(self, key: impl Into<Box<str>>, value: impl Into<Bytes>) -> S {
+        S::from_access(self.0.as_access().with_metadata(key.into(), value.into()))
     }
 
     /// The same reference as another interface. Free: no message. If the object does not offer it, calls fail `Unimplemented`.
-    pub fn cast<S: Stub>(self) -> S {
-        S::from_reference(self.0.clone())
+    pub fn cast<T: Stub>(self) -> T {
+        T::from_access(self.0.as_access().clone())
     }
 
     /// Our own object behind the reference, once it is known to be here and to be a `T`: for example when a reference that
     /// was given away has come home. A promise that is not settled yet gives `None`.
     pub fn local<T: Send + Sync + 'static>(self) -> Option<Arc<T>> {
-        match self.0.end().leads() {
+        match self.reference().end().leads() {
             Leads::Local(object) => object.object().downcast().ok(),
             _ => None,
         }
@@ -40,8 +65,8 @@ impl<'a> Remote<'a> {
     /// a [`cast`](Remote::cast) is the same one. Of promises only settled ones are looked through. Stubs are not `Eq`: a promise's identity
     /// is known only when it settles. The peer's root has two references: the one that a connection begins with, and the one that comes when the
     /// peer sends it.
-    pub fn same<S: Stub>(self, other: &S) -> bool {
-        self.0.end().key() == other.as_reference().end().key()
+    pub fn same<T: Stub>(self, other: &T) -> bool {
+        self.reference().end().key() == other.as_reference().end().key()
     }
 
     /// Waits until a call on the reference would not be refused for want of room (`Overloaded`): see
@@ -53,7 +78,7 @@ impl<'a> Remote<'a> {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn ready(self) -> Result<(), Failure> {
-        let end = self.0.end();
+        let end = self.reference().end();
         let room = match end.leads() {
             Leads::Distant(distant) => distant.ready(),
             Leads::Broken(failure) => return Err(failure.clone()),
@@ -81,9 +106,9 @@ impl<'a> Remote<'a> {
     /// assert_eq!(account.deposit(1).await, Ok(1));
     /// # });
     /// ```
-    pub fn revocable<S: Stub>(self) -> (S, Revoker) {
-        let (reference, revoker) = Revoker::lend(self.0.clone());
-        (S::from_reference(reference), revoker)
+    pub fn revocable<T: Stub>(self) -> (T, Revoker) {
+        let (reference, revoker) = Revoker::lend(self.reference().clone());
+        (T::from_reference(reference), revoker)
     }
 
     /// Waits until the reference is broken: its connection ended, its owner broke it, its promise failed, or it was
@@ -93,7 +118,7 @@ impl<'a> Remote<'a> {
     /// # Cancel safety
     /// Dropping the future changes nothing; a new one still learns the reason.
     pub fn on_broken(self) -> Broken {
-        Broken { reference: self.0.clone(), sleeper: Arc::default() }
+        Broken { reference: self.reference().clone(), sleeper: Arc::default() }
     }
 }
 
@@ -125,8 +150,8 @@ impl<R: Stub, E> Deferred<R, E> {
     }
 
     fn promise(&self) -> &R {
-        self.promise_with(|reference| match reference.downcast::<Reference>() {
-            Ok(reference) => R::from_reference(*reference),
+        self.promise_with(|access| match access.downcast::<Access>() {
+            Ok(access) => R::from_access(*access),
             Err(_) => unreachable!("promises of stubs are references"),
         })
     }

@@ -5,18 +5,21 @@ use std::cell::RefCell;
 use std::mem;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::executor::{Stop, drop_quietly};
+use super::executor::{Stop, Timer, drop_quietly};
 use super::reference::as_cause;
+use super::terms::StubOptions;
 use super::{
-    AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Waiter, Watcher, Watchers,
-    scope,
+    Access, AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Waiter, Watcher,
+    Watchers, scope,
 };
 use crate::defer::Pending;
 use crate::message::{AppCause, Cause, Failure, FailureKind, ImportId, MAX_CAUSE_BYTES, Ran};
+use crate::proto::exceeded;
 
 /// An answer as it arrived, not decoded yet.
 pub enum Delivered {
@@ -35,6 +38,8 @@ pub(super) struct Slot<R, K: Errors> {
     state: Mutex<State<R, K>>,
     ok: AnswerCodec<R>,
     err: ErrorCodec<K>,
+    /// Of the stub that was called; its promise has them, too.
+    options: Option<Arc<StubOptions>>,
 }
 
 struct State<R, K: Errors> {
@@ -50,6 +55,8 @@ struct State<R, K: Errors> {
     cause: Option<Failure>,
     /// Itself, so that a detached call that was not sent yet is not forgotten.
     keep: Option<Arc<Slot<R, K>>>,
+    /// Ends the call where no connection's tables do.
+    timer: Option<Timer>,
 }
 
 /// What the promise of a travelling call's result asks its slot for.
@@ -75,7 +82,11 @@ pub(super) enum Origin {
 }
 
 impl<R: Send + 'static, K: Errors> Slot<R, K> {
-    pub(super) fn new(ok: AnswerCodec<R>, err: ErrorCodec<K>) -> Arc<Self> {
+    pub(super) fn new(
+        ok: AnswerCodec<R>,
+        err: ErrorCodec<K>,
+        options: Option<Arc<StubOptions>>,
+    ) -> Arc<Self> {
         let state = State {
             phase: Phase::Waiting,
             origin: Origin::Nowhere,
@@ -85,8 +96,9 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             detached: false,
             cause: None,
             keep: None,
+            timer: None,
         };
-        Arc::new(Slot { state: Mutex::new(state), ok, err })
+        Arc::new(Slot { state: Mutex::new(state), ok, err, options })
     }
 
     /// Whether somebody holds the promise of a result that does not travel.
@@ -95,8 +107,73 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     }
 
     pub(super) fn set_origin(&self, origin: Origin) {
-        let before = mem::replace(&mut self.state.lock().origin, origin);
+        let before = {
+            let mut state = self.state.lock();
+            // A connection's tables keep the time themselves.
+            let timer = if matches!(origin, Origin::Distant(..)) { state.timer.take() } else { None };
+            (mem::replace(&mut state.origin, origin), timer)
+        };
         drop(before);
+    }
+
+    /// The method of a local call runs; `stop` stops it, where that may be. Its time may be over by now.
+    pub(super) fn set_started(&self, stop: Option<Stop>) {
+        let late = {
+            let mut state = self.state.lock();
+            match (&state.phase, stop) {
+                (Phase::Waiting, stop) => {
+                    state.origin = Origin::Local(stop);
+                    None
+                }
+                (_, stop) => stop,
+            }
+        };
+        if let Some(stop) = late {
+            stop();
+        }
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Waiting)
+    }
+
+    /// Ends the call at `deadline`, unless it goes to a connection, whose tables do that.
+    pub(super) fn limit(self: &Arc<Self>, deadline: Option<Instant>) {
+        let Some(deadline) = deadline else { return };
+        if self.state.lock().timer.is_some() {
+            return;
+        }
+        let slot = Arc::downgrade(self);
+        let timer = Timer::start(deadline, move || {
+            if let Some(slot) = slot.upgrade() {
+                slot.expire();
+            }
+        });
+        let left = {
+            let mut state = self.state.lock();
+            let waiting = matches!(state.phase, Phase::Waiting);
+            if waiting { state.timer.replace(timer) } else { Some(timer) }
+        };
+        drop(left);
+    }
+
+    /// The time of a call that no connection knows is over.
+    fn expire(&self) {
+        let (ran, stop) = {
+            let mut state = self.state.lock();
+            if !matches!(state.phase, Phase::Waiting) {
+                return;
+            }
+            match &mut state.origin {
+                Origin::Local(stop) => (Ran::Maybe, stop.take()),
+                Origin::Nowhere | Origin::Promise(_) => (Ran::No, None),
+                Origin::Distant(..) => return,
+            }
+        };
+        self.fail(exceeded(ran));
+        if let Some(stop) = stop {
+            stop();
+        }
     }
 
     pub(super) fn fail(&self, failure: Failure) {
@@ -131,8 +208,9 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 watchers
             }
         };
-        let (waker, keep) = (state.waker.take(), state.keep.take());
+        let (waker, keep, timer) = (state.waker.take(), state.keep.take(), state.timer.take());
         drop(state);
+        drop(timer);
         if let Some((promise, result)) = promise {
             promise.settle(result);
         }
@@ -269,6 +347,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
     }
 
     fn promise(self: Arc<Self>) -> Box<dyn Any> {
+        let options = self.options.clone();
         let mut state = self.state.lock();
         let reference = match (&state.phase, &state.origin) {
             (Phase::Waiting, Origin::Distant(distant, id)) => {
@@ -287,7 +366,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
                 Err(failure) => Reference::broken(Arc::new(failure)),
             },
         };
-        Box::new(reference)
+        Box::new(Access::with_options(reference, options))
     }
 }
 

@@ -2,7 +2,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde::ser::{Error as _, Serialize, Serializer};
 
 use super::scope::{self, Looked};
-use super::{Interface, Reference};
+use super::{Access, Interface, Reference};
 
 /// A typed reference: what `#[remote_interface]` makes beside the trait (`BankRef` for `Bank`).
 ///
@@ -10,10 +10,22 @@ use super::{Interface, Reference};
 pub trait Stub: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
     /// The interface that its methods belong to.
     fn interface() -> &'static Interface;
+    /// The same reference with this type, and the options of its calls.
+    #[doc(hidden)]
+    fn from_access(access: Access) -> Self;
+    /// The reference in it, and the options of its calls.
+    #[doc(hidden)]
+    fn as_access(&self) -> &Access;
+
     /// The same reference with this type; a wrong one fails at its calls, with `Unimplemented`.
-    fn from_reference(reference: Reference) -> Self;
+    fn from_reference(reference: Reference) -> Self {
+        Self::from_access(Access::new(reference))
+    }
+
     /// The reference in it.
-    fn as_reference(&self) -> &Reference;
+    fn as_reference(&self) -> &Reference {
+        self.as_access().reference()
+    }
 }
 
 /// Writes a reference as its index in the message. `name` is `pb::Ref<Interface>`, by which shapes know it.
@@ -73,7 +85,7 @@ macro_rules! __pb_stub {
         }
         impl $crate::__private::Debug for $stub {
             fn fmt(&self, f: &mut $crate::__private::Formatter<'_>) -> $crate::__private::FmtResult {
-                $crate::__private::Reference::describe(&self.0, $crate::__private::concat!($name, "Ref"), f)
+                $crate::__private::Access::describe(&self.0, $crate::__private::concat!($name, "Ref"), f)
             }
         }
         impl $crate::__private::serde::Serialize for $stub {
@@ -83,7 +95,7 @@ macro_rules! __pb_stub {
             ) -> $crate::__private::Result<S::Ok, S::Error> {
                 $crate::__private::serialize_stub(
                     $crate::__private::concat!("pb::Ref<", $name, ">"),
-                    &self.0,
+                    $crate::__private::Access::reference(&self.0),
                     serializer,
                 )
             }
@@ -97,7 +109,7 @@ macro_rules! __pb_stub {
                         $crate::__private::concat!("pb::Ref<", $name, ">"),
                         deserializer,
                     ),
-                    $stub,
+                    |reference| $stub($crate::__private::Access::new(reference)),
                 )
             }
         }
@@ -105,10 +117,10 @@ macro_rules! __pb_stub {
             fn interface() -> &'static $crate::__private::Interface {
                 $stub::__pb_interface()
             }
-            fn from_reference(reference: $crate::__private::Reference) -> Self {
-                $stub(reference)
+            fn from_access(access: $crate::__private::Access) -> Self {
+                $stub(access)
             }
-            fn as_reference(&self) -> &$crate::__private::Reference {
+            fn as_access(&self) -> &$crate::__private::Access {
                 &self.0
             }
         }

@@ -65,8 +65,8 @@ pub(super) fn is_over(options: Option<&CallOptions>) -> bool {
     options.is_some_and(|options| options.deadline_ms == Some(0))
 }
 
-/// The failure of a call whose time is over.
-pub(super) fn exceeded(ran: Ran) -> Failure {
+/// The failure of a call whose time is over, by whether its method may have run.
+pub fn exceeded(ran: Ran) -> Failure {
     let message = match ran {
         Ran::No => "the deadline passed before the call started",
         Ran::Maybe | Ran::Yes => "the deadline passed before the answer",

@@ -16,7 +16,7 @@ const MAX_ARGUMENTS: usize = 12;
 /// Bytes of `Interface/method`, at the most (docs/protocol.md, "Method").
 const MAX_NAME_BYTES: usize = 256;
 /// Methods that every stub or Deferred has itself.
-const TAKEN: [&str; 5] = ["new", "clone", "remote", "detach", "promised"];
+const TAKEN: [&str; 6] = ["new", "clone", "remote", "within", "detach", "promised"];
 
 /// Checks all rules.
 pub fn check(interface: &mut Interface, mistakes: &mut Mistakes) {

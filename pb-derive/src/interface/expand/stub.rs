@@ -35,7 +35,7 @@ impl Expansion<'_> {
             #(#docs)*
             #[doc = ""]
             #[doc = #about]
-            #vis struct #stub(#pb::Reference);
+            #vis struct #stub(#pb::Access);
 
             #condition
             #(#allow)*
@@ -43,8 +43,15 @@ impl Expansion<'_> {
             impl #stub {
                 #constructor
                 /// What a reference can do that isn't a method of the interface.
-                #vis fn remote(&self) -> #pb::Remote<'_> {
-                    #pb::Remote::new(&self.0)
+                #vis fn remote(&self) -> #pb::Remote<'_, Self> {
+                    #pb::Remote::new(self)
+                }
+                /// The same reference as a stub whose calls must be answered within `time` from when each is made, as those
+                /// of its clones and promises: `DeadlineExceeded` otherwise, whatever the other side does. The method is stopped
+                /// then, unless it runs to its end. More than some 50 days count as that.
+                #[must_use = "the calls of the stub that this returns have the deadline"]
+                #vis fn within(&self, time: #pb::Duration) -> Self {
+                    #stub(#pb::Access::within(&self.0, time))
                 }
                 #tables
                 #(#signatures)*
