@@ -85,6 +85,8 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         due: None,
         due_from: 0,
         alarm: Box::pin(sleep_until(Instant::now() + HANDSHAKE)),
+        work: 0,
+        left: false,
     };
     let mut may_have_said_why = true;
     if let Err(end) = reading.run().await {
@@ -117,6 +119,10 @@ struct Reading<'a> {
     /// Rings when the tables have something to do, or before: each byte that comes puts their time off, and setting a clock costs more than
     /// looking at it once too often.
     alarm: Pin<Box<Sleep>>,
+    /// What was handled since others had their turn, as [`TURN`] counts it.
+    work: usize,
+    /// The turn was over before all whole frames were handled.
+    left: bool,
 }
 
 impl Reading<'_> {
@@ -143,7 +149,9 @@ impl Reading<'_> {
             if self.line.ended().is_some() {
                 return Ok(());
             }
-            self.set_due(greeted);
+            if !self.left {
+                self.set_due(greeted);
+            }
             match self.more(|| if greeted { End::Stalled } else { End::Silent }).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
@@ -205,11 +213,13 @@ impl Reading<'_> {
         Ok(true)
     }
 
-    /// Handles all whole frames. Says whether the hello was among them, or before.
+    /// Handles whole frames: all of them, or as many as a turn has. Says whether the hello was among them, or before.
     fn take_frames(&mut self, mut greeted: bool, now: std::time::Instant) -> Result<bool, End> {
         let limit = self.line.frame_bytes;
+        self.left = false;
         while let Some(frame) = frame::split(&mut self.buffer, if greeted { limit } else { HELLO_BYTES })? {
             self.due = None;
+            self.work += 1 + frame.len() / WORK_BYTES;
             if handle(self.line, frame, now)? {
                 self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
                 self.line.begin_batch(now);
@@ -217,6 +227,10 @@ impl Reading<'_> {
             if !greeted {
                 self.line.open();
                 greeted = true;
+            }
+            if self.work >= TURN {
+                self.left = true;
+                break;
             }
         }
         Ok(greeted)
@@ -257,13 +271,22 @@ impl Reading<'_> {
         }
     }
 
-    /// Reads some bytes, or learns that there is something to start or to tell. `false` once the connection was ended from elsewhere.
+    /// Reads some bytes, unless whole frames are left, or learns that there is something to start or to tell. `false` once the connection
+    /// was ended from elsewhere.
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
         loop {
             run_ready(self.line);
             let Rest { ended, timeout } = self.line.rest();
             if ended {
                 return Ok(false);
+            }
+            if self.work >= TURN {
+                self.work = 0;
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if self.left {
+                return Ok(true);
             }
             self.set_alarm(timeout);
             self.make_room();
@@ -383,6 +406,10 @@ fn begin(line: &Arc<Line>, start: Start<Wiring>) {
 
 /// A hello is small; nothing is read before one that is larger than this.
 const HELLO_BYTES: u64 = 4096;
+/// Work after which a connection lets others have their turn: a frame counts one, and one more for each [`WORK_BYTES`] of it. The runtime
+/// counts reads, of which a single one may bring thousands of frames.
+const TURN: usize = 128;
+const WORK_BYTES: usize = 1024;
 /// Bytes that one read may take.
 const READ_BYTES: usize = 64 << 10;
 /// How long, and how much, is read without looking after an abort.
