@@ -118,7 +118,7 @@ impl Thing for Served {
     }
 }
 
-/// The first byte says how the rest is sent; see [`Sending`].
+/// The first byte says how the rest is sent; see `Sending`.
 pub fn run(input: &[u8], _: Measure) {
     let Some((how, rest)) = input.split_first() else { return };
     let sending = Sending::new(*how);

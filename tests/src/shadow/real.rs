@@ -58,6 +58,9 @@ enum Name {
     Made(u64),
 }
 
+/// What a thing keeps, as long as it lives.
+type Kept = Weak<Mutex<Vec<ThingRef>>>;
+
 /// What all objects of a run share.
 #[derive(Default)]
 struct World {
@@ -65,7 +68,7 @@ struct World {
     arrived: Mutex<Vec<(usize, Name, u64)>>,
     waiting: Mutex<Vec<Waiting>>,
     /// Of every object which it is, and what it keeps.
-    things: Mutex<Vec<(usize, Name, Weak<Mutex<Vec<ThingRef>>>)>>,
+    things: Mutex<Vec<(usize, Name, Kept)>>,
 }
 
 struct Waiting {

@@ -196,15 +196,8 @@ impl Peer {
 fn hello(input: &mut Unstructured<'_>) -> Result<Message> {
     let features = if input.ratio(7, 8)? { 0 } else { u64::from(u8::arbitrary_in(input)?) };
     let versions = if input.ratio(31, 32)? { (1, 1) } else { (number(input)? as u32, number(input)? as u32) };
-    let mut grants = Grants {
-        frame_bytes: 1 << 16,
-        calls: 64,
-        call_bytes: 1 << 16,
-        imports: 64,
-        names: 64,
-        exports: 64,
-        ..Grants::MINIMUM
-    };
+    let mut grants =
+        Grants { frame_bytes: 1 << 16, calls: 64, call_bytes: 1 << 16, imports: 64, names: 64, exports: 64 };
     if input.ratio(1, 4)? {
         grants = Grants {
             frame_bytes: number(input)?.max(Grants::MINIMUM.frame_bytes),
@@ -213,7 +206,6 @@ fn hello(input: &mut Unstructured<'_>) -> Result<Message> {
             imports: number(input)?,
             names: number(input)?,
             exports: number(input)?,
-            ..grants
         };
     }
     Ok(Message::Hello(Hello { versions, features, grants }))
