@@ -19,6 +19,7 @@ mod names;
 mod outgoing;
 mod payload;
 mod silence;
+mod table;
 mod timers;
 mod violation;
 

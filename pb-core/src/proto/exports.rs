@@ -1,8 +1,7 @@
 use std::time::Instant;
 
-use hashbrown::HashMap;
-
 use super::limits::{CALL_BYTES, OBJECT_BYTES, RESULT_BYTES};
+use super::table::Table;
 use super::timers::Timers;
 use super::{Cost, Garbage, Host, Key, Request, Violation};
 use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
@@ -11,9 +10,9 @@ use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
 /// Twisted: `localObjects` (spread/pb.py). Wire: `docs/protocol.md`, section 6.
 pub(super) struct Exports<H: Host> {
     root: Root<H>,
-    open: HashMap<i64, Export<H>>,
+    open: Table<i64, Export<H>>,
     /// Objects that are not broken.
-    ids: HashMap<Key, i64>,
+    ids: Table<Key, i64>,
     /// Objects, broken ones too.
     objects: usize,
     /// Id of the object exported last: 0, -1, -2 …
@@ -88,8 +87,8 @@ impl<H: Host> Exports<H> {
     pub(super) fn new(root: Option<H::Handle>) -> Self {
         Exports {
             root: root.map_or(Root::None, |handle| Root::Served { handle, watch: None }),
-            open: HashMap::new(),
-            ids: HashMap::new(),
+            open: Table::new(),
+            ids: Table::new(),
             objects: 0,
             last_object: 0,
             last_result: 0,

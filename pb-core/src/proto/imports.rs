@@ -1,10 +1,9 @@
 use std::time::Instant;
 
-use hashbrown::HashMap;
-
 use super::casts::Casts;
 use super::exports::broken;
 use super::limits::IMPORT_BYTES;
+use super::table::Table;
 use super::timers::{Timers, exceeded};
 use super::{Garbage, Host, Violation};
 use crate::message::{Cause, ExportId, Failure, ImportId, Ran, Reply};
@@ -12,7 +11,7 @@ use crate::message::{Cause, ExportId, Failure, ImportId, Ran, Reply};
 /// What the peer owns and we may call: its objects, and the results of our calls.
 /// Twisted: `waitingForAnswers` and the luids we hold (spread/pb.py). Wire: `docs/protocol.md`, section 6.
 pub(super) struct Imports<H: Host> {
-    open: HashMap<i64, Import<H>>,
+    open: Table<i64, Import<H>>,
     /// Why the root, which has no entry, is broken.
     pub(super) root_broken: Option<Failure>,
     objects: usize,
@@ -93,7 +92,7 @@ pub(super) enum Reached<'a, H: Host> {
 impl<H: Host> Imports<H> {
     pub(super) fn new() -> Self {
         Imports {
-            open: HashMap::new(),
+            open: Table::new(),
             root_broken: None,
             objects: 0,
             unasked: 0,
@@ -341,7 +340,7 @@ impl<H: Host> Imports<H> {
         self.owed_bytes = 0;
         self.casts = Casts::default();
         self.due.clear();
-        std::mem::take(&mut self.open).into_values()
+        self.open.take_values()
     }
 }
 
