@@ -1,11 +1,12 @@
 //! Rows A1 to A4 of `attacks.md` where `hostile_peers` and `hostile_frames` leave something: what lengths and numbers cost.
 
 use bytes::{Bytes, BytesMut};
-use pb_core::message::{AbortCode, Message};
+use pb_core::message::{AbortCode, Cap, ExportId, Message, Payload, Resolve};
 use pb_core::wire::frame::{self, Decoded, Malformed};
-use pb_server::{Referenceable, Server, remote_interface};
+use pb_server::{FailureKind, Referenceable, Server, TableSizes, remote_interface};
 use pb_tests::golden;
-use pb_tests::raw::Raw;
+use pb_tests::raw::{Raw, hello};
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 const LIMIT: u64 = 1 << 20;
@@ -13,6 +14,7 @@ const LIMIT: u64 = 1 << 20;
 #[remote_interface]
 trait Idle {
     async fn idle(&self);
+    async fn other(&self) -> IdleRef;
 }
 
 #[derive(Referenceable)]
@@ -20,6 +22,9 @@ struct Nothing;
 
 impl Idle for Nothing {
     async fn idle(&self) {}
+    async fn other(&self) -> IdleRef {
+        IdleRef::new(Nothing)
+    }
 }
 
 fn number(mut value: u64) -> Vec<u8> {
@@ -114,5 +119,49 @@ fn a_number_has_at_most_ten_bytes_and_64_bits() {
         vec![0xff; 11],
     ] {
         assert!(matches!(ping(&wrong), Err(Malformed::Number { at: 2 })), "{wrong:02x?}: {:?}", ping(&wrong));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_in_the_middle_of_any_frame_fails_each_call_once_and_does_none_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("tcp://{}", listener.local_addr().expect("it is bound"));
+    let caps = vec![Cap::Mine(ExportId(-1))];
+    let payload = Payload { caps, body: Bytes::new() };
+    let mut answer = Vec::new();
+    frame::encode(&Message::Resolve(Resolve { export: ExportId(1), payload }), &mut answer);
+    for cut in 0..answer.len() {
+        let (raw, client) = tokio::join!(
+            async {
+                let mut raw = Raw::accept(&listener).await;
+                raw.send(&frame::MAGIC).await;
+                raw.message(&hello()).await;
+                raw
+            },
+            pb_client::connect(&url)
+        );
+        let (mut raw, client) = (raw, client.expect("it is greeted"));
+        let root: IdleRef = client.root();
+        let other = root.other();
+        let (on_it, beside) = (other.idle(), root.idle());
+        let rest = async {
+            // All three calls have come before the end.
+            for _ in 0..3 {
+                assert!(matches!(raw.answer().await, Some(Message::Call(_))));
+            }
+            raw.send(&answer[..cut]).await;
+            raw.finish().await
+        };
+        let (failures, _) = tokio::join!(
+            async {
+                [other.await.map(drop), on_it.await, beside.await].map(|call| call.expect_err("it is lost"))
+            },
+            rest
+        );
+        for failure in failures {
+            let lost = matches!(failure.kind, FailureKind::Disconnected | FailureKind::Broken);
+            assert!(lost, "cut at {cut}: {failure:?}");
+        }
+        assert_eq!(client.tables(), TableSizes::default(), "cut at {cut}");
     }
 }
