@@ -7,12 +7,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pb_core::message::{Call, Cancel, Cap, Cause, ExportId, ImportId, Message, MethodName, MethodText};
-use pb_core::message::{Payload, Rejection, Release, Reply};
+use pb_core::message::{
+    Call, CallOptions, Cancel, Cap, Cause, Disembargo, ExportId, ImportId, Message, MethodName, MethodText,
+    Payload, Reject, Rejection, Release, Reply,
+};
 use pb_core::proto::Violation;
-use pb_server::{Broker, Failure, FailureKind, Ran, Referenceable, Server, TableSizes, remote_interface};
+use pb_server::{
+    Broker, Failure, FailureKind, Limits, Ran, Referenceable, Server, TableSizes, remote_interface,
+};
 use pb_tests::golden::plain_call;
-use pb_tests::net::{A, B, Ended, Net};
+use pb_tests::net::{A, B, Ended, Handle, Net};
+use pb_tests::raw::{Raw, call};
 use tokio::sync::Notify;
 
 // ---- on tables ---------------------------------------------------------------------------------------------------
@@ -146,6 +151,71 @@ fn a_failure_with_as_many_causes_as_are_allowed_stays_within_them_as_a_cause() {
         assert_eq!((call.failure().kind, causes(&call.failure())), (FailureKind::Broken, 8));
     }
     drop(chain);
+    net.finish();
+}
+
+/// As a peer makes it that ignores what it is granted: here it is granted that much.
+#[test]
+fn a_chain_of_a_hundred_thousand_calls_on_each_other_is_walked_without_a_stack() {
+    const LENGTH: i64 = 100_000;
+    let many = 1 << 20;
+    let limits = Limits { calls: many, imports: many, exports: many, budget: 1 << 30, ..Limits::default() };
+    for fails in [false, true] {
+        let net = Net::with_limits(limits, limits);
+        net.inject(A, Message::Call(forged(1, Reply::Reference, "hold")));
+        for result in 2..=LENGTH {
+            let open = forged(result, Reply::Reference, "open");
+            net.inject(A, Message::Call(Call { target: ImportId(result - 1), ..open }));
+        }
+        while net.deliver(A) {}
+        assert_eq!(net.side(B).arrived().len(), 1, "one runs, the others wait");
+        let started = net.side(B).take("hold");
+        let ended = match fails {
+            true => Ended::Failed(Failure::new(FailureKind::Failed, Ran::Yes, "first")),
+            false => Ended::Reference(Handle::object("ada")),
+        };
+        net.side(B).answer(started, ended);
+        let (mut resolved, mut rejected) = (0, 0);
+        while let Some(message) = net.side(B).next_message() {
+            match message {
+                Message::Resolve(_) => resolved += 1,
+                Message::Reject(_) => rejected += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        let expected = if fails { (0, LENGTH) } else { (LENGTH, 0) };
+        assert_eq!((resolved, rejected), expected);
+        net.cut(A);
+        net.cut(B);
+        net.finish();
+    }
+}
+
+#[test]
+fn a_question_is_echoed_as_often_as_it_is_asked_and_keeps_nothing() {
+    let net = Net::new();
+    let caps = vec![Cap::Mine(ExportId(-1))];
+    let echo = Call { payload: Payload { caps, body: Bytes::new() }, ..forged(1, Reply::Reference, "echo") };
+    net.inject(A, Message::Call(echo));
+    let ask = |number| Message::Disembargo(Disembargo::Ask { target: ImportId(1), number });
+    for number in [1, 1, 7, u64::MAX] {
+        net.inject(A, ask(number));
+    }
+    while net.deliver(A) {}
+    let mut echoes = Vec::new();
+    while let Some(message) = net.side(B).next_message() {
+        match message {
+            Message::Disembargo(Disembargo::Echo { number }) => echoes.push(number),
+            Message::Resolve(_) | Message::Release(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(echoes, [1, 1, 7, u64::MAX]);
+    // Behind the last word there is nothing to ask about any more.
+    net.inject(A, Message::Release(Release { mentions: vec![(ImportId(1), 1)] }));
+    net.inject(A, ask(8));
+    assert_eq!(net.violation(A), Violation::NotEmbargoed { id: 1 });
+    net.cut(A);
     net.finish();
 }
 
@@ -372,4 +442,33 @@ async fn a_method_that_blocks_its_thread_holds_up_no_other_connection() {
     assert_eq!(soon(late).await.as_deref(), Ok("behind it"), "what stood behind it comes after it");
     drop((rogue, blocked));
     running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_call_passes_sixteen_middlemen_and_no_seventeenth() {
+    let (_seen, _open, root) = wild();
+    let far = Server::new(root).listen("tcp://127.0.0.1:0").await.expect("a free port");
+    let far = far.spawn().expect("it listens");
+    let onward = pb_client::connect(far.url()).await.expect("connected");
+    let middle =
+        Server::new(onward.root::<RogueRef>()).listen("tcp://127.0.0.1:0").await.expect("a free port");
+    let middle = middle.spawn().expect("it listens");
+    let mut raw = Raw::greeted(middle.url()).await;
+    for (result, passed) in [(1, 15), (2, 16)] {
+        let options = CallOptions { hops: passed, ..CallOptions::default() };
+        let number = Call { options: options.boxed(), ..call(result, "Rogue/number", &()) };
+        raw.message(&Message::Call(number)).await;
+        match raw.answer().await {
+            Some(Message::Resolve(resolve)) => {
+                assert_eq!((passed, &resolve.payload.body[..]), (15, &[7][..]))
+            }
+            Some(Message::Reject(Reject { rejection: Rejection::Broker(failure), .. })) => {
+                assert_eq!((passed, failure.kind, failure.ran), (16, FailureKind::Failed, Ran::No));
+                assert!(failure.message.contains("16 middlemen"), "{failure}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    middle.shutdown().await;
+    far.shutdown().await;
 }

@@ -98,8 +98,9 @@ impl Arena {
     }
 }
 
-/// Twice the budget of one peer, since a table that grows is there twice for a moment, and the buffers of both ends.
-const MOST: u64 = (4 << 20) + (256 << 10);
+/// The budget of one peer, a frame, and as much again for vectors and tables that grow, which are there twice for a moment, and for the
+/// buffers of both ends.
+const MOST: u64 = (2 << 20) + (1 << 20) + (2 << 20);
 
 /// Sends calls, each method's name once by text, and counts what comes back.
 struct Caller {
@@ -242,7 +243,7 @@ fn objects_that_are_asked_for_and_never_released_end_at_the_budget_and_their_rel
         }
         let (held, refused) = (caller.object.unsigned_abs(), caller.overloaded);
         assert_eq!((held + refused, &caller.abort), (15_000, &None));
-        assert!(held > 10_000 && refused > 1000, "{caller:?}");
+        assert!(held > 5000 && refused > 5000, "{caller:?}");
         caller.release((caller.object..0).rev()).await;
         for _ in 0..20 {
             caller.batch(Reply::Reference, "Prey/open", |_| None).await;
@@ -258,7 +259,7 @@ fn objects_that_are_given_without_end_are_kept_up_to_the_budget_and_released_bey
             caller.batch(Reply::Value, "Prey/keep", |n| Some(Cap::Mine(ExportId(-n)))).await;
         }
         assert_eq!((caller.resolved + caller.overloaded, &caller.abort), (15_000, &None));
-        assert!(caller.resolved > 10_000 && caller.overloaded > 1000, "{caller:?}");
+        assert!(caller.resolved > 5000 && caller.overloaded > 5000, "{caller:?}");
         caller.pong().await;
         assert_eq!(caller.released, caller.overloaded, "what was refused, and nothing that is kept");
     });
