@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use pb_core::message::*;
 use pb_core::wire::frame::MAGIC;
-use pb_server::{Limits, Referenceable, Running, Server, remote_interface};
+use pb_server::{Limits, Referenceable, Running, Server, Stub, TableSizes, remote_interface};
+use pb_tests::quiet::Quiet;
 use pb_tests::raw::{Raw, call, with_caps};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 #[remote_interface]
 trait Prey {
@@ -331,4 +333,21 @@ fn a_cancelled_call_counts_until_its_method_has_ended() {
     });
     assert_eq!((caller.overloaded, caller.resolved, caller.abort), (1500 - 1024, 1024, None));
     assert_eq!(arena.seen.ended.load(SeqCst), 1024, "no other method has run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_is_given_up_when_a_write_has_not_moved_for_ten_seconds() {
+    let seen = Arc::new(Seen::default());
+    let root = PreyRef::new(Calm(Arc::clone(&seen)));
+    let (broker, mut quiet) = Quiet::greeted(Some(root.as_reference().clone()), Limits::default()).await;
+    let from = Instant::now();
+    // Half a megabyte of answers, and the pipe holds less. All calls are read: reading does not stop.
+    for result in 1..=500 {
+        quiet.message(&Message::Call(call(result, "Prey/say", &"x".repeat(1000)))).await;
+    }
+    let failure = broker.closed().await;
+    assert_eq!(from.elapsed().as_secs(), 10);
+    assert_eq!(failure.kind, FailureKind::Disconnected);
+    assert!(failure.message.contains("took no bytes for 10 s"), "{failure}");
+    assert_eq!(broker.tables(), TableSizes::default());
 }
