@@ -133,11 +133,12 @@ impl Call {
         if let Some(Ended::Reference(handle)) = self.ended() {
             return handle;
         }
-        if self.0.sent.borrow().is_some() {
-            return Handle::Result(Rc::clone(&self.0));
-        }
+        // One that was made before the call was sent stays the only one: calls may wait in it.
         if let Some(promise) = self.0.promise.borrow().upgrade() {
             return Handle::Promise(promise);
+        }
+        if self.0.sent.borrow().is_some() {
+            return Handle::Result(Rc::clone(&self.0));
         }
         let promise = Promise::of(&self.0);
         self.0.promise.replace(Rc::downgrade(&promise));

@@ -187,8 +187,7 @@ impl Node {
     }
 
     pub(super) fn settle(self: &Rc<Self>, promise: &Rc<Promise>, result: Result<Handle, Failure>) {
-        let circular = matches!(&result, Ok(handle) if matches!(handle.end(), Handle::Promise(end) if Rc::ptr_eq(&end, promise)));
-        let result = if circular { Err(no_reference()) } else { result };
+        let result = result.and_then(|handle| join(promise, &handle));
         for queued in promise.settle(result.clone()) {
             match &result {
                 Ok(handle) => self.deliver(handle, queued),
@@ -521,6 +520,21 @@ impl Node {
             assert!(call.has_ended(), "{call:?} of {name} has not ended after\n{}", dialogue());
         }
     }
+}
+
+/// Where a promise leads that settles to `handle`: to the end of what has settled already. What is broken is not held on to.
+fn join(promise: &Rc<Promise>, handle: &Handle) -> Result<Handle, Failure> {
+    let end = handle.end();
+    let broken = match &end {
+        Handle::Promise(at) if Rc::ptr_eq(at, promise) => Some(no_reference()),
+        Handle::Promise(at) => at.settled().and_then(Result::err),
+        Handle::Result(call) => call.side().upgrade().and_then(|side| {
+            let settled = side.with(|connection, _| connection.settled(call.id()));
+            settled.and_then(Result::err)
+        }),
+        Handle::Object(_) | Handle::Proxy(_) => None,
+    };
+    broken.map_or(Ok(end), Err)
 }
 
 pub(super) fn no_reference() -> Failure {
