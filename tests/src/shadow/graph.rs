@@ -27,6 +27,8 @@ pub(super) enum Reached {
     Object(usize),
     /// Nowhere.
     Nothing,
+    /// To itself, through results that are all known.
+    Circle,
     /// Nobody knows yet.
     Open,
 }
@@ -142,7 +144,7 @@ impl Shadow {
                 },
             }
         }
-        Reached::Nothing // Around in a circle.
+        Reached::Circle
     }
 
     /// Whether a reference is sure to lead to its object: no call on the way was given up.
@@ -174,8 +176,8 @@ impl Shadow {
         self.lenient || call.dropped || all.any(|to| !self.is_sure(*to))
     }
 
-    /// Whether something waits for itself that nothing can cancel, or that is held by the arguments of another that waits: a circle of
-    /// references between processes, which only the end of the connection frees.
+    /// Whether something waits for itself that nothing can cancel, or that is held by the arguments of another that waits, or leads to itself:
+    /// a circle of references between processes, which only the end of the connection frees.
     pub(super) fn is_stuck(&self) -> bool {
         let holds_open =
             |call: &Call| call.with.iter().any(|to| !matches!(self.reach(*to), Reached::Object(_)));
@@ -183,7 +185,8 @@ impl Shadow {
             let call = &self.calls[tag];
             (call.alone || holds_open(call)) && self.waits_for_itself(tag).is_ok()
         };
-        (0..self.calls.len()).any(stuck)
+        let circle = |tag: usize| self.reach(To::Result(tag)) == Reached::Circle;
+        (0..self.calls.len()).any(|tag| stuck(tag) || circle(tag))
     }
 
     /// Whether a call waits for itself, by way of others: nobody can ever answer it. Everything has arrived and every method has ended.
