@@ -89,8 +89,8 @@ struct Test<'a> {
 }
 
 impl Test<'_> {
-    /// What is decoded is encoded in one way, which is no longer than what came, and is decoded to the same again. A shorter one has a
-    /// smaller budget, though: elements without bytes may be too many for it.
+    /// What is decoded is encoded in one way, which is no longer than what came, and is decoded to the same again. A body
+    /// that is shorter has a smaller budget, though: elements without bytes may be too many for it.
     fn decode<T: Serialize + DeserializeOwned>(&self, element_bytes: usize) {
         let Some((value, taken)) = self.decoded::<T>(element_bytes) else { return };
         let (again, references) = encoded(&value);
@@ -99,7 +99,7 @@ impl Test<'_> {
         let mut rest = again.as_slice();
         let same = match decode_with(references, || body::decode::<T>(&mut rest)) {
             Ok(same) => same,
-            Err(BodyError::TooLong { .. }) if again.len() < taken => return,
+            Err(BodyError::TooLong { .. }) if again.len() < self.body.len() => return,
             Err(error) => panic!("what was encoded is not read: {error}"),
         };
         assert!(rest.is_empty(), "what was encoded is read as a whole");

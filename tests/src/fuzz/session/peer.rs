@@ -193,6 +193,7 @@ impl Peer {
     }
 }
 
+#[allow(clippy::needless_update, reason = "what is granted beside these is none of this target's business")]
 fn hello(input: &mut Unstructured<'_>) -> Result<Message> {
     let features = if input.ratio(7, 8)? { 0 } else { u64::from(u8::arbitrary_in(input)?) };
     let versions = if input.ratio(31, 32)? { (1, 1) } else { (number(input)? as u32, number(input)? as u32) };
