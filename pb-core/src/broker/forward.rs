@@ -7,7 +7,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::line::{Casting, Line};
+use super::line::Line;
+use super::owed::Casting;
 use super::parked::Parked;
 use super::wiring::Memo;
 use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};

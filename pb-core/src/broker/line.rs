@@ -9,19 +9,13 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::breaking::ExportWatch;
 use super::link::Link;
 use super::outgoing::{Outgoing, Taken};
+use super::owed::HeldAnswer;
 use super::room::Room;
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
-use crate::message::{
-    Abort, AbortCode, ExportId, Failure, FailureKind, ImportId, MAX_CAUSE_BYTES, Message, Ran, Reply,
-};
-use crate::objects::{
-    self, Answerer, Encoded, NotSent, Onward, Reference, Waiting, Watcher, Watchers, WireAnswer, drop_quietly,
-};
-use crate::proto::{
-    self, Answer, Connection, Cost, Garbage, Notice, Outbox, Refused, Silent, TableSizes, Task, TimeLimit,
-    Violation,
-};
+use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
+use crate::objects::{Onward, Reference, Watcher, Watchers, drop_quietly};
+use crate::proto::{Connection, Garbage, Notice, Outbox, Silent, TableSizes, Task, Violation};
 use crate::reactor::{Direct, Stream};
 
 /// One connection: its tables and its outgoing bytes under one lock, and the means to wake its two tasks.
@@ -377,7 +371,22 @@ impl Line {
             return body;
         }
         self.with(|connection, _| connection.hold_answer(body.len()));
-        Bytes::from_owner(HeldAnswer { line: Arc::clone(self), body })
+        Bytes::from_owner(HeldAnswer::new(self, body))
+    }
+
+    /// Lets a call that is passed on wait for room.
+    pub(super) fn let_wait(&self, call: Box<dyn Onward>) {
+        self.room.park(call);
+        // Room may have come meanwhile, or the end, behind which nobody looks any more.
+        let (room, ended) = {
+            let state = self.state.lock();
+            (state.connection.has_room(), state.connection.ended().is_some())
+        };
+        if ended {
+            self.send_parked();
+        } else if room {
+            self.read.notify_one();
+        }
     }
 
     /// Sends calls that are passed on and wait for room, while there is some.
@@ -536,119 +545,6 @@ impl State {
             idle: *idlers > 0 && connection.is_idle(),
             left: None,
         }
-    }
-}
-
-/// A cast of the peer's that has not ended, for as long as this lives.
-pub(super) struct Casting {
-    line: Arc<Line>,
-    cost: Cost,
-}
-
-impl Casting {
-    pub(super) fn new(line: &Arc<Line>, cost: Cost) -> Self {
-        Casting { line: Arc::clone(line), cost }
-    }
-}
-
-impl Drop for Casting {
-    fn drop(&mut self) {
-        self.line.with(|connection, _| connection.cast_ended(self.cost));
-    }
-}
-
-/// An answer that nobody has decoded yet.
-struct HeldAnswer {
-    line: Arc<Line>,
-    body: Bytes,
-}
-
-impl AsRef<[u8]> for HeldAnswer {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
-}
-
-impl Drop for HeldAnswer {
-    fn drop(&mut self) {
-        self.line.with(|connection, _| connection.let_answer_go(self.body.len()));
-    }
-}
-
-impl objects::Line for Line {
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self) as usize
-    }
-
-    fn call(
-        &self,
-        target: ImportId,
-        call: Encoded<'_>,
-        reply: Reply,
-        waiter: Waiting,
-    ) -> Result<ImportId, NotSent> {
-        let sent = self.with(|connection, out| connection.call(outgoing(target, call), reply, waiter, out));
-        sent.map_err(|(refused, _waiter)| not_sent(refused))
-    }
-
-    fn cast(&self, target: ImportId, call: Encoded<'_>) -> Result<(), NotSent> {
-        self.with(|connection, out| connection.cast(outgoing(target, call), out)).map_err(not_sent)
-    }
-
-    fn is_crowded(&self) -> bool {
-        self.room.is_crowded()
-    }
-
-    fn park(&self, call: Box<dyn Onward>) {
-        self.room.park(call);
-        // Room may have come meanwhile, or the end, behind which nobody looks any more.
-        let (room, ended) = {
-            let state = self.state.lock();
-            (state.connection.has_room(), state.connection.ended().is_some())
-        };
-        if ended {
-            self.send_parked();
-        } else if room {
-            self.read.notify_one();
-        }
-    }
-
-    fn cancel(&self, id: ImportId) {
-        self.with(|connection, out| connection.cancel(id, out));
-    }
-
-    fn detach(&self, id: ImportId) {
-        self.with(|connection, _| connection.detach(id));
-    }
-}
-
-impl Answerer for Line {
-    fn answer(&self, id: ExportId, answer: WireAnswer<'_>) {
-        let answer = match answer {
-            WireAnswer::Value(references, body) => Answer::Value(references, body),
-            WireAnswer::Reference(reference) => Answer::Reference(reference),
-            WireAnswer::App(references, body) => Answer::App(references, body),
-            WireAnswer::Failed(failure) => Answer::Failed(failure),
-        };
-        self.with(|connection, out| connection.answer(id, answer, out));
-    }
-
-    fn peer(&self) -> &str {
-        &self.peer
-    }
-}
-
-fn outgoing(target: ImportId, call: Encoded<'_>) -> proto::Outgoing<'_, Wiring> {
-    let Encoded { method, options, deadline, references, body } = call;
-    let within = deadline.map(|deadline| TimeLimit { deadline, now: tokio::time::Instant::now().into_std() });
-    proto::Outgoing { target, method, options, within, handles: references, body }
-}
-
-fn not_sent(refused: Refused<Wiring>) -> NotSent {
-    match refused {
-        Refused::Failed(failure) => NotSent::Failed(failure),
-        Refused::Moved(reference) => NotSent::Moved(reference),
-        Refused::Full(failure) => NotSent::Full(failure),
     }
 }
 

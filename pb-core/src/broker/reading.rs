@@ -10,8 +10,9 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::forward::{self, Request};
-use super::line::{Casting, First, HANDSHAKE, Line, Rest, STALL, Turn};
+use super::line::{First, HANDSHAKE, Line, Rest, STALL, Turn};
 use super::link::Link;
+use super::owed::Casting;
 use super::stranger;
 use super::wiring::Wiring;
 use crate::message::{AbortCode, Failure, FailureKind, Ran};

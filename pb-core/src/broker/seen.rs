@@ -1,0 +1,74 @@
+//! A connection as references and running methods see it.
+
+use super::line::Line;
+use super::wiring::Wiring;
+use crate::message::{ExportId, ImportId, Reply};
+use crate::objects::{self, Answerer, Encoded, NotSent, Onward, Waiting, WireAnswer};
+use crate::proto::{self, Answer, Refused, TimeLimit};
+
+impl objects::Line for Line {
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    fn call(
+        &self,
+        target: ImportId,
+        call: Encoded<'_>,
+        reply: Reply,
+        waiter: Waiting,
+    ) -> Result<ImportId, NotSent> {
+        let sent = self.with(|connection, out| connection.call(outgoing(target, call), reply, waiter, out));
+        sent.map_err(|(refused, _waiter)| not_sent(refused))
+    }
+
+    fn cast(&self, target: ImportId, call: Encoded<'_>) -> Result<(), NotSent> {
+        self.with(|connection, out| connection.cast(outgoing(target, call), out)).map_err(not_sent)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.room.is_crowded()
+    }
+
+    fn park(&self, call: Box<dyn Onward>) {
+        self.let_wait(call);
+    }
+
+    fn cancel(&self, id: ImportId) {
+        self.with(|connection, out| connection.cancel(id, out));
+    }
+
+    fn detach(&self, id: ImportId) {
+        self.with(|connection, _| connection.detach(id));
+    }
+}
+
+impl Answerer for Line {
+    fn answer(&self, id: ExportId, answer: WireAnswer<'_>) {
+        let answer = match answer {
+            WireAnswer::Value(references, body) => Answer::Value(references, body),
+            WireAnswer::Reference(reference) => Answer::Reference(reference),
+            WireAnswer::App(references, body) => Answer::App(references, body),
+            WireAnswer::Failed(failure) => Answer::Failed(failure),
+        };
+        self.with(|connection, out| connection.answer(id, answer, out));
+    }
+
+    fn peer(&self) -> &str {
+        self.peer_address()
+    }
+}
+
+fn outgoing(target: ImportId, call: Encoded<'_>) -> proto::Outgoing<'_, Wiring> {
+    let Encoded { method, options, deadline, references, body } = call;
+    let within = deadline.map(|deadline| TimeLimit { deadline, now: tokio::time::Instant::now().into_std() });
+    proto::Outgoing { target, method, options, within, handles: references, body }
+}
+
+fn not_sent(refused: Refused<Wiring>) -> NotSent {
+    match refused {
+        Refused::Failed(failure) => NotSent::Failed(failure),
+        Refused::Moved(reference) => NotSent::Moved(reference),
+        Refused::Full(failure) => NotSent::Full(failure),
+    }
+}
