@@ -162,7 +162,7 @@ impl Session {
         if side.waiting_count() == 0 {
             return Ok(());
         }
-        let started = side.take_at(input.choose_index(side.waiting_count())?);
+        let at = input.choose_index(side.waiting_count())?;
         let handle = self.handle(input)?;
         let body = Bytes::from_static(b"answer");
         let ended = match u8::arbitrary_in(input)? % 8 {
@@ -172,6 +172,8 @@ impl Session {
             4 => Ended::Failed(failure()),
             _ => Ended::Reference(handle),
         };
+        // Taken last: where the input ends before, the method still waits.
+        let started = side.take_at(at);
         side.answer(started, ended);
         Ok(())
     }
