@@ -48,6 +48,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     loop {
         tokio::select! {
             reason = broker.closed() => {
+                broker.finished().await;
                 println!("ended: {reason}");
                 return Ok(());
             }

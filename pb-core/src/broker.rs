@@ -74,7 +74,8 @@ impl Broker {
         self.link.line().peer_address()
     }
 
-    /// Waits until the connection has ended, and says why.
+    /// Waits until the connection has ended, and says why. What was sent before the end may still be leaving: a program that exits then waits
+    /// for [`Broker::finished`] too.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -113,7 +114,7 @@ impl Broker {
     }
 
     /// Waits until a call or a cast would not be refused for want of room: the peer grants one more, half of the bytes that it grants are free
-    /// (1 MiB by default), and this side has the bytes for a default answer. Waiters are let go one at a time. Another caller may take the
+    /// (1 MiB by default), and this side has the bytes for a default answer. Another caller may take the
     /// room first all the same; then the call fails `Overloaded`, has not run, and can be tried again.
     ///
     /// # Errors

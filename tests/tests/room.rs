@@ -331,3 +331,36 @@ async fn a_large_error_of_a_promise_is_no_cause_that_is_kept() {
     idle(&one).await;
     idle(&other).await;
 }
+
+/// A call at the head of what waits at a middleman, which finds no room though small ones would.
+async fn stuck() -> (Arc<MyGate>, [Broker; 4], GateRef) {
+    let gate = MyGate::new();
+    let own = Limits { answer_bytes: 400_000, ..Limits::default() };
+    let (server, behind) = joined(GateRef::new(Arc::clone(&gate)), Limits::default(), own).await;
+    let (one, other) = Stream::pair();
+    let root = Some(MiddleRef::new(MyMiddle(behind.root())).as_reference().clone());
+    let serve = Broker::open(one, Config { root, limits: Limits::default(), stays: true });
+    let call = Broker::open(other, Config { root: None, limits: Limits::default(), stays: false });
+    let (before, client) = tokio::join!(serve, call);
+    let (before, client) = (before.expect("greeted"), client.expect("greeted"));
+    let far = soon(client.root::<MiddleRef>().gate()).await.expect("a reference");
+    (gate, [server, behind, before, client], far)
+}
+
+#[tokio::test]
+async fn a_call_that_finds_no_room_holds_up_nothing_but_what_is_behind_it() {
+    let (gate, brokers, far) = stuck().await;
+    let held = (far.pass(1), far.pass(2));
+    let large = far.large(1);
+    let behind_it = far.echo(3);
+    // One thread runs all of this: whoever tried again and again would be the only one to run.
+    assert!(soon(brokers[3].root::<MiddleRef>().gate()).await.is_ok(), "the middleman answers for itself");
+    drop(large);
+    assert_eq!(soon(behind_it).await, Ok(3), "it goes as the one before it is cancelled");
+    gate.open.send_replace(true);
+    assert_eq!((soon(held.0).await, soon(held.1).await), (Ok(1), Ok(2)));
+    drop(far);
+    for broker in &brokers {
+        idle(broker).await;
+    }
+}

@@ -251,7 +251,7 @@ fn a_peer_that_makes_this_side_answer_without_methods_and_does_not_read_is_disco
         net.try_deliver(A).err()
     });
     let violation = violation.expect("it does not go on for ever");
-    let limit = (64 << 10) + (8 << 10) + 1024 * 64;
+    let limit = (64 << 10) + (8 << 10) + 1024 * 448;
     assert_eq!(violation, Violation::Limit { what: "bytes kept for a peer", limit });
     net.finish();
 }

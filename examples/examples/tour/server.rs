@@ -67,7 +67,7 @@ impl Account for Savings {
     async fn deposit(&self, cents: u64) -> Result<u64, BankError> {
         let balance = {
             let mut balance = self.cents.lock().unwrap_or_else(PoisonError::into_inner);
-            *balance += cents;
+            *balance = balance.saturating_add(cents);
             *balance
         };
         line("server", format_args!("{}: {cents} cents come in, now {balance}.", self.owner));

@@ -30,6 +30,10 @@ impl Line {
     pub(super) fn hear_no_more(&self, reason: Failure) {
         self.with(|connection, _| connection.hear_no_more(reason, LAST_ANSWERS, Instant::now().into_std()));
         self.wake_watchers();
+        self.changed.notify_waiters();
+        self.room.open_for_all();
+        self.forget_pings();
+        self.send_parked();
     }
 
     /// Waits until nothing remains on either side, or the connection has ended.

@@ -14,7 +14,7 @@ use super::room::Room;
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
 use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
-use crate::objects::{Onward, Reference, Watcher, Watchers, drop_quietly};
+use crate::objects::{Reference, Watcher, Watchers, drop_quietly};
 use crate::proto::{Connection, Garbage, Notice, Outbox, Silent, TableSizes, Task, Violation};
 use crate::reactor::{Direct, Stream};
 
@@ -44,6 +44,8 @@ pub(super) struct State {
     out: Outgoing,
     /// How many wait until nothing remains.
     pub(super) idlers: usize,
+    /// What was freed of the peer's grants when somebody was told last.
+    told: u64,
     /// When the reading task looks at the tables again, at the latest.
     wakes_at: Option<Instant>,
 }
@@ -76,8 +78,8 @@ struct After {
     /// There is something to write, or to start and to tell, and whose task it is has not been called.
     write: bool,
     read: bool,
-    /// The peer takes a call, and one waits for that.
-    room: bool,
+    /// What has been freed of the peer's grants, where somebody waits for that.
+    room: u64,
     /// Nothing remains, and somebody waits for that.
     idle: bool,
     /// The connection has ended, for this.
@@ -123,7 +125,7 @@ impl Line {
                 let out = Outgoing::new(&Message::Hello(hello));
                 Line {
                     me: line.clone(),
-                    state: Mutex::new(State { connection, out, idlers: 0, wakes_at: None }),
+                    state: Mutex::new(State { connection, out, idlers: 0, told: 0, wakes_at: None }),
                     write: Notify::new(),
                     read: Notify::new(),
                     changed: Notify::new(),
@@ -171,8 +173,8 @@ impl Line {
         if after.read {
             self.read.notify_one();
         }
-        if after.room {
-            self.room.open(&self.read);
+        if after.room > 0 {
+            self.room.open(after.room, &self.read);
         }
         if after.idle {
             self.changed.notify_waiters();
@@ -268,6 +270,12 @@ impl Line {
         })?;
         let _asked = Asked { line: self, nonce };
         answer.await.map_err(|_| self.ended().unwrap_or_else(gone))
+    }
+
+    /// Nobody answers a ping any more. Who waits is told under no lock.
+    pub(super) fn forget_pings(&self) {
+        let pings = std::mem::take(&mut *self.pings.lock());
+        drop(pings);
     }
 
     /// The peer has answered a ping.
@@ -374,27 +382,12 @@ impl Line {
         Bytes::from_owner(HeldAnswer::new(self, body))
     }
 
-    /// Lets a call that is passed on wait for room.
-    pub(super) fn let_wait(&self, call: Box<dyn Onward>) {
-        self.room.park(call);
-        // Room may have come meanwhile, or the end, behind which nobody looks any more.
-        let (room, ended) = {
-            let state = self.state.lock();
-            (state.connection.has_room(), state.connection.ended().is_some())
-        };
-        if ended {
-            self.send_parked();
-        } else if room {
-            self.read.notify_one();
-        }
-    }
-
     /// Sends calls that are passed on and wait for room, while there is some.
     pub(super) fn send_parked(&self) {
         if self.room.is_awaited() {
             self.room.drain(|| {
                 let state = self.state.lock();
-                state.connection.has_room() || state.connection.ended().is_some()
+                (state.connection.freed(), state.connection.lost().is_some())
             });
         }
     }
@@ -440,7 +433,7 @@ impl Line {
         });
         self.write.notify_one();
         self.read.notify_one();
-        self.pings.lock().clear();
+        self.forget_pings();
         self.room.open_for_all();
         self.changed.notify_waiters();
         self.wake_watchers();
@@ -535,13 +528,14 @@ impl Drop for Asked<'_> {
 impl State {
     /// What follows from a change, but for what only who made it knows.
     fn after(&mut self, room: &Room) -> After {
-        let State { connection, idlers, .. } = self;
+        let State { connection, idlers, told, .. } = self;
+        let freed = connection.freed() - std::mem::replace(told, connection.freed());
         After {
             garbage: connection.take_garbage(),
             exported: connection.take_exported(),
             write: false,
             read: false,
-            room: room.is_awaited() && connection.has_room(),
+            room: if room.is_awaited() { freed } else { 0 },
             idle: *idlers > 0 && connection.is_idle(),
             left: None,
         }

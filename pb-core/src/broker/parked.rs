@@ -1,21 +1,19 @@
 //! Calls that are passed on and wait for room on the connection that they go to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::forward::{Request, send_on};
 use crate::message::{Failure, FailureKind, Ran};
 use crate::objects::{Distant, Onward};
 
-/// A call that waits for room on the connection that it goes to. Its caller may cancel it meanwhile.
-pub(super) struct Parked(Arc<Mutex<Option<Held>>>);
-
-/// What is called, and the call.
-struct Held {
+/// A call that waits for room. Its caller may cancel it meanwhile, wherever it is.
+pub(super) struct Parked {
     distant: Arc<dyn Distant>,
     request: Request,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Parked {
@@ -24,26 +22,37 @@ impl Parked {
         // What waits must not hold the buffer that it was read into.
         request.body = Bytes::copy_from_slice(&request.body);
         let (line, answer) = (Arc::clone(&request.line), request.answer);
-        let held = Arc::new(Mutex::new(Some(Held { distant: Arc::clone(distant), request })));
-        let stopped = Arc::clone(&held);
+        let (ticket, stopped) = (distant.line().ticket(), Arc::new(AtomicBool::new(false)));
+        let (at, mark) = (Arc::clone(distant), Arc::clone(&stopped));
         let stop = Box::new(move || {
-            let left = stopped.lock().take();
-            if let Some(Held { request, .. }) = left {
-                let message = "cancelled while it waited for room";
-                request.fail(Failure::new(FailureKind::Cancelled, Ran::No, message));
+            // First the mark: whoever tries the call just now looks at it before he puts the call back.
+            mark.store(true, Ordering::SeqCst);
+            if let Some(call) = at.line().unpark(ticket) {
+                call.give_up();
             }
         });
-        // First what stops it: once it is parked it may go on any moment, and bring another.
+        // Before it is parked: once it is, it may go on any moment, and bring another.
         Request::stop_with(&line, answer, stop);
-        distant.line().park(Box::new(Parked(held)));
+        let parked = Box::new(Parked { distant: Arc::clone(distant), request, stopped });
+        if let Some(stopped) = distant.line().park(ticket, parked) {
+            stopped.give_up();
+        }
     }
 }
 
 impl Onward for Parked {
     fn go(self: Box<Self>) -> Option<Box<dyn Onward>> {
-        let Held { distant, request } = self.0.lock().take()?;
+        let Parked { distant, request, stopped } = *self;
         let request = send_on(&distant, request)?;
-        *self.0.lock() = Some(Held { distant, request });
-        Some(self)
+        Some(Box::new(Parked { distant, request, stopped }))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn give_up(self: Box<Self>) {
+        let message = "cancelled while it waited for room";
+        self.request.fail(Failure::new(FailureKind::Cancelled, Ran::No, message));
     }
 }

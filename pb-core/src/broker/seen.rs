@@ -30,8 +30,26 @@ impl objects::Line for Line {
         self.room.is_crowded()
     }
 
-    fn park(&self, call: Box<dyn Onward>) {
-        self.let_wait(call);
+    fn ticket(&self) -> u64 {
+        self.room.ticket()
+    }
+
+    fn park(&self, ticket: u64, call: Box<dyn Onward>) -> Option<Box<dyn Onward>> {
+        let stopped = self.room.park(ticket, call);
+        // Room may have come meanwhile, or the end, behind which nobody looks any more.
+        if self.lost().is_some() {
+            self.send_parked();
+        } else {
+            self.read.notify_one();
+        }
+        stopped
+    }
+
+    fn unpark(&self, ticket: u64) -> Option<Box<dyn Onward>> {
+        let call = self.room.unpark(ticket);
+        // The one behind it may have room.
+        self.read.notify_one();
+        call
     }
 
     fn cancel(&self, id: ImportId) {

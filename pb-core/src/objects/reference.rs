@@ -89,8 +89,12 @@ pub trait Line: Send + Sync {
     fn cast(&self, target: ImportId, call: Encoded<'_>) -> Result<(), NotSent>;
     /// Whether calls that are passed on wait for room already: another one must go behind them.
     fn is_crowded(&self) -> bool;
-    /// Lets a call that is passed on wait until there is room.
-    fn park(&self, call: Box<dyn Onward>);
+    /// The place of the next call that waits for room.
+    fn ticket(&self) -> u64;
+    /// Lets a call that is passed on wait at its place until there is room; hands it back where it was stopped already.
+    fn park(&self, ticket: u64, call: Box<dyn Onward>) -> Option<Box<dyn Onward>>;
+    /// Takes a call out that waits for room.
+    fn unpark(&self, ticket: u64) -> Option<Box<dyn Onward>>;
     /// Nobody wants the call any more, nor names its result.
     fn cancel(&self, id: ImportId);
     /// Nobody wants the answer any more, but the run.
@@ -101,6 +105,10 @@ pub trait Line: Send + Sync {
 pub trait Onward: Send {
     /// Sends it; hands it back where there is no room yet.
     fn go(self: Box<Self>) -> Option<Box<dyn Onward>>;
+    /// Whether its caller does not want it any more.
+    fn is_stopped(&self) -> bool;
+    /// Answers its caller that it was cancelled.
+    fn give_up(self: Box<Self>);
 }
 
 /// A call's method and arguments, encoded.

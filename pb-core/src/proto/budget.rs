@@ -7,8 +7,8 @@ use crate::message::{CallOptions, Cause, Credit, Failure, FailureKind, Message, 
 
 /// What a peer's budget is charged for an echo that waits behind calls.
 const ECHO_BYTES: u64 = 64;
-/// What refusing a call takes, without a word.
-const REFUSAL_BYTES: u64 = 64;
+/// What refusing a call takes: its rejected result, until that is released, the failure without a word, and the last words for what it brought.
+const REFUSAL_BYTES: u64 = RESULT_BYTES + 64;
 /// An answer that takes no more than the failure that would stand for it is sent whatever the budget.
 const SMALL_ANSWER: u64 = 256;
 
@@ -60,7 +60,7 @@ impl<H: Host> Connection<H> {
 
     /// Ends the connection with a peer whose budget is passed by what cannot be refused.
     pub(super) fn check_budget(&self, out: &impl Outbox) -> Result<(), Violation> {
-        // Small answers, and a failure without a word with the last words for what its call brought, are sent over the budget: room for them.
+        // Small answers and refusals go over the budget: room for those of all calls that may be under way.
         let limit = self.limits.budget + self.limits.budget / 8 + self.limits.calls * REFUSAL_BYTES;
         if self.charged(out) > limit {
             return Err(Violation::Limit { what: "bytes kept for a peer", limit });
@@ -112,6 +112,7 @@ impl<H: Host> Connection<H> {
         if casts == 0 || !self.imports.casts.take(casts, bytes) {
             return Err(Violation::CreditTooMuch { casts, bytes, sent, sent_bytes });
         }
+        self.imports.free();
         Ok(())
     }
 
@@ -134,6 +135,17 @@ impl<H: Host> Connection<H> {
         calls < self.granted.calls
             && bytes <= self.granted.call_bytes / 2
             && self.imports.owed_bytes() + DEFAULT_ANSWER_BYTES <= self.limits.answer_bytes
+            && self.held_with_untold() < self.granted.exports
+    }
+
+    /// How often something came free that calls of ours wait for; a call that found no room need not be tried again before this moves.
+    pub fn freed(&self) -> u64 {
+        self.imports.freed()
+    }
+
+    /// Objects of the peer's that it takes us to hold: what is released counts until the peer has been told.
+    pub(super) fn held_with_untold(&self) -> u64 {
+        self.imports.held_count() + (self.releases.len() + self.embargoes.len()) as u64
     }
 
     /// Calls and casts that count against the peer's grants, and their bytes.

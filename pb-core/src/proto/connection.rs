@@ -203,6 +203,7 @@ impl<H: Host> Connection<H> {
         self.granted = hello.grants;
         self.granted.frame_bytes = hello.grants.frame_bytes.min(MAX_FRAME_BYTES);
         self.greeted = true;
+        self.imports.free();
         self.silence.heard(now);
         self.credit = hello.features & features::CREDIT != 0;
         if !self.credit {
@@ -273,6 +274,7 @@ impl<H: Host> Connection<H> {
         let most = release_batch(self.granted.frame_bytes);
         while !self.releases.is_empty() && out.unread() < self.limits.budget / 2 {
             out.send(Message::Release(Release { mentions: self.releases.take(most) }));
+            self.imports.free();
         }
         self.give_credit(out);
     }

@@ -28,6 +28,8 @@ pub(super) struct Imports<H: Host> {
     asked_references: u64,
     /// Bytes that the answers to them may have, and those of answers that have come and are not decoded yet.
     owed_bytes: u64,
+    /// How often something came free that calls of ours wait for.
+    freed: u64,
     /// Our casts that the peer has not given back.
     pub(super) casts: Casts,
     /// The deadlines of those that have one.
@@ -92,6 +94,7 @@ pub(super) enum Reached<'a, H: Host> {
 impl<H: Host> Imports<H> {
     pub(super) fn new() -> Self {
         Imports {
+            freed: 0,
             open: Table::new(),
             root_broken: None,
             objects: 0,
@@ -188,6 +191,7 @@ impl<H: Host> Imports<H> {
                 self.asked_bytes -= asked.bytes;
                 self.asked_references -= u64::from(asked.reply == Reply::Reference);
                 self.owed_bytes -= asked.answer_bytes;
+                self.freed += 1;
                 Ok(asked)
             }
             Some(other) => {
@@ -300,6 +304,16 @@ impl<H: Host> Imports<H> {
         self.asked_bytes
     }
 
+    /// How often something came free that calls of ours wait for: answers, credit, bytes for answers, objects.
+    pub(super) fn freed(&self) -> u64 {
+        self.freed
+    }
+
+    /// Something has come free.
+    pub(super) fn free(&mut self) {
+        self.freed += 1;
+    }
+
     /// Bytes reserved for answers.
     pub(super) fn owed_bytes(&self) -> u64 {
         self.owed_bytes
@@ -313,6 +327,7 @@ impl<H: Host> Imports<H> {
     /// It is decoded, or dropped.
     pub(super) fn let_answer_go(&mut self, bytes: u64) {
         self.owed_bytes = self.owed_bytes.saturating_sub(bytes);
+        self.freed += 1;
     }
 
     /// What the peer's budget is charged for what it passed us.

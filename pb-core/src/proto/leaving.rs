@@ -223,6 +223,10 @@ impl<H: Host> Connection<H> {
     /// promise that waits for an echo, and nothing that is still to be done, told or sent about them. The two roots need no entry, so stubs
     /// of them don't count; nor do casts of ours to a peer that does not give them back.
     pub fn is_idle(&self) -> bool {
+        self.ended().is_some() || self.has_nothing()
+    }
+
+    fn has_nothing(&self) -> bool {
         self.sizes() == TableSizes::default()
             && self.casts.count + self.imports.casts.count == 0
             && self.tasks.is_empty()

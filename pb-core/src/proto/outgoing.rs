@@ -158,9 +158,7 @@ impl<H: Host> Connection<H> {
             );
             return Err(Failure::new(FailureKind::Overloaded, Ran::No, message));
         }
-        // What is released counts until the peer has been told.
-        let told = (self.releases.len() + self.embargoes.len()) as u64;
-        if reply == Reply::Reference && self.imports.held_count() + told >= self.granted.exports {
+        if reply == Reply::Reference && self.held_with_untold() >= self.granted.exports {
             return Err(overloaded("objects of the peer's are held", self.granted.exports));
         }
         Ok(())
