@@ -3,6 +3,8 @@
 //! The program starts itself anew as `serve PEER` and `drive PEER WORKLOAD ADDRESS`, so that server and client are
 //! processes of their own with processor time of their own. See README.md beside it.
 
+#[cfg(feature = "ours")]
+mod chain;
 mod load;
 mod machine;
 mod peer;
@@ -86,6 +88,14 @@ enum Role {
         #[command(flatten)]
         place: Place,
     },
+    /// (internal) Serves a chain until its standard input closes.
+    #[cfg(feature = "ours")]
+    #[command(hide = true)]
+    ChainServe,
+    /// (internal) Calls along a chain and prints what it took.
+    #[cfg(feature = "ours")]
+    #[command(hide = true)]
+    ChainDrive { address: SocketAddr, times: usize },
 }
 
 /// Where a process of a measurement runs.
@@ -105,5 +115,9 @@ fn main() -> Result<()> {
         Some(Role::Drive { peer, workload, address, seconds, place }) => {
             load::drive(&peer, &workload, address, seconds, place)
         }
+        #[cfg(feature = "ours")]
+        Some(Role::ChainServe) => chain::serve(),
+        #[cfg(feature = "ours")]
+        Some(Role::ChainDrive { address, times }) => chain::drive(address, times),
     }
 }

@@ -1,7 +1,7 @@
 //! Medians, the Markdown tables and the JSON file.
 
 use crate::machine;
-use crate::run::{Entry, Measurement};
+use crate::run::{ChainTimes, Entry, Measurement};
 use crate::target;
 use crate::workload::{Headline, Workload};
 use anyhow::{Context, Result};
@@ -20,6 +20,8 @@ pub struct Report<'a> {
     pub rounds: usize,
     /// In the order they were taken.
     pub measurements: Vec<Measurement>,
+    /// What the chain took, a round each.
+    pub chains: Vec<ChainTimes>,
 }
 
 /// A peer's medians over the rounds of one workload.
@@ -77,6 +79,7 @@ impl Report<'_> {
         text += "\nProcessor time for one call, client and server, user and system, in µs:\n\n";
         text += &self.table(&|median, _| median.cpu_us, false);
         text += &self.targets();
+        text += &self.chain();
         text += "\nSettings:\n\n";
         for peer in self.peers {
             text += &format!("- `{}`: {}\n", peer.name, peer.settings);
@@ -98,6 +101,7 @@ impl Report<'_> {
             "seconds": self.seconds,
             "settings": settings,
             "medians": medians,
+            "chain_ms": self.chains,
             "measurements": self.measurements,
         });
         for (name, text) in
@@ -130,6 +134,16 @@ impl Report<'_> {
             return String::new();
         }
         format!("\n| target | bound | measured | |\n|---|---|---|---|\n{}\n", lines.join("\n"))
+    }
+
+    fn chain(&self) -> String {
+        let of = |at: usize| median(self.chains.iter().map(|times| times[at]).collect());
+        let (Some(one), Some(chain), Some(awaited)) = (of(0), of(1), of(2)) else { return String::new() };
+        let held = if chain < MOST_CHAIN_MS { "holds" } else { "MISSED" };
+        format!(
+            "\nOver a link with 10 ms each way, ours: one call {one:.1} ms; ten calls, each on the result of the one before, and one \
+             on the last, {chain:.1} ms (under {MOST_CHAIN_MS} ms: {held}); the same, each awaited, {awaited:.1} ms.\n"
+        )
     }
 
     fn disturbances(&self) -> String {
@@ -200,5 +214,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     Some(if values.len() % 2 == 1 { upper } else { (values[middle - 1] + upper) / 2.0 })
 }
 
+/// Milliseconds that a chain may take: one round trip and a half.
+const MOST_CHAIN_MS: f64 = 30.0;
 /// The peer that ratios are taken to.
 const FLOOR: &str = "floor";

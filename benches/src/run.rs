@@ -62,7 +62,7 @@ pub fn everything(options: &Options) -> Result<()> {
     let peers = chosen_peers(options)?;
     let workloads = chosen_workloads(options)?;
     let seconds = if options.quick { QUICK_SECONDS } else { options.seconds };
-    let mut measurements = Vec::new();
+    let (mut measurements, mut chains) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
         for workload in &workloads {
             for peer in peers.iter().filter(|peer| (peer.takes_part)(workload)) {
@@ -72,9 +72,12 @@ pub fn everything(options: &Options) -> Result<()> {
                 measurements.push(measurement);
             }
         }
+        if chosen_chain(options) {
+            chains.extend(chain(round, options)?);
+        }
     }
-    let report =
-        Report { peers: &peers, workloads: &workloads, seconds, rounds: options.rounds, measurements };
+    let rounds = options.rounds;
+    let report = Report { peers: &peers, workloads: &workloads, seconds, rounds, measurements, chains };
     println!("{}", report.markdown());
     report.write(&options.out)
 }
@@ -128,6 +131,25 @@ fn measure(round: usize, peer: Entry, workload: &'static Workload, seconds: f64)
     Ok(Measurement { round, workload: workload.name, peer: peer.name, outcome, server_cpu, others })
 }
 
+/// Whether the chain is to be measured: it is a workload of ours only.
+fn chosen_chain(options: &Options) -> bool {
+    let among = |names: &[String], name| names.is_empty() || names.iter().any(|one| one == name);
+    among(&options.peers, "ours") && among(&options.workloads, CHAIN)
+}
+
+#[cfg(feature = "ours")]
+fn chain(round: usize, options: &Options) -> Result<Option<ChainTimes>> {
+    machine::wait_for_quiet(Duration::from_secs(options.patience));
+    let taken = crate::chain::measure(if options.quick { 5 } else { 20 }).context("the chain failed")?;
+    eprintln!("round {round}/{} {CHAIN:12} {taken:?}", options.rounds);
+    Ok(Some([taken.one_ms, taken.chain_ms, taken.awaited_ms]))
+}
+
+#[cfg(not(feature = "ours"))]
+fn chain(_round: usize, _options: &Options) -> Result<Option<ChainTimes>> {
+    Ok(None)
+}
+
 fn chosen_peers(options: &Options) -> Result<Vec<Entry>> {
     let chosen = |name: &&&str| options.peers.is_empty() || options.peers.iter().any(|peer| peer == **name);
     for peer in &options.peers {
@@ -140,7 +162,7 @@ fn chosen_workloads(options: &Options) -> Result<Vec<&'static Workload>> {
     if options.workloads.is_empty() {
         return Ok(workload::ALL.iter().collect());
     }
-    options.workloads.iter().map(|name| workload::find(name)).collect()
+    options.workloads.iter().filter(|name| *name != CHAIN).map(|name| workload::find(name)).collect()
 }
 
 struct Describe;
@@ -153,6 +175,10 @@ impl Visitor for Describe {
     }
 }
 
+/// What a chain took in one round, medians in milliseconds: one call, the chain, its calls one by one.
+pub type ChainTimes = [f64; 3];
+/// The chain's name among the workloads.
+const CHAIN: &str = "chain";
 /// What others may use of the machine before a measurement counts as disturbed.
 const DISTURBED: f64 = 0.05;
 /// The length of a measurement with `--quick`.

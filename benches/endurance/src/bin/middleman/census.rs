@@ -106,5 +106,6 @@ fn left(tables: TableSizes) -> Option<String> {
     (tables != TableSizes::default()).then_some(text)
 }
 
-/// How long a process may take to become quiet.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process may take to become quiet. A connection whose peer has said its last goes on answering for 10 s: methods that never
+/// end, and whose cancel was cut off, wait that long.
+const PATIENCE: Duration = Duration::from_secs(15);
