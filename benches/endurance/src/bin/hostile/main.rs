@@ -55,6 +55,9 @@ pub struct Options {
     /// Only tell the honest client's times, and hold nobody to them: for a machine that does other work.
     #[arg(long)]
     no_times: bool,
+    /// Only tell what the server weighed, and hold it to nothing: for builds that are not optimised.
+    #[arg(long)]
+    no_memory: bool,
     /// Folder for hostile.json and hostile.md.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../results"))]
     out: PathBuf,

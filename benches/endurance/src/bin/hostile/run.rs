@@ -37,8 +37,14 @@ struct Taken {
 }
 
 impl Taken {
-    fn holds(&self) -> bool {
-        self.beyond.rss_kib <= self.mode.target_kib() && self.probe.is_ok() && self.made == 0
+    /// Whether the server weighed no more than it may.
+    fn is_light(&self) -> bool {
+        self.beyond.rss_kib <= self.mode.target_kib()
+    }
+
+    /// Whether it serves on and has let go of everything.
+    fn is_well(&self) -> bool {
+        self.probe.is_ok() && self.made == 0
     }
 }
 
@@ -66,7 +72,8 @@ pub fn everything(options: &Options) -> Result<ExitCode> {
     std::fs::write(options.out.join("hostile.md"), &text)?;
     let all = json!({ "seconds": options.seconds, "floods": taken, "beside": beside });
     std::fs::write(options.out.join("hostile.json"), serde_json::to_string_pretty(&all)?)?;
-    let well = taken.iter().all(Taken::holds) && beside.is_none_or(|beside| beside.holds(!options.no_times));
+    let well = taken.iter().all(|one| one.is_well() && (options.no_memory || one.is_light()))
+        && beside.is_none_or(|beside| beside.holds(!options.no_times));
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -158,7 +165,11 @@ fn row(one: &Taken) -> String {
         one.beyond.anonymous_kib,
         one.heap_bytes / 1024,
         one.mode.target_kib(),
-        if one.holds() { "" } else { "OVER" },
+        match (one.is_light(), one.is_well()) {
+            (true, true) => "",
+            (false, true) => "OVER",
+            (_, false) => "FAILED",
+        },
         one.kept.rss_kib,
         one.kept_heap_bytes / 1024,
         one.attack.frames as f64 / one.seconds / 1e3,
