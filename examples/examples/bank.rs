@@ -16,6 +16,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use pb_core::broker::Config;
 use pb_core::reactor::Listener;
 use pb_server::{Broker, Limits, Stub, TableSizes};
@@ -23,12 +24,21 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use bank::BankRef;
 
+/// Serves the tour's bank to one client, and tells whether that client gave everything back.
+#[derive(Parser)]
+#[command(
+    after_help = "Prints where it listens. A line on standard input is answered with the state of the connection's \
+    tables; the line \"leave\" makes it leave in good order; the end of the input ends it."
+)]
+struct Arguments {}
+
 /// How long tables may take to become empty, in steps of [`STEP`].
 const STEPS: u32 = 100;
 const STEP: Duration = Duration::from_millis(100);
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let Arguments {} = Arguments::parse();
     match serve().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -314,6 +314,16 @@ fn elements_without_bytes_are_charged_over_the_whole_body() {
 }
 
 #[test]
+fn each_argument_has_a_budget_of_its_own() {
+    let bytes = encoded(&(vec![(); 1024], vec![(); 1024]));
+    let mut rest = &bytes[..];
+    assert_eq!(body::decode(&mut rest), Ok(vec![(); 1024]));
+    assert_eq!(body::decode(&mut rest), Ok(vec![(); 1024]));
+    body::finish(rest).expect("nothing is left");
+    assert!(matches!(decoded::<(Vec<()>, Vec<()>)>(&bytes), Err(BodyError::TooLong { claimed: 1024, .. })));
+}
+
+#[test]
 fn every_honest_vector_passes_the_budget() {
     let value: Vec<Vec<u8>> = (0..300).map(|len| vec![1; len]).collect();
     assert_eq!(decoded(&encoded(&value)), Ok(value));
@@ -332,6 +342,20 @@ fn a_refusal_cannot_be_swallowed() {
     assert!(matches!(decoded::<Careless>(&huge_length()), Err(BodyError::TooLong { .. })));
 }
 
+#[test]
+fn a_number_is_written_in_its_shortest_form_and_read_in_any() {
+    for (number, forms) in [
+        (7u64, [&[7][..], &[251, 7, 0], &[252, 7, 0, 0, 0], &[253, 7, 0, 0, 0, 0, 0, 0, 0]]),
+        (251, [&[251, 251, 0][..], &[251, 251, 0], &[252, 251, 0, 0, 0], &[253, 251, 0, 0, 0, 0, 0, 0, 0]]),
+    ] {
+        assert_eq!(encoded(&number), forms[0]);
+        for form in forms {
+            assert_eq!(decoded::<u64>(form), Ok(number), "{form:?}");
+        }
+    }
+    assert_eq!(decoded::<String>(&[252, 1, 0, 0, 0, b'a']), Ok("a".to_owned()), "lengths too");
+}
+
 // ---- values that are none ----------------------------------------------------------------------------------------
 
 #[test]
@@ -342,7 +366,25 @@ fn bytes_that_are_no_value_are_named() {
     assert_eq!(decoded::<String>(&[3, b'a', 0xff, b'b']), Err(BodyError::NotUtf8 { valid_bytes: 1 }));
     assert_eq!(decoded::<char>(&[0xed, 0xa0, 0x80]), Err(BodyError::NotAChar), "a surrogate");
     assert_eq!(decoded::<u16>(&[252, 0, 0, 1, 0]), Err(BodyError::TooWide { expected: "u16" }));
-    assert_eq!(decoded::<i32>(&[254; 17]), Err(BodyError::TooWide { expected: "i32" }));
+    for tag in [254, 253] {
+        let expected = if tag == 254 { ["u32 or u64", "i32 or i64"] } else { ["u32", "i32"] };
+        assert_eq!(decoded::<u32>(&[tag; 17]), Err(BodyError::TooWide { expected: expected[0] }));
+        assert_eq!(decoded::<i32>(&[tag; 17]), Err(BodyError::TooWide { expected: expected[1] }));
+    }
+    // Where the body ends soon, the codec looks at each byte on its own; it must not matter.
+    for bytes in [&[254; 17][..], &[254]] {
+        let named = |error: BodyError| error.to_string();
+        let (unsigned, signed) = (decoded::<u64>(bytes).map_err(named), decoded::<i64>(bytes).map_err(named));
+        assert!(unsigned.is_err_and(|text| text.contains("u64")), "{bytes:?}");
+        assert!(signed.is_err_and(|text| text.contains("i64")), "{bytes:?}");
+    }
+    for bytes in [&[255; 17][..], &[255]] {
+        let no_number = BodyError::NotOneOf { expected: "the first byte of a number, 0 to 254", found: 255 };
+        assert_eq!(decoded::<u16>(bytes), Err(no_number.clone()));
+        assert_eq!(decoded::<u64>(bytes), Err(no_number.clone()));
+        assert_eq!(decoded::<i64>(bytes), Err(no_number.clone()));
+        assert_eq!(decoded::<i128>(bytes), Err(no_number));
+    }
     assert_eq!(decoded::<u64>(&[253, 1]), Err(BodyError::Ended { missing: 7 }));
     let variant = decoded::<Deep>(&[9]).expect_err("there are six variants");
     assert_eq!(variant.to_string(), "invalid value: integer `9`, expected variant index 0 <= i < 6");

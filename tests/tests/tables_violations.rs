@@ -118,6 +118,19 @@ fn without_a_common_version_the_connection_ends_with_code_1() {
 }
 
 #[test]
+fn frames_in_which_not_every_answer_has_room_are_refused() {
+    for granted in [0, 1, 600, 4095] {
+        let net = Net::strangers(Limits::default(), Limits::default());
+        net.side(A).next_message();
+        net.deliver(B);
+        let grants = Grants { frame_bytes: granted, ..Grants::MINIMUM };
+        let found = violation(net, [Message::Hello(Hello { versions: (1, 1), features: 0, grants })]);
+        assert_eq!(found, Violation::FramesTooSmall { granted, least: 4096 });
+        assert_eq!(found.abort_code(), AbortCode::Violation);
+    }
+}
+
+#[test]
 fn a_version_range_that_holds_ours_is_accepted() {
     let net = Net::strangers(Limits::default(), Limits::default());
     net.side(A).next_message();
@@ -170,6 +183,20 @@ fn a_cancelled_id_and_a_broken_one_were_given_before() {
 }
 
 #[test]
+fn an_object_breaks_once_and_so_does_the_root() {
+    let reject = |id| {
+        let failure = Failure::new(FailureKind::Refused, Ran::No, "revoked");
+        Message::Reject(Reject { export: ExportId(id), rejection: Rejection::Broker(failure) })
+    };
+    assert_eq!(violation(Net::new(), [reject(0), reject(0)]), Violation::BrokenTwice { id: 0 });
+    let net = Net::new();
+    let given = net.call(A, &net.root(A), "keep", "", &[Handle::object("mine")]);
+    net.run();
+    assert_eq!(given.value(), "");
+    assert_eq!(violation(net, [reject(-1), reject(-1)]), Violation::BrokenTwice { id: -1 });
+}
+
+#[test]
 fn a_values_result_cannot_be_named() {
     let hold = Call { method: define("hold"), ..say(1, &[]) };
     let on_it = Call { target: ImportId(1), ..say(2, &[Cap::Mine(ExportId(-1))]) };
@@ -187,6 +214,24 @@ fn an_object_takes_the_next_id() {
         let found = violation(Net::new(), [Message::Call(say(1, &caps))]);
         assert_eq!(found, Violation::ObjectNotNext { id, next });
     }
+}
+
+#[test]
+fn a_name_defined_twice_takes_a_number_each_time() {
+    let net = Net::new();
+    let by = |result, method| Call { result: ImportId(result), method, ..say(result, &[]) };
+    for (result, method) in
+        [(1, define("say")), (2, define("say")), (3, MethodName::Known(1)), (4, MethodName::Known(2))]
+    {
+        net.inject(A, Message::Call(by(result, method)));
+    }
+    for result in 1..=4 {
+        net.deliver(A);
+        let resolved = net.side(B).next_message();
+        assert!(matches!(resolved, Some(Message::Resolve(found)) if found.export == ExportId(result)));
+    }
+    let found = violation(net, [Message::Call(by(5, MethodName::Known(3)))]);
+    assert_eq!(found, Violation::UndefinedMethod { number: 3, defined: 2 });
 }
 
 #[test]

@@ -200,8 +200,12 @@ impl<H: Host> Connection<H> {
         if lowest > VERSION || highest < VERSION {
             return Err(Violation::Version { lowest, highest });
         }
+        let (granted, least) = (hello.grants.frame_bytes, Grants::MINIMUM.frame_bytes);
+        if granted < least {
+            return Err(Violation::FramesTooSmall { granted, least });
+        }
         self.granted = hello.grants;
-        self.granted.frame_bytes = hello.grants.frame_bytes.min(MAX_FRAME_BYTES);
+        self.granted.frame_bytes = granted.min(MAX_FRAME_BYTES);
         self.greeted = true;
         self.imports.free();
         self.silence.heard(now);

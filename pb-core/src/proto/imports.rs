@@ -281,13 +281,21 @@ impl<H: Host> Imports<H> {
     }
 
     /// The object is broken from now on. Says whether it is held, and by whom.
-    pub(super) fn break_object(&mut self, id: ImportId, failure: &Failure) -> Option<H::Proxy> {
+    ///
+    /// # Errors
+    /// [`Violation::BrokenTwice`] where it is held, and broken already.
+    pub(super) fn break_object(
+        &mut self,
+        id: ImportId,
+        failure: &Failure,
+    ) -> Result<Option<H::Proxy>, Violation> {
         match self.open.get_mut(&id.0) {
-            Some(Import::Object { proxy, broken, .. }) if broken.is_none() => {
+            Some(Import::Object { broken: Some(_), .. }) => Err(Violation::BrokenTwice { id: id.0 }),
+            Some(Import::Object { proxy, broken, .. }) => {
                 *broken = Some(failure.clone());
-                proxy.take()
+                Ok(proxy.take())
             }
-            _ => None,
+            _ => Ok(None),
         }
     }
 

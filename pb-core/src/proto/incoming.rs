@@ -289,13 +289,14 @@ impl<H: Host> Connection<H> {
         };
         let failure = broken(cause);
         if id == ImportId::ROOT {
-            if self.imports.root_broken.is_none() {
-                self.imports.root_broken = Some(failure);
-                self.notices.push_back(Notice::RootBroken);
+            if self.imports.root_broken.is_some() {
+                return Err(Violation::BrokenTwice { id: id.0 });
             }
+            self.imports.root_broken = Some(failure);
+            self.notices.push_back(Notice::RootBroken);
             return Ok(());
         }
-        if let Some(proxy) = self.imports.break_object(id, &failure) {
+        if let Some(proxy) = self.imports.break_object(id, &failure)? {
             self.notices.push_back(Notice::Broken(proxy, failure));
         }
         Ok(())

@@ -20,6 +20,14 @@ pub enum Violation {
         /// The peer's highest.
         highest: u32,
     },
+    /// Frames so small that not every answer fits.
+    #[error("the peer takes frames of {granted} bytes; every side takes {least}")]
+    FramesTooSmall {
+        /// What its hello grants.
+        granted: u64,
+        /// What a side may send before it has read a hello.
+        least: u64,
+    },
     /// A call's result id is not the next.
     #[error("a call takes the result id {id}, the next is {next}")]
     ResultNotNext {
@@ -81,6 +89,12 @@ pub enum Violation {
         held: u64,
         /// What it gave back.
         released: u64,
+    },
+    /// An object, or the root, that is broken already.
+    #[error("object {id} is broken a second time")]
+    BrokenTwice {
+        /// The id.
+        id: i64,
     },
     /// A disembargo for something else than a settled reference of the peer's own.
     #[error("a disembargo names {id}, which is no settled reference to the asker's own object")]

@@ -5,7 +5,7 @@ use arbitrary::{Result, Unstructured};
 use bytes::{Bytes, BytesMut};
 use pb_core::message::{Failure, FailureKind, Grants, Message, Ran, Reply};
 use pb_core::proto::{Limits, TableSizes};
-use pb_core::wire::frame::{self, Decoded};
+use pb_core::wire::frame;
 
 use super::Measure;
 use crate::hostile::framed;
@@ -68,9 +68,6 @@ impl Session {
         let content = frame::split(&mut BytesMut::from(frame), Grants::MINIMUM.frame_bytes);
         let Ok(Some(content)) = content else { return };
         let Ok(decoded) = frame::decode(content) else { return };
-        if grants_too_little(&decoded) {
-            return;
-        }
         self.net.side(A).put_on_the_wire(frame);
         match self.net.try_deliver(A) {
             Ok(true) => self.peer.sent(&decoded),
@@ -209,12 +206,6 @@ impl Session {
         while net.side(B).next_message().is_some() {}
         net.finish();
     }
-}
-
-/// Whether it is a hello that grants frames in which not even a failure has room: whoever says that has to take what comes all the same.
-fn grants_too_little(decoded: &Decoded) -> bool {
-    let Decoded::Message(Message::Hello(hello)) = decoded else { return false };
-    hello.grants.frame_bytes < Grants::MINIMUM.frame_bytes
 }
 
 trait InInput: Sized {

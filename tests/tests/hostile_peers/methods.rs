@@ -1,3 +1,5 @@
+use pb_core::wire::shape::{print, trace};
+
 use crate::*;
 
 #[tokio::test]
@@ -184,4 +186,36 @@ async fn a_long_chain_of_promises_is_followed_and_dropped() {
     peer.raw.message(&Message::Ping(Ping { nonce: 1 })).await;
     while peer.raw.answer().await.expect("the connection lives") != Message::Pong(Ping { nonce: 1 }) {}
     attacked.serves_on().await;
+}
+
+/// What a caller of `say` gets that names it with these prints.
+async fn said(name: &str, fewest: u32, prints: &[u64]) -> Result<(), FailureKind> {
+    let attacked = Attacked::start().await;
+    let mut raw = attacked.greeted().await;
+    let text = MethodText { name: name.into(), fewest, prints: prints.into() };
+    let say = Call { method: MethodName::Defined(Arc::new(text)), ..call(1, "", &"x") };
+    raw.message(&Message::Call(say)).await;
+    let said = match raw.answer().await {
+        Some(Message::Resolve(_)) => Ok(()),
+        Some(Message::Reject(Reject { rejection: Rejection::Broker(failure), .. })) => Err(failure.kind),
+        other => panic!("no answer, but {other:?}"),
+    };
+    drop(raw);
+    attacked.serves_on().await;
+    said
+}
+
+#[tokio::test]
+async fn a_method_is_compared_by_the_print_of_its_whole_name_however_it_is_named() {
+    let text = trace::<String>();
+    let print = |name: &str| print(name, std::slice::from_ref(&text), &text, None);
+    let (whole, bare) = (print("Target/say"), print("say"));
+    assert_eq!(said("Target/say", 1, &[whole]).await, Ok(()));
+    assert_eq!(said("say", 1, &[whole]).await, Ok(()));
+    assert_eq!(said("say", 1, &[bare]).await, Err(FailureKind::Incompatible));
+    assert_eq!(said("say", 0, &[bare, whole]).await, Ok(()), "the second print is of one argument");
+    assert_eq!(said("say", 0, &[whole]).await, Err(FailureKind::Incompatible), "and the first of none");
+    for fewest in [0, 1, 7, u32::MAX] {
+        assert_eq!(said("say", fewest, &[]).await, Ok(()), "without prints nothing is compared");
+    }
 }

@@ -68,7 +68,7 @@ pub enum BodyError {
     /// A number is wider than its type, or too large for this machine.
     #[error("a number does not fit its type, {expected}")]
     TooWide {
-        /// The type.
+        /// The type; two where the codec does not tell them apart.
         expected: &'static str,
     },
     /// A string is not UTF-8.
@@ -154,6 +154,17 @@ pub(super) fn decoding(error: Option<DecodeError>, refusal: Option<Refusal>) -> 
         }
         Some(DecodeError::Utf8 { inner }) => BodyError::NotUtf8 { valid_bytes: inner.valid_up_to() },
         Some(DecodeError::InvalidCharEncoding(_)) => BodyError::NotAChar,
+        Some(DecodeError::InvalidIntegerType { found: IntegerType::Reserved, .. }) => {
+            BodyError::NotOneOf { expected: "the first byte of a number, 0 to 254", found: 255 }
+        }
+        // For numbers of 64 bits the codec names the type of 32, when it finds 128.
+        Some(DecodeError::InvalidIntegerType { expected: IntegerType::U32, found: IntegerType::U128 }) => {
+            BodyError::TooWide { expected: "u32 or u64" }
+        }
+        Some(DecodeError::InvalidIntegerType {
+            expected: IntegerType::I32,
+            found: IntegerType::I128 | IntegerType::U128,
+        }) => BodyError::TooWide { expected: "i32 or i64" },
         Some(DecodeError::InvalidIntegerType { expected, .. }) => {
             BodyError::TooWide { expected: name(&expected) }
         }

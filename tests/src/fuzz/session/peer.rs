@@ -200,8 +200,11 @@ fn hello(input: &mut Unstructured<'_>) -> Result<Message> {
     let mut grants =
         Grants { frame_bytes: 1 << 16, calls: 64, call_bytes: 1 << 16, imports: 64, names: 64, exports: 64 };
     if input.ratio(1, 4)? {
+        let frame_bytes = number(input)?;
+        // Too little ends the session with its first message.
+        let too_little = frame_bytes % 8 == 7;
         grants = Grants {
-            frame_bytes: number(input)?.max(Grants::MINIMUM.frame_bytes),
+            frame_bytes: if too_little { frame_bytes } else { frame_bytes.max(Grants::MINIMUM.frame_bytes) },
             calls: number(input)?,
             call_bytes: number(input)?,
             imports: number(input)?,
