@@ -3,6 +3,8 @@
 mod address;
 mod mem;
 mod stream;
+#[cfg(unix)]
+mod unix;
 
 pub use address::{Address, AddressError};
-pub use stream::{Direct, Listener, ReadHalf, Stream, WriteHalf};
+pub use stream::{Direct, ListenOptions, Listener, ReadHalf, Stream, WriteHalf};

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, Waker};
 
 use shuttle::sync::Mutex;
 use tokio_real::io::{AsyncRead, ReadBuf};
+// No model uses these.
+pub use tokio_real::net::{UnixListener, UnixSocket, UnixStream, unix};
 
 pub mod tcp {
     //! Halves of a socket.

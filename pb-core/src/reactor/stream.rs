@@ -5,16 +5,44 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf, duplex, split};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+#[cfg(unix)]
+use tokio::net::unix;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Address;
 use super::mem::{self, MemListener, PIPE_BYTES};
+#[cfg(unix)]
+use super::unix as paths;
 
-/// Accepts connections at one address.
+/// Accepts connections at one address. Dropped, it listens no more, and a socket's file that it made is removed.
 pub struct Listener(Kind);
+
+/// What a listener does beside its address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// The mode of the file of a `unix://` address, from 0 to 0o777: who may connect. Nobody but the user by default, 0o600.
+    pub unix_mode: u32,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        ListenOptions { unix_mode: 0o600 }
+    }
+}
+
+impl ListenOptions {
+    /// Sets the mode of the file of a `unix://` address.
+    pub fn unix_mode(mut self, mode: u32) -> Self {
+        self.unix_mode = mode;
+        self
+    }
+}
 
 enum Kind {
     Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(paths::UnixPort),
     Mem(MemListener, String),
 }
 
@@ -29,6 +57,9 @@ pub struct Stream {
 pub enum ReadHalf {
     /// Of a TCP connection.
     Tcp(OwnedReadHalf),
+    /// Of a socket in the file system.
+    #[cfg(unix)]
+    Unix(unix::OwnedReadHalf),
     /// Of a pipe in this process.
     Mem(tokio::io::ReadHalf<DuplexStream>),
 }
@@ -37,23 +68,69 @@ pub enum ReadHalf {
 pub enum WriteHalf {
     /// Of a TCP connection; shared with [`Direct`].
     Tcp(Arc<OwnedWriteHalf>),
+    /// Of a socket in the file system; shared with [`Direct`].
+    #[cfg(unix)]
+    Unix(Arc<unix::OwnedWriteHalf>),
     /// Of a pipe in this process.
     Mem(tokio::io::WriteHalf<DuplexStream>),
 }
 
 impl Listener {
-    /// Listens at `address`; port 0 takes a free port.
+    /// Listens at `address`, with default [`ListenOptions`]; port 0 takes a free port.
     ///
     /// # Errors
-    /// The system's: the address is taken, not ours, or not allowed.
+    /// As [`Listener::bind_with`].
     ///
     /// # Cancel safety
     /// A dropped future listens nowhere.
     pub async fn bind(address: &Address) -> io::Result<Self> {
+        Listener::bind_with(address, &ListenOptions::default()).await
+    }
+
+    /// Listens at `address`; port 0 takes a free port. A `unix://` address makes the file, whose directory must be there. A socket's
+    /// file that is there already is removed if nobody listens to it any more.
+    ///
+    /// # Errors
+    /// The system's: the address is taken, not ours, or not allowed. [`io::ErrorKind::AddrInUse`] also where a path leads to another kind
+    /// of file, which stays, or where another process has held the lock of its directory for 2 s.
+    ///
+    /// # Cancel safety
+    /// A dropped future listens nowhere, and leaves no file.
+    pub async fn bind_with(address: &Address, options: &ListenOptions) -> io::Result<Self> {
         match address {
+            #[cfg(unix)]
+            Address::Unix(path) => {
+                paths::UnixPort::bind(path, options.unix_mode).await.map(|port| Listener(Kind::Unix(port)))
+            }
+            #[cfg(not(unix))]
+            Address::Unix(_) => Err(no_unix(options)),
             Address::Tcp(host) => TcpListener::bind(host).await.map(|listener| Listener(Kind::Tcp(listener))),
             Address::Mem(name) => MemListener::bind(name).map(|mem| Listener(Kind::Mem(mem, name.clone()))),
         }
+    }
+
+    /// Accepts what connects to a socket that listens already, as one that a service manager hands in.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn from_tcp(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener).map(|listener| Listener(Kind::Tcp(listener)))
+    }
+
+    /// The same for a socket in the file system. Its file stays when the listener is dropped: whoever made it removes it.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[cfg(unix)]
+    pub fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        paths::UnixPort::handed_in(listener).map(|port| Listener(Kind::Unix(port)))
     }
 
     /// Where it listens, with the port that it took.
@@ -63,6 +140,8 @@ impl Listener {
     pub fn address(&self) -> io::Result<Address> {
         match &self.0 {
             Kind::Tcp(listener) => listener.local_addr().map(|address| Address::Tcp(address.to_string())),
+            #[cfg(unix)]
+            Kind::Unix(port) => Ok(Address::Unix(port.path().to_owned())),
             Kind::Mem(_, name) => Ok(Address::Mem(name.clone())),
         }
     }
@@ -85,6 +164,11 @@ impl Listener {
                     }
                 }
             }
+            #[cfg(unix)]
+            Kind::Unix(port) => {
+                let stream = port.accept().await?;
+                Ok(Stream::unix(stream, format!("unix://{}", port.path().display())))
+            }
             Kind::Mem(listener, name) => {
                 let stream = listener.accept().await?;
                 Ok(Stream::mem(stream, format!("mem://{name}")))
@@ -104,6 +188,10 @@ impl Stream {
     pub async fn connect(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(host) => Stream::tcp(TcpStream::connect(host).await?, address.to_string()),
+            #[cfg(unix)]
+            Address::Unix(path) => Ok(Stream::unix(paths::connect(path).await?, address.to_string())),
+            #[cfg(not(unix))]
+            Address::Unix(_) => Err(no_unix(&ListenOptions::default())),
             Address::Mem(name) => Ok(Stream::mem(mem::connect(name).await?, address.to_string())),
         }
     }
@@ -119,6 +207,12 @@ impl Stream {
         stream.set_nodelay(true)?;
         let (read, write) = stream.into_split();
         Ok(Stream { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(Arc::new(write)), peer })
+    }
+
+    #[cfg(unix)]
+    fn unix(stream: tokio::net::UnixStream, peer: String) -> Self {
+        let (read, write) = stream.into_split();
+        Stream { read: ReadHalf::Unix(read), write: WriteHalf::Unix(Arc::new(write)), peer }
     }
 
     fn mem(stream: DuplexStream, peer: String) -> Self {
@@ -141,13 +235,21 @@ impl AsyncRead for ReadHalf {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             ReadHalf::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+            #[cfg(unix)]
+            ReadHalf::Unix(half) => Pin::new(half).poll_read(cx, buf),
             ReadHalf::Mem(half) => Pin::new(half).poll_read(cx, buf),
         }
     }
 }
 
 /// Writes what the socket takes at once, from whichever thread has something. The caller sees to it that one writes at a time.
-pub struct Direct(Arc<OwnedWriteHalf>);
+pub struct Direct(Socket);
+
+enum Socket {
+    Tcp(Arc<OwnedWriteHalf>),
+    #[cfg(unix)]
+    Unix(Arc<unix::OwnedWriteHalf>),
+}
 
 impl Direct {
     /// Writes what fits, and says how much.
@@ -155,7 +257,11 @@ impl Direct {
     /// # Errors
     /// The system's; [`io::ErrorKind::WouldBlock`] where nothing fits.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        match &self.0 {
+            Socket::Tcp(half) => half.try_write(bytes),
+            #[cfg(unix)]
+            Socket::Unix(half) => half.try_write(bytes),
+        }
     }
 }
 
@@ -163,7 +269,9 @@ impl WriteHalf {
     /// The means to write without waiting, where the transport has them.
     pub fn direct(&self) -> Option<Direct> {
         match self {
-            WriteHalf::Tcp(half) => Some(Direct(Arc::clone(half))),
+            WriteHalf::Tcp(half) => Some(Direct(Socket::Tcp(Arc::clone(half)))),
+            #[cfg(unix)]
+            WriteHalf::Unix(half) => Some(Direct(Socket::Unix(Arc::clone(half)))),
             WriteHalf::Mem(_) => None,
         }
     }
@@ -183,17 +291,31 @@ impl WriteHalf {
                     done => return done,
                 }
             },
+            #[cfg(unix)]
+            WriteHalf::Unix(half) => loop {
+                match half.try_write(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => half.writable().await?,
+                    done => return done,
+                }
+            },
             WriteHalf::Mem(half) => half.write(bytes).await,
         }
     }
 
-    /// Tells the peer that nothing more comes. A TCP connection does so once every [`Direct`] of it is dropped, too.
+    /// Tells the peer that nothing more comes. A socket does so once every [`Direct`] of it is dropped, too.
     pub async fn finish(self) {
         match self {
             WriteHalf::Tcp(half) => drop(half),
+            #[cfg(unix)]
+            WriteHalf::Unix(half) => drop(half),
             WriteHalf::Mem(mut half) => {
                 let _ = half.shutdown().await;
             }
         }
     }
+}
+
+#[cfg(not(unix))]
+fn no_unix(_: &ListenOptions) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "this system has no sockets in the file system")
 }
