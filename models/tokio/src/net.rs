@@ -110,6 +110,14 @@ impl TcpListener {
         Ok(TcpListener(name.to_owned()))
     }
 
+    /// Takes no socket of the system's.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn from_std(_: std::net::TcpListener) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// What has connected.
     ///
     /// # Errors
