@@ -36,6 +36,8 @@ pub trait Pending<T, E>: Send + Sync {
     fn detach(self: Arc<Self>);
     /// The promise of the result, in the form that the implementing floor made it; `T`'s own code knows the form.
     fn promise(self: Arc<Self>) -> Box<dyn Any>;
+    /// Its Deferred is gone, which had made a promise: nobody asks for the result any more but who holds that.
+    fn abandon(&self) {}
 }
 
 impl<T, E> Deferred<T, E> {
@@ -46,12 +48,20 @@ impl<T, E> Deferred<T, E> {
 
     /// Lets the call run to its end without anybody waiting; its result is dropped when it comes.
     pub fn detach(self) {
-        self.pending.detach();
+        Arc::clone(&self.pending).detach();
     }
 
     /// The promised result, made by `make` from what [`Pending::promise`] gives, at most once.
     pub(crate) fn promise_with(&self, make: impl FnOnce(Box<dyn Any>) -> T) -> &T {
         self.promise.get_or_init(|| make(Arc::clone(&self.pending).promise()))
+    }
+}
+
+impl<T, E> Drop for Deferred<T, E> {
+    fn drop(&mut self) {
+        if self.promise.get().is_some() {
+            self.pending.abandon();
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The runs of `shadow_graph` on real brokers: see `pb_tests::shadow::play_for_real`. `PB_SEED=n` plays one alone, `PB_SEEDS=n` so many.
 
-use pb_tests::shadow::{Action::*, End::One, How::*, Method::*, Ref::*, Run, hunt, play_for_real};
+use pb_tests::shadow::{Action, Action::*, End::*, How::*, Method::*, Ref::*, Run, hunt, play_for_real};
 
 /// Runs of the usual test.
 const SEEDS: u64 = 300;
@@ -35,8 +35,47 @@ fn a_call_that_waits_for_itself_in_one_process_fails_and_holds_nothing() {
         Answer { at: 0, waiting: 0, end: One(Held(1)) },
         Settle,
     ];
+    plays(actions);
+}
+
+/// Of one client and one server.
+fn plays(actions: Vec<Action>) {
     let run = Run { nodes: 2, links: vec![(0, 1)], small: false, actions };
     if let Err(wrong) = play_for_real(&run) {
         panic!("{wrong}");
+    }
+}
+
+/// The references in an error were kept as long as somebody held the promise of the call's result, and that promise could be one of them: then
+/// for good. Found by seed 251361 of the runs on tables.
+#[test]
+fn an_error_that_leads_to_its_own_calls_promise_is_let_go_with_the_deferred() {
+    for (before, after) in [(false, false), (true, false), (false, true)] {
+        let hold = |at, with| Call { at, how: Reference, method: Hold, on: Root(0), with: [with, None] };
+        let mut actions = vec![
+            hold(1, None),
+            hold(0, None),
+            Settle,
+            Promise { at: 1, call: 0 },
+            Promise { at: 0, call: 0 },
+            // 0 learns only in the end that its first call gave what 1 has called for …
+            Block { way: 1 },
+            Answer { at: 1, waiting: 0, end: One(Held(0)) },
+            hold(0, Some(Held(0))),
+            Promise { at: 0, call: 1 },
+            Settle,
+            // … and 1 that this is the result of the second call, which fails with what it was given: that very reference.
+            Block { way: 0 },
+            Answer { at: 0, waiting: 0, end: One(Held(1)) },
+            Answer { at: 1, waiting: 0, end: Error },
+        ];
+        if before {
+            actions.push(Detach { at: 0, call: 1 });
+        }
+        actions.extend([Unblock { way: 0 }, Unblock { way: 1 }, Settle]);
+        if after {
+            actions.push(Cancel { at: 0, call: 1 });
+        }
+        plays(actions);
     }
 }

@@ -1,6 +1,6 @@
 //! What `shadow_graph` has found, as it printed it: each was a bug.
 
-use pb_tests::shadow::{Action::*, How::*, Method::*, Ref::*, Run, play};
+use pb_tests::shadow::{Action::*, End::*, How::*, Method::*, Ref::*, Run, play};
 
 fn plays(run: &Run) {
     if let Err(wrong) = play(run) {
@@ -38,6 +38,33 @@ fn found_by_seed_566() {
             },
             Call { at: 148, how: Reference, method: Open, on: Held(141), with: [Some(Held(143)), None] },
             Promise { at: 239, call: 62 },
+        ],
+    };
+    plays(&run);
+}
+
+/// An error that nobody waited for was kept with its references by the promise of the call's result, which was one of them.
+#[test]
+fn found_by_seed_251361() {
+    let run = Run {
+        nodes: 2,
+        links: vec![(0, 1)],
+        small: false,
+        actions: vec![
+            Call { at: 1, how: Reference, method: Hold, on: Held(51), with: [None, None] },
+            Call { at: 0, how: Reference, method: Hold, on: Root(1), with: [None, None] },
+            Deliver { way: 160 },
+            Promise { at: 1, call: 0 },
+            Answer { at: 1, waiting: 0, end: One(Held(175)) },
+            Promise { at: 0, call: 0 },
+            Promise { at: 0, call: 0 },
+            Detach { at: 154, call: 43 },
+            Call { at: 0, how: Reference, method: Hold, on: Root(3), with: [Some(Held(74)), None] },
+            Promise { at: 0, call: 0 },
+            Deliver { way: 209 },
+            Answer { at: 0, waiting: 0, end: One(Held(2)) },
+            Deliver { way: 156 },
+            Answer { at: 1, waiting: 0, end: Error },
         ],
     };
     plays(&run);

@@ -64,6 +64,8 @@ struct State<R, K: Errors> {
 struct Pledged {
     given: Option<Reference>,
     watchers: Watchers,
+    /// The Deferred is gone: nobody asks for the method's own error any more.
+    abandoned: bool,
 }
 
 enum Phase<R, K: Errors> {
@@ -71,6 +73,22 @@ enum Phase<R, K: Errors> {
     Delivered(Delivered),
     Local(Result<R, K::Method>),
     Taken,
+}
+
+impl<R, K: Errors> State<R, K> {
+    /// Of an error that nobody asks for only what calls on the promise fail with is kept. The references in it may lead to the promise, which
+    /// would hold them, and so itself.
+    fn let_error_go(&mut self) -> Vec<Reference> {
+        let abandoned = self.pledged.as_ref().is_some_and(|pledged| pledged.abandoned);
+        match &mut self.phase {
+            Phase::Delivered(Delivered::App(references, body)) if abandoned => {
+                let references = mem::take(references);
+                self.phase = Phase::Delivered(Delivered::Failed(broken_by(body)));
+                references
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Where the call went: what stops it, and what must live as long as it does.
@@ -209,8 +227,10 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             }
         };
         let (waker, keep, timer) = (state.waker.take(), state.keep.take(), state.timer.take());
+        let unheard = state.let_error_go();
         drop(state);
         drop(timer);
+        drop_quietly(unheard);
         if let Some((promise, result)) = promise {
             promise.settle(result);
         }
@@ -344,6 +364,17 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
         if matches!(state.phase, Phase::Waiting) && !matches!(state.origin, Origin::Distant(..)) {
             state.keep = Some(Arc::clone(&self));
         }
+    }
+
+    fn abandon(&self) {
+        let unheard = {
+            let mut state = self.state.lock();
+            if let Some(pledged) = &mut state.pledged {
+                pledged.abandoned = true;
+            }
+            state.let_error_go()
+        };
+        drop(unheard);
     }
 
     fn promise(self: Arc<Self>) -> Box<dyn Any> {

@@ -57,6 +57,8 @@ pub struct CallState {
     pub(super) on: RefCell<Option<Handle>>,
     /// The calls on its result.
     children: RefCell<Vec<Weak<CallState>>>,
+    /// The test's [`Call`] is gone: nobody asks for the method's own error any more.
+    abandoned: Cell<bool>,
 }
 
 impl Call {
@@ -70,6 +72,7 @@ impl Call {
             promise: RefCell::default(),
             on: RefCell::default(),
             children: RefCell::default(),
+            abandoned: Cell::new(false),
         }))
     }
 
@@ -80,7 +83,7 @@ impl Call {
 
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
-        self.0.ended.borrow().is_some()
+        self.0.has_ended()
     }
 
     /// Whether its result is a reference.
@@ -155,17 +158,37 @@ impl Call {
     pub fn detach(self) {
         self.0.detached.set(true);
     }
+}
 
-    pub(super) fn waiter(&self) -> Waiter {
-        Waiter::Call(Waiting { node: self.0.node.clone(), call: Rc::downgrade(&self.0) })
-    }
-
-    pub(super) fn sent(&self, side: &Rc<Side>, id: ImportId) {
-        self.0.sent.replace(Some((Rc::downgrade(side), id)));
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.abandoned.set(true);
+        self.0.let_error_go();
     }
 }
 
 impl CallState {
+    pub(super) fn waiter(self: &Rc<Self>) -> Waiter {
+        Waiter::Call(Waiting { node: self.node.clone(), call: Rc::downgrade(self) })
+    }
+
+    pub(super) fn sent_on(&self, side: &Rc<Side>, id: ImportId) {
+        self.sent.replace(Some((Rc::downgrade(side), id)));
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.borrow().is_some()
+    }
+
+    /// Nobody asks for a method's own error when the test's call is gone. The references in it may lead to this call's result, and so hold it.
+    fn let_error_go(&self) {
+        let is_error = matches!(&*self.ended.borrow(), Some(Ended::App(..)));
+        if is_error && self.abandoned.get() {
+            let error = self.ended.replace(Some(Ended::Failed(no_reference())));
+            drop(error);
+        }
+    }
+
     pub(super) fn id(&self) -> ImportId {
         self.sent.borrow().as_ref().expect("only calls that were sent are handles").1
     }
@@ -205,6 +228,7 @@ impl CallState {
         let children = self.children.take();
         let on: Vec<_> = children.iter().filter_map(Weak::upgrade).map(|child| child.on.take()).collect();
         drop(on);
+        self.let_error_go();
         if let (Some(promise), Some(node)) = (promise, self.node.upgrade()) {
             node.settle(&promise, result);
         }
@@ -300,12 +324,18 @@ fn describe(ended: Option<&Ended>) -> String {
 
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for CallState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
             "call {:?} on {:?}: {}",
-            self.0.sent.borrow().as_ref().map(|sent| sent.1),
-            self.0.on.borrow(),
-            describe(self.0.ended.borrow().as_ref())
+            self.sent.borrow().as_ref().map(|sent| sent.1),
+            self.on.borrow(),
+            describe(self.ended.borrow().as_ref())
         )
     }
 }

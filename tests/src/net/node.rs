@@ -256,10 +256,10 @@ impl Node {
             }
             Answering::Local(call, reply) => {
                 let Some(call) = call.upgrade() else { return }; // Dropped before it was sent.
-                let waiter = Call(Rc::clone(&call)).waiter();
+                let waiter = call.waiter();
                 match side.with(|connection, out| connection.call(outgoing(), reply, waiter, out)) {
                     Ok(id) => {
-                        Call(Rc::clone(&call)).sent(&side, id);
+                        call.sent_on(&side, id);
                         call.hold(target);
                     }
                     Err((Refused::Failed(failure) | Refused::Full(failure), _)) => {
@@ -516,7 +516,6 @@ impl Node {
         }
         let calls: Vec<_> = self.calls.borrow().iter().filter_map(Weak::upgrade).collect();
         for call in calls {
-            let call = Call(call);
             assert!(call.has_ended(), "{call:?} of {name} has not ended after\n{}", dialogue());
         }
     }

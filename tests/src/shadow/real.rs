@@ -1,192 +1,24 @@
 //! The same runs on real brokers: what `play` proves of the tables, this proves of what drives them. The programs are objects behind
 //! stubs, the links pipes whose bytes come in odd pieces; the runtime has one thread and a clock that stands still.
 
+mod link;
+mod things;
+
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
-use pb_core::broker::{Broker, Config};
 use pb_core::message::{Cause, Failure};
-use pb_core::reactor::{ReadHalf, Stream, WriteHalf};
-use pb_server::{CallError, Deferred, Limits, Referenceable, Stub, TableSizes, remote_interface};
-use tokio::io::AsyncReadExt;
-use tokio::sync::{oneshot, watch};
+use pb_server::{CallError, Deferred, TableSizes};
 use tokio::task::JoinHandle;
 
 use super::graph::{self, Shadow, To};
 use super::{Action, End, How, Method, Ref, Run, Tally};
-
-/// What every object of a run can do; see [`Method`].
-#[remote_interface]
-trait Thing {
-    async fn say(&self, tag: u64) -> u64;
-    async fn keep(&self, tag: u64, first: Option<ThingRef>, second: Option<ThingRef>) -> u64;
-    async fn forget(&self, tag: u64) -> u64;
-    async fn open(&self, tag: u64) -> Result<ThingRef, String>;
-    async fn kept(&self, tag: u64) -> Result<ThingRef, String>;
-    async fn echo(
-        &self,
-        tag: u64,
-        first: Option<ThingRef>,
-        second: Option<ThingRef>,
-    ) -> Result<ThingRef, String>;
-    async fn fail(
-        &self,
-        tag: u64,
-        first: Option<ThingRef>,
-        second: Option<ThingRef>,
-    ) -> Result<ThingRef, String>;
-    async fn hold(
-        &self,
-        tag: u64,
-        first: Option<ThingRef>,
-        second: Option<ThingRef>,
-    ) -> Result<ThingRef, String>;
-    #[remote(oneway)]
-    async fn note(&self, tag: u64);
-}
-
-/// Which object.
-#[derive(Clone, Copy, Debug)]
-enum Name {
-    Root(usize),
-    Own(usize),
-    /// By the call that made it.
-    Made(u64),
-}
-
-/// What a thing keeps, as long as it lives.
-type Kept = Weak<Mutex<Vec<ThingRef>>>;
-
-/// What all objects of a run share.
-#[derive(Default)]
-struct World {
-    alive: AtomicUsize,
-    arrived: Mutex<Vec<(usize, Name, u64)>>,
-    waiting: Mutex<Vec<Waiting>>,
-    /// Of every object which it is, and what it keeps.
-    things: Mutex<Vec<(usize, Name, Kept)>>,
-}
-
-struct Waiting {
-    node: usize,
-    tag: u64,
-    given: Vec<ThingRef>,
-    answer: oneshot::Sender<Result<ThingRef, String>>,
-}
-
-#[derive(Referenceable)]
-struct MyThing {
-    node: usize,
-    name: Name,
-    world: Arc<World>,
-    kept: Arc<Mutex<Vec<ThingRef>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl World {
-    fn thing(self: &Arc<Self>, node: usize, name: Name) -> ThingRef {
-        self.alive.fetch_add(1, Ordering::SeqCst);
-        let kept = Arc::default();
-        lock(&self.things).push((node, name, Arc::downgrade(&kept)));
-        ThingRef::new(MyThing { node, name, world: Arc::clone(self), kept })
-    }
-
-    /// The calls that wait at a node; what was cancelled waits no more.
-    fn waiting_at(&self, node: usize) -> Vec<u64> {
-        let mut waiting = lock(&self.waiting);
-        let gone: Vec<_> = waiting.extract_if(.., |one| one.answer.is_closed()).collect();
-        let tags = waiting.iter().filter(|one| one.node == node).map(|one| one.tag).collect();
-        drop((waiting, gone).0);
-        tags
-    }
-
-    fn forget_kept(&self) {
-        let all: Vec<_> = lock(&self.things).iter().filter_map(|(_, _, kept)| kept.upgrade()).collect();
-        for kept in all {
-            let dropped = std::mem::take(&mut *lock(&kept));
-            drop(dropped);
-        }
-    }
-}
-
-impl MyThing {
-    fn started(&self, tag: u64) {
-        lock(&self.world.arrived).push((self.node, self.name, tag));
-    }
-}
-
-impl Drop for MyThing {
-    fn drop(&mut self) {
-        self.world.alive.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl Thing for MyThing {
-    async fn say(&self, tag: u64) -> u64 {
-        self.started(tag);
-        tag
-    }
-    async fn note(&self, tag: u64) {
-        self.started(tag);
-    }
-    async fn keep(&self, tag: u64, first: Option<ThingRef>, second: Option<ThingRef>) -> u64 {
-        self.started(tag);
-        lock(&self.kept).extend(first.into_iter().chain(second));
-        tag
-    }
-    async fn forget(&self, tag: u64) -> u64 {
-        self.started(tag);
-        let dropped = std::mem::take(&mut *lock(&self.kept));
-        drop(dropped);
-        tag
-    }
-    async fn open(&self, tag: u64) -> Result<ThingRef, String> {
-        self.started(tag);
-        Ok(self.world.thing(self.node, Name::Made(tag)))
-    }
-    async fn kept(&self, tag: u64) -> Result<ThingRef, String> {
-        self.started(tag);
-        lock(&self.kept).first().cloned().ok_or_else(|| "nothing".to_owned())
-    }
-    async fn echo(
-        &self,
-        tag: u64,
-        first: Option<ThingRef>,
-        second: Option<ThingRef>,
-    ) -> Result<ThingRef, String> {
-        self.started(tag);
-        first.or(second).ok_or_else(|| "nothing".to_owned())
-    }
-    async fn fail(
-        &self,
-        tag: u64,
-        first: Option<ThingRef>,
-        second: Option<ThingRef>,
-    ) -> Result<ThingRef, String> {
-        self.started(tag);
-        drop((first, second));
-        Err("intended".to_owned())
-    }
-    async fn hold(
-        &self,
-        tag: u64,
-        first: Option<ThingRef>,
-        second: Option<ThingRef>,
-    ) -> Result<ThingRef, String> {
-        self.started(tag);
-        let (answer, answered) = oneshot::channel();
-        let given = first.into_iter().chain(second).collect();
-        lock(&self.world.waiting).push(Waiting { node: self.node, tag, given, answer });
-        answered.await.unwrap_or_else(|_| Err("never".to_owned()))
-    }
-}
+use link::{Link, link};
+use things::{Name, ThingRef, Told, World, lock};
 
 /// Plays a run on real brokers, with the same checks as [`play`](super::play).
 ///
@@ -218,14 +50,6 @@ struct Play {
     seen: usize,
 }
 
-/// One connection, with the pipes between its ends.
-struct Link {
-    nodes: [usize; 2],
-    brokers: [Broker; 2],
-    blocked: [watch::Sender<bool>; 2],
-    pumps: [JoinHandle<()>; 2],
-}
-
 #[derive(Default)]
 struct Program {
     held: Vec<Held>,
@@ -253,45 +77,17 @@ struct Made {
 }
 
 enum Pending {
-    One(Deferred<ThingRef, CallError<String>>),
+    One(Deferred<ThingRef, CallError<Told>>),
     Value(Deferred<u64>),
 }
 
-/// Moves bytes one way, in pieces of odd sizes, while it is not blocked.
-async fn pump(mut from: ReadHalf, mut to: WriteHalf, mut blocked: watch::Receiver<bool>) {
-    let mut buffer = [0; 97];
-    loop {
-        let read = from.read(&mut buffer).await.unwrap_or(0);
-        if blocked.wait_for(|blocked| !blocked).await.is_err() || read == 0 {
-            return to.finish().await;
-        }
-        let mut rest = &buffer[..read];
-        while !rest.is_empty() {
-            match to.write(rest).await {
-                Ok(written @ 1..) => rest = &rest[written..],
-                _ => return,
-            }
-        }
-    }
-}
-
-async fn link(nodes: [usize; 2], roots: [&ThingRef; 2]) -> Result<Link, String> {
-    let (one, ones) = Stream::pair();
-    let (other, others) = Stream::pair();
-    let ((one_read, one_write), (other_read, other_write)) = (ones.into_split(), others.into_split());
-    let blocked = [watch::Sender::new(false), watch::Sender::new(false)];
-    let pumps = [
-        tokio::spawn(pump(one_read, other_write, blocked[0].subscribe())),
-        tokio::spawn(pump(other_read, one_write, blocked[1].subscribe())),
-    ];
-    let open = |stream, root: &ThingRef| {
-        let root = Some(root.as_reference().clone());
-        Broker::open(stream, Config { root, limits: Limits::default(), stays: true })
-    };
-    let (one, other) = tokio::join!(open(one, roots[0]), open(other, roots[1]));
-    let brokers =
-        [one.map_err(|failure| failure.to_string())?, other.map_err(|failure| failure.to_string())?];
-    Ok(Link { nodes, brokers, blocked, pumps })
+/// What a call has ended with.
+#[derive(Debug)]
+enum Got {
+    Reference(ThingRef),
+    Value(u64),
+    Error(Vec<ThingRef>),
+    Failed(Failure),
 }
 
 /// Until nothing moves: the clock goes on only when every task waits.
@@ -467,34 +263,44 @@ impl Play {
         let tag = made.tag;
         let ended = match &mut made.call {
             Pending::One(call) => call.now_or_never().map(|ended| match ended {
-                Ok(stub) => Ok(Some(stub)),
-                Err(CallError::App(error)) => Err((None, error)),
-                Err(CallError::Broker(failure)) => Err((Some(failure.clone()), failure.to_string())),
+                Ok(stub) => Got::Reference(stub),
+                Err(CallError::App(told)) => Got::Error(told.given),
+                Err(CallError::Broker(failure)) => Got::Failed(failure),
             }),
             Pending::Value(call) => call.now_or_never().map(|ended| match ended {
-                Ok(value) if value == tag as u64 => Ok(None),
-                Ok(value) => Err((None, format!("{value} instead of {tag}"))),
-                Err(failure) => Err((Some(failure.clone()), failure.to_string())),
+                Ok(value) => Got::Value(value),
+                Err(failure) => Got::Failed(failure),
             }),
         };
         let Some(ended) = ended else { return Ok(Some(made)) };
         self.look()?;
         let shadow = self.shadow.get(tag).ended.clone();
         let right = match (&ended, &shadow) {
-            (Ok(Some(_)), Some(graph::Ended::Reference(_))) | (Ok(None), Some(graph::Ended::Value(_))) => {
-                true
-            }
-            (Err((None, _)), Some(graph::Ended::Error(_) | graph::Ended::Failed)) => true,
-            (Err((Some(failure), _)), _) => self.shadow.may_fail(tag) || is_far(failure),
+            (Got::Reference(_), Some(graph::Ended::Reference(_))) => true,
+            (Got::Value(value), Some(graph::Ended::Value(_))) => *value == tag as u64,
+            (Got::Error(got), Some(graph::Ended::Error(given))) => got.len() == given.len(),
+            (Got::Error(got), Some(graph::Ended::Failed)) => got.is_empty(),
+            (Got::Failed(failure), _) => self.shadow.may_fail(tag) || is_far(failure),
             _ => false,
         };
         if !right {
-            return Err(format!("call {tag} has ended with {:?}; the shadow: {shadow:?}", ended.map(|_| ())));
+            return Err(format!("call {tag} has ended with {ended:?}; the shadow: {shadow:?}"));
         }
-        if let Ok(Some(stub)) = ended {
-            self.programs[at].held.push(Held { stub, path: made.result.clone() });
+        match (ended, shadow) {
+            (Got::Reference(stub), _) => {
+                self.programs[at].held.push(Held { stub, path: made.result.clone() });
+            }
+            (Got::Error(got), Some(graph::Ended::Error(given))) => self.hold(at, got, given),
+            _ => {}
         }
         Ok(None)
+    }
+
+    fn hold(&mut self, at: usize, stubs: Vec<ThingRef>, given: Vec<To>) {
+        for (stub, to) in stubs.into_iter().zip(given) {
+            let path = path(&mut self.shadow, to);
+            self.programs[at].held.push(Held { stub, path });
+        }
     }
 
     fn arguments(&mut self, at: usize, waiting: u8) {
@@ -505,10 +311,7 @@ impl Play {
             None => return,
         };
         let shadows = self.shadow.get(tags[index] as usize).with.clone();
-        for (stub, to) in given.into_iter().zip(shadows) {
-            let path = path(&mut self.shadow, to);
-            self.programs[at].held.push(Held { stub, path });
-        }
+        self.hold(at, given, shadows);
     }
 
     fn answer(&mut self, at: usize, waiting: u8, end: End) {
@@ -524,11 +327,12 @@ impl Play {
             let Some(at) = waiting.iter().position(|one| one.tag == tag as u64) else { return };
             waiting.remove(at)
         };
-        let first = self.shadow.get(tag).with.first().copied();
-        let (answer, shadow) = match (end, one, waiting.given.first().cloned(), first) {
+        let given = self.shadow.get(tag).with.clone();
+        let (answer, shadow) = match (end, one, waiting.given.first().cloned(), given.first()) {
             (End::One(_), Some(held), ..) => (Ok(held.stub), graph::Ended::Reference(held.path.to)),
-            (End::Given, _, Some(stub), Some(to)) => (Ok(stub), graph::Ended::Reference(to)),
-            _ => (Err("told to".to_owned()), graph::Ended::Failed),
+            (End::Given, _, Some(stub), Some(to)) => (Ok(stub), graph::Ended::Reference(*to)),
+            (End::Error, ..) => (Err(Told { given: waiting.given.clone() }), graph::Ended::Error(given)),
+            _ => (Err(Told::default()), graph::Ended::Failed),
         };
         self.shadow.get(tag).ended = Some(shadow);
         let unheard = waiting.answer.send(answer);
