@@ -63,17 +63,7 @@ pub struct CallState {
 
 impl Call {
     pub(super) fn new(node: &Rc<Node>, reply: Reply) -> Self {
-        Call(Rc::new(CallState {
-            node: Rc::downgrade(node),
-            reply,
-            sent: RefCell::default(),
-            ended: RefCell::default(),
-            detached: Cell::new(false),
-            promise: RefCell::default(),
-            on: RefCell::default(),
-            children: RefCell::default(),
-            abandoned: Cell::new(false),
-        }))
+        Call(CallState::new(node, reply))
     }
 
     /// How it ended, if it has.
@@ -88,7 +78,7 @@ impl Call {
 
     /// Whether its result is a reference.
     pub fn is_reference(&self) -> bool {
-        self.0.reply == Reply::Reference
+        self.0.is_reference()
     }
 
     /// The body of the value that it ended with.
@@ -168,6 +158,24 @@ impl Drop for Call {
 }
 
 impl CallState {
+    pub(super) fn new(node: &Rc<Node>, reply: Reply) -> Rc<Self> {
+        Rc::new(CallState {
+            node: Rc::downgrade(node),
+            reply,
+            sent: RefCell::default(),
+            ended: RefCell::default(),
+            detached: Cell::new(false),
+            promise: RefCell::default(),
+            on: RefCell::default(),
+            children: RefCell::default(),
+            abandoned: Cell::new(false),
+        })
+    }
+
+    pub(super) fn is_reference(&self) -> bool {
+        self.reply == Reply::Reference
+    }
+
     pub(super) fn waiter(self: &Rc<Self>) -> Waiter {
         Waiter::Call(Waiting { node: self.node.clone(), call: Rc::downgrade(self) })
     }
