@@ -18,5 +18,6 @@ pub use connect::{ConnectError, connect};
 pub use pb_core::__private;
 pub use pb_core::{
     Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Deferred,
-    Failure, FailureKind, Leaving, Ran, Referenceable, Remote, Revoker, Stub, TableSizes, remote_interface,
+    DeferredExt, Failure, FailureKind, Leaving, Ran, Referenceable, Remote, Resolver, Revoker, Stub,
+    TableSizes, defer, remote_interface,
 };

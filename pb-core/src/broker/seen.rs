@@ -2,7 +2,7 @@
 
 use super::line::Line;
 use super::wiring::Wiring;
-use crate::message::{ExportId, ImportId, Reply};
+use crate::message::{ExportId, FailureKind, ImportId, Reply};
 use crate::objects::{self, Answerer, Encoded, NotSent, Onward, Waiting, WireAnswer};
 use crate::proto::{self, Answer, Refused, TimeLimit};
 
@@ -54,6 +54,10 @@ impl objects::Line for Line {
 
     fn cancel(&self, id: ImportId) {
         self.with(|connection, out| connection.cancel(id, out));
+    }
+
+    fn give_up(&self, id: ImportId, kind: FailureKind) {
+        self.with(|connection, out| connection.give_up(id, kind, out));
     }
 
     fn detach(&self, id: ImportId) {

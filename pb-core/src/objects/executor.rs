@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+pub(crate) use crate::defer::drop_quietly;
+
 /// A method that has started.
 pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -87,11 +89,6 @@ pub fn first_poll(mut task: BoxTask) -> Option<Stop> {
             None
         }
     }
-}
-
-/// Drops what may run a user's `Drop`, and survives its panic.
-pub fn drop_quietly<T>(value: T) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
 }
 
 /// A task that a panic ends without reaching the runtime.

@@ -97,6 +97,8 @@ pub trait Line: Send + Sync {
     fn unpark(&self, ticket: u64) -> Option<Box<dyn Onward>>;
     /// Nobody wants the call any more, nor names its result.
     fn cancel(&self, id: ImportId);
+    /// The caller takes the call for ended, with a failure of this kind, and may still name its result, which is broken then.
+    fn give_up(&self, id: ImportId, kind: FailureKind);
     /// Nobody wants the answer any more, but the run.
     fn detach(&self, id: ImportId);
 }

@@ -7,8 +7,7 @@ use bytes::Bytes;
 
 use super::reference::Leads;
 use super::watch::Sleeper;
-use super::{Access, Fate, Reference, Revoker, Stub, Watcher};
-use crate::defer::Deferred;
+use super::{Fate, Reference, Revoker, Stub, Watcher};
 use crate::message::Failure;
 
 /// What can be done with a stub beside calling its methods: `stub.remote()`.
@@ -138,29 +137,5 @@ impl Future for Broken {
             Fate::Broken(failure) => Poll::Ready(failure),
             Fate::Open | Fate::Lasts => Poll::Pending,
         }
-    }
-}
-
-impl<R: Stub, E> Deferred<R, E> {
-    /// The promised reference itself, to pass as an argument or to keep: it can be called before it is known.
-    ///
-    /// As long as it lives, dropping the Deferred does not cancel the call.
-    pub fn promised(&self) -> R {
-        self.promise().clone()
-    }
-
-    fn promise(&self) -> &R {
-        self.promise_with(|access| match access.downcast::<Access>() {
-            Ok(access) => R::from_access(*access),
-            Err(_) => unreachable!("promises of stubs are references"),
-        })
-    }
-}
-
-impl<R: Stub, E> std::ops::Deref for Deferred<R, E> {
-    type Target = R;
-
-    fn deref(&self) -> &R {
-        self.promise()
     }
 }

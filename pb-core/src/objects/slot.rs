@@ -1,6 +1,5 @@
 //! Where a call's answer arrives and its Deferred waits: the one allocation of a call on the caller's side.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::mem;
 use std::sync::{Arc, Weak};
@@ -17,7 +16,7 @@ use super::{
     Access, AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Waiter, Watcher,
     Watchers, scope,
 };
-use crate::defer::Pending;
+use crate::defer::{Pending, Promising};
 use crate::message::{AppCause, Cause, Failure, FailureKind, ImportId, MAX_CAUSE_BYTES, Ran};
 use crate::proto::exceeded;
 
@@ -339,11 +338,13 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
         let mut state = self.state.lock();
         match state.phase {
             Phase::Waiting => {
-                let waker = &mut state.waker;
-                match waker {
-                    Some(known) if known.will_wake(cx.waker()) => {}
-                    _ => *waker = Some(cx.waker().clone()),
-                }
+                // A waker may be the last to hold its task, so it is not dropped under the lock.
+                let before = match &state.waker {
+                    Some(known) if known.will_wake(cx.waker()) => None,
+                    _ => state.waker.replace(cx.waker().clone()),
+                };
+                drop(state);
+                drop(before);
                 Poll::Pending
             }
             Phase::Taken => {
@@ -377,7 +378,29 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
         drop(unheard);
     }
 
-    fn promise(self: Arc<Self>) -> Box<dyn Any> {
+    /// Whoever waits, or has called on the result, has its end at once, as when the call's time is over.
+    fn cancel(self: Arc<Self>, why: Failure) {
+        let (distant, stop) = {
+            let mut state = self.state.lock();
+            if !matches!(state.phase, Phase::Waiting) {
+                return;
+            }
+            match &mut state.origin {
+                Origin::Distant(distant, id) => (Some((Arc::clone(distant), *id)), None),
+                Origin::Local(stop) => (None, stop.take()),
+                Origin::Nowhere | Origin::Promise(_) => (None, None),
+            }
+        };
+        if let Some((distant, id)) = distant {
+            distant.line().give_up(id, why.kind);
+        }
+        self.fail(why);
+        if let Some(stop) = stop {
+            stop();
+        }
+    }
+
+    fn promise(self: Arc<Self>) -> Promising<R> {
         let options = self.options.clone();
         let mut state = self.state.lock();
         let reference = match (&state.phase, &state.origin) {
@@ -397,7 +420,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
                 Err(failure) => Reference::broken(Arc::new(failure)),
             },
         };
-        Box::new(Access::with_options(reference, options))
+        Promising::Made(Box::new(Access::with_options(reference, options)))
     }
 }
 

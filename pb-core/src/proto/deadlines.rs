@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::imports::Wanted;
 use super::timers::exceeded;
 use super::{Connection, Garbage, Host, Notice, Outbox, Outcome};
-use crate::message::{Cancel, ExportId, ImportId, Message, Ran, Reply};
+use crate::message::{Cancel, ExportId, FailureKind, ImportId, Message, Ran, Reply};
 
 impl<H: Host> Connection<H> {
     /// The earliest deadline of a call, of either side's.
@@ -41,18 +41,27 @@ impl<H: Host> Connection<H> {
     /// The time of a call of ours is over: whoever waits is told now, whatever the peer does. This is our last word on it, unless a cast went
     /// down its promise, which must arrive.
     fn expire_asked(&mut self, id: ImportId, out: &mut impl Outbox) {
-        let Some(asked) = self.imports.asked(id) else { return };
-        if asked.wanted != Wanted::Answer {
-            return;
+        if let Some(waiter) = self.end_asked(id, FailureKind::DeadlineExceeded, out) {
+            self.notices.push_back(Notice::Settled(waiter, Outcome::Failed(exceeded(Ran::Maybe))));
         }
+    }
+
+    /// The caller takes a call of ours for ended, with a failure of this kind, whatever the peer does; it may still name the result, which is
+    /// broken from now on. Nothing happens where the answer has come, or nobody waits for it. Who waited is told nothing.
+    pub fn give_up(&mut self, id: ImportId, kind: FailureKind, out: &mut impl Outbox) {
+        let waiter = self.end_asked(id, kind, out);
+        self.garbage.extend(waiter.map(Garbage::Waiter));
+    }
+
+    fn end_asked(&mut self, id: ImportId, kind: FailureKind, out: &mut impl Outbox) -> Option<H::Waiter> {
+        let asked = self.imports.asked(id).filter(|asked| asked.wanted == Wanted::Answer)?;
         asked.wanted = if asked.pinned { Wanted::Run } else { Wanted::Nothing };
-        asked.expired = true;
+        asked.over = Some(kind);
         if asked.wanted == Wanted::Nothing {
             out.send(Message::Cancel(Cancel { result: id }));
         }
-        if let Some(waiter) = asked.waiter.take() {
-            asked.named = asked.reply == Reply::Reference && self.host.names_result(&waiter);
-            self.notices.push_back(Notice::Settled(waiter, Outcome::Failed(exceeded(Ran::Maybe))));
-        }
+        let waiter = asked.waiter.take()?;
+        asked.named = asked.reply == Reply::Reference && self.host.names_result(&waiter);
+        Some(waiter)
     }
 }

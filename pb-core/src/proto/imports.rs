@@ -4,9 +4,9 @@ use super::casts::Casts;
 use super::exports::broken;
 use super::limits::IMPORT_BYTES;
 use super::table::Table;
-use super::timers::{Timers, exceeded};
+use super::timers::{Timers, given_up};
 use super::{Garbage, Host, Violation};
-use crate::message::{Cause, ExportId, Failure, ImportId, Ran, Reply};
+use crate::message::{Cause, ExportId, Failure, FailureKind, ImportId, Reply};
 
 /// What the peer owns and we may call: its objects, and the results of our calls.
 /// Twisted: `waitingForAnswers` and the luids we hold (spread/pb.py). Wire: `docs/protocol.md`, section 6.
@@ -65,9 +65,9 @@ pub(super) struct Asked<H: Host> {
     /// A cast went down the promise: it must arrive, though nobody waits.
     pub(super) pinned: bool,
     deadline: Option<Instant>,
-    /// Its time is over, and its caller knows.
-    pub(super) expired: bool,
-    /// The caller may still name the promise of an expired call.
+    /// Its caller has its end before any answer: the time is over, or the caller wanted no more.
+    pub(super) over: Option<FailureKind>,
+    /// The caller may still name the promise of a call that is over.
     pub(super) named: bool,
 }
 
@@ -143,7 +143,7 @@ impl<H: Host> Imports<H> {
             root_call,
             pinned: false,
             deadline,
-            expired: false,
+            over: None,
             named: false,
         };
         self.open.insert(self.last_result, Import::Asked(asked));
@@ -215,10 +215,10 @@ impl<H: Host> Imports<H> {
         match self.open.get_mut(&id.0) {
             Some(Import::Object { broken: Some(failure), .. }) => Reached::Dead(failure.clone()),
             Some(Import::Object { .. }) => Reached::Object,
-            Some(Import::Asked(asked)) if asked.expired => {
-                Reached::Dead(broken(Cause::Broker(exceeded(Ran::Maybe))))
-            }
-            Some(Import::Asked(asked)) => Reached::Asked(asked),
+            Some(Import::Asked(asked)) => match asked.over {
+                Some(kind) => Reached::Dead(broken(Cause::Broker(given_up(kind)))),
+                None => Reached::Asked(asked),
+            },
             Some(Import::Moved(handle)) => Reached::Moved(handle.clone()),
             Some(Import::Rejected(failure)) => Reached::Dead(failure.clone()),
             None => Reached::Unknown,

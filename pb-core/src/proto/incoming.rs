@@ -9,7 +9,7 @@ use super::connection::Embargo;
 use super::exports::{Target, broken};
 use super::imports::{Asked, Import, Wanted};
 use super::payload::circular;
-use super::timers::{self, exceeded, is_over};
+use super::timers::{self, exceeded, given_up, is_over};
 use super::{
     Carried, Connection, Cost, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation,
 };
@@ -208,7 +208,7 @@ impl<H: Host> Connection<H> {
                 self.notices.push_back(Notice::Settled(waiter, Outcome::Reference(to)));
             }
             (waiter, _) => {
-                self.keep_expired(id, asked.named);
+                self.keep_broken(id, asked.over.filter(|_| asked.named));
                 self.garbage.extend(waiter.map(Garbage::Waiter));
                 self.garbage.push(Garbage::Handle(to));
             }
@@ -257,7 +257,7 @@ impl<H: Host> Connection<H> {
                 self.notices.push_back(Notice::Settled(waiter, outcome));
             }
             (waiter, _) => {
-                self.keep_expired(id, asked.named);
+                self.keep_broken(id, asked.over.filter(|_| asked.named));
                 self.garbage.extend(waiter.map(Garbage::Waiter));
                 if let Outcome::App(carried) = outcome {
                     self.garbage.push(Garbage::Handles(carried.handles));
@@ -266,10 +266,10 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// The promise of a call whose time was over stays broken for that reason, whatever the answer was.
-    fn keep_expired(&mut self, id: ImportId, named: bool) {
-        if named {
-            self.imports.keep(id, Import::Rejected(broken(Cause::Broker(exceeded(Ran::Maybe)))));
+    /// The promise of a call that was over before its answer stays broken for that reason, whatever the answer was.
+    fn keep_broken(&mut self, id: ImportId, over: Option<FailureKind>) {
+        if let Some(kind) = over {
+            self.imports.keep(id, Import::Rejected(broken(Cause::Broker(given_up(kind)))));
         }
     }
 

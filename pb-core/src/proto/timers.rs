@@ -74,5 +74,13 @@ pub fn exceeded(ran: Ran) -> Failure {
     Failure::new(FailureKind::DeadlineExceeded, ran, message)
 }
 
+/// How a call of ours ended whose caller did not wait for the answer.
+pub(super) fn given_up(kind: FailureKind) -> Failure {
+    match kind {
+        FailureKind::DeadlineExceeded => exceeded(Ran::Maybe),
+        _ => Failure::new(kind, Ran::Maybe, "the call was cancelled by its caller"),
+    }
+}
+
 /// More than this, some 50 days, counts as this: no clock's arithmetic may overflow at a peer's word.
 pub const MAX_DEADLINE_MS: u64 = 1 << 32;
