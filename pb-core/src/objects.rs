@@ -4,6 +4,7 @@
 
 mod access;
 mod call_error;
+mod circular;
 mod context;
 mod executor;
 mod fate;

@@ -161,7 +161,7 @@ pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Re
         match distant.line().cast(distant.id(), encoded) {
             Ok(()) => {}
             Err(NotSent::Full(_)) => return Some(request),
-            Err(NotSent::Moved(reference)) => deliver_quietly(&reference.end(), request),
+            Err(NotSent::Moved(reference)) => deliver_quietly(&reference.callee(), request),
             Err(NotSent::Failed(_)) => {
                 if let Some(reference) = survivor(distant.as_ref()) {
                     deliver_quietly(&reference, request);
@@ -194,7 +194,7 @@ pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Re
         responder.disarm();
     }
     match refused {
-        NotSent::Moved(reference) => deliver_quietly(&reference.end(), request),
+        NotSent::Moved(reference) => deliver_quietly(&reference.callee(), request),
         NotSent::Full(_) | NotSent::Failed(_) => return Some(request),
     }
     None

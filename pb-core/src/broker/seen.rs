@@ -2,7 +2,7 @@
 
 use super::line::Line;
 use super::wiring::Wiring;
-use crate::message::{ExportId, FailureKind, ImportId, Reply};
+use crate::message::{ExportId, Failure, FailureKind, ImportId, Reply};
 use crate::objects::{self, Answerer, Encoded, NotSent, Onward, Waiting, WireAnswer};
 use crate::proto::{self, Answer, Refused, TimeLimit};
 
@@ -62,6 +62,10 @@ impl objects::Line for Line {
 
     fn detach(&self, id: ImportId) {
         self.with(|connection, _| connection.detach(id));
+    }
+
+    fn break_result(&self, id: ImportId, failure: Failure) {
+        self.with(|connection, _| connection.break_result(id, failure));
     }
 }
 

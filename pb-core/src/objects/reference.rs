@@ -101,6 +101,8 @@ pub trait Line: Send + Sync {
     fn give_up(&self, id: ImportId, kind: FailureKind);
     /// Nobody wants the answer any more, but the run.
     fn detach(&self, id: ImportId);
+    /// What a call was answered leads to the call's own result: from now on that is broken.
+    fn break_result(&self, id: ImportId, failure: Failure);
 }
 
 /// A call that is passed on, and waits for room on the connection that it goes to.
@@ -248,10 +250,6 @@ impl Reference {
         }
     }
 
-    pub(super) fn circular() -> Reference {
-        Reference::broken(Arc::new(circular()))
-    }
-
     /// What tells it apart from other references of this process while it lives.
     pub fn key(&self) -> Key {
         match &self.0 {
@@ -384,7 +382,7 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
             Some(reference) => send(&reference, call, slot),
             None => slot.fail(failure),
         },
-        Err(NotSent::Moved(reference)) => send(&reference.end(), call, slot),
+        Err(NotSent::Moved(reference)) => send(&reference.callee(), call, slot),
     }
 }
 
@@ -396,14 +394,14 @@ fn cast<A: Values>(distant: &dyn Distant, call: TypedCall<A, (), super::NoError>
             None => tracing::debug!(method = call.method.name(), %failure, "cast not sent"),
         },
         Err(NotSent::Moved(reference)) => {
-            reference.end().cast(call.method, call.signature, call.arguments, call.terms);
+            reference.callee().cast(call.method, call.signature, call.arguments, call.terms);
         }
     }
 }
 
 /// Where a promise has led whose connection takes no calls any more. It may be elsewhere, and outlive it.
 pub fn survivor(distant: &dyn Distant) -> Option<Reference> {
-    distant.settled().map(|settled| settled.end()).filter(|end| !matches!(end.leads(), Leads::Broken(_)))
+    distant.settled().map(|settled| settled.callee()).filter(|end| !matches!(end.leads(), Leads::Broken(_)))
 }
 
 /// Encodes the arguments into this thread's scratch buffer and hands them to `send`.
@@ -457,7 +455,7 @@ impl<A: Values, R: Send + 'static, K: Errors> super::Queued for QueuedCall<A, R,
 
 /// Whether the call of `slot` would wait for itself on `reference`.
 fn leads_back<R: Send + 'static, K: Errors>(reference: &Reference, slot: &Arc<Slot<R, K>>) -> bool {
-    match &reference.end().0 {
+    match &reference.callee().0 {
         Inner::Promise(promise) => promise.waits_for(Arc::as_ptr(slot).cast()),
         _ => false,
     }

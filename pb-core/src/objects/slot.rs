@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::executor::{Stop, Timer, drop_quietly};
-use super::reference::as_cause;
+use super::reference::{as_cause, circular};
 use super::terms::StubOptions;
 use super::{
     Access, AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Waiter, Watcher,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::defer::{Pending, Promising};
 use crate::message::{AppCause, Cause, Failure, FailureKind, ImportId, MAX_CAUSE_BYTES, Ran};
-use crate::proto::exceeded;
+use crate::proto::{Key, exceeded};
 
 /// An answer as it arrived, not decoded yet.
 pub enum Delivered {
@@ -257,6 +257,23 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         }
     }
 
+    /// Whether `reference`, which the peer has answered, leads to the promise of this call's result: the two would hold each other for good. Then
+    /// the connection's tables know it, too.
+    fn is_led_to_by(&self, reference: &Reference) -> bool {
+        let (distant, id) = match &*self.state.lock() {
+            State { origin: Origin::Distant(distant, id), pledged: Some(_), .. } => {
+                (Arc::clone(distant), *id)
+            }
+            _ => return false,
+        };
+        let key = Key { object: distant.line().address(), facet: id.0 as usize };
+        let leads = reference.leads_to(key);
+        if leads {
+            distant.line().break_result(id, circular());
+        }
+        leads
+    }
+
     fn encode_cause(&self, error: &K::Method) -> Failure {
         let mut body = Vec::new();
         match self.err.codec {
@@ -448,7 +465,13 @@ impl<R: Send + 'static, K: Errors> Pledge for Slot<R, K> {
 
 impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
     fn settle(self: Arc<Self>, answer: Delivered) {
-        self.fill(Phase::Delivered(answer));
+        match answer {
+            Delivered::Reference(reference) if self.is_led_to_by(&reference) => {
+                self.fail(circular());
+                drop_quietly(reference);
+            }
+            answer => self.fill(Phase::Delivered(answer)),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
-//! Exports that break while the peer holds them (`docs/protocol.md`, section 13.3).
+//! Exports that break while the peer holds them (`docs/protocol.md`, section 13.3), and results that lead to themselves.
 
 use super::limits::ENVELOPE_BYTES;
 use super::{Connection, Host, Outbox};
-use crate::message::{ExportId, Failure, Message, Reject, Rejection};
+use crate::message::{ExportId, Failure, ImportId, Message, Reject, Rejection};
 
 impl<H: Host> Connection<H> {
     /// What was exported since the last time and may break by itself ([`Host::may_break`]). The owner watches it, under no lock.
@@ -31,6 +31,12 @@ impl<H: Host> Connection<H> {
             let failure = if fits { failure } else { failure.bare() };
             out.send(Message::Reject(Reject { export: id, rejection: Rejection::Broker(failure) }));
         }
+    }
+
+    /// The reference that a call of ours has settled to leads back to that call's result, by a way that these tables do not see (what is lent,
+    /// another connection): from now on the result is broken. What is held for it is let go.
+    pub fn break_result(&mut self, id: ImportId, failure: Failure) {
+        self.imports.break_result(id, failure, &mut self.garbage);
     }
 }
 

@@ -299,6 +299,13 @@ impl<H: Host> Imports<H> {
         }
     }
 
+    /// The result that a call of ours has settled to is broken.
+    pub(super) fn break_result(&mut self, id: ImportId, failure: Failure, garbage: &mut Vec<Garbage<H>>) {
+        if let Some(import @ Import::Moved(_)) = self.open.get_mut(&id.0) {
+            garbage.extend(leftover(std::mem::replace(import, Import::Rejected(failure))));
+        }
+    }
+
     /// Whether the peer has exported this object at some time.
     pub(super) fn was_given(&self, id: ImportId) -> bool {
         id.0 >= self.last_object && id.0 <= self.last_result
