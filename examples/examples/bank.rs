@@ -52,7 +52,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let mut listener = Listener::bind(&"tcp://127.0.0.1:0".parse()?).await?;
     println!("listening on {}", listener.address()?);
     let root = BankRef::new(server::City::default()).as_reference().clone();
-    let config = Config { root: Some(root), limits: Limits::default(), stays: true };
+    let config = Config { root: Some(root), limits: Limits::default(), stays: true, ..Config::default() };
     let broker = Broker::open(listener.accept().await?, config).await?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     loop {

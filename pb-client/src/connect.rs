@@ -46,6 +46,6 @@ pub async fn connect(address: &str) -> Result<Broker, ConnectError> {
         Ok(stream) => stream,
         Err(source) => return Err(ConnectError::Unreachable { address, source }),
     };
-    let config = Config { root: None, limits: Limits::default(), stays: false };
+    let config = Config { root: None, limits: Limits::default(), stays: false, ..Config::default() };
     Broker::open(stream, config).await.map_err(|failure| ConnectError::Handshake { address, failure })
 }

@@ -19,8 +19,9 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::Failure;
-use crate::objects::{self, BoxTask, Executor, Reference, Stop, Stub};
+use crate::defer::Deferred;
+use crate::message::{AbortCode, Failure};
+use crate::objects::{self, BoxTask, Executor, Names, Reference, Stop, Stub};
 pub use crate::proto::{Limits, TableSizes};
 use crate::reactor::Stream;
 pub use leaving::Leaving;
@@ -40,17 +41,35 @@ pub struct Broker {
 pub struct Config {
     /// What the peer may call first; nothing where absent.
     pub root: Option<Reference>,
+    /// What the peer may get by name, where there is a root.
+    pub names: Names,
     /// What the peer may make us keep.
     pub limits: Limits,
+    /// How long the peer's hello may take, 10 ms to an hour; default 5 s. Then the connection ends.
+    pub handshake: Duration,
     /// Whether the connection lives until the peer leaves, as a server's does; else it ends with the last handle.
     pub stays: bool,
+}
+
+/// A connection that serves nothing, as a client's does, with default limits.
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            root: None,
+            names: Names::default(),
+            limits: Limits::default(),
+            handshake: Duration::from_secs(5),
+            stays: false,
+        }
+    }
 }
 
 impl Broker {
     /// Runs the protocol on a stream, in tasks of the current tokio runtime, and waits for the peer's hello.
     ///
     /// # Errors
-    /// `Disconnected` or `Protocol`: the stream ended, something else than this protocol answered, or nothing did for 5 s.
+    /// `Disconnected` or `Protocol`: the stream ended, the peer does not want the connection, something else than this protocol answered, or
+    /// nothing did within [`Config::handshake`].
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -58,15 +77,43 @@ impl Broker {
     /// # Cancel safety
     /// Dropping the future closes the connection.
     pub async fn open(stream: Stream, config: Config) -> Result<Broker, Failure> {
+        let broker = Broker::start(stream, config);
+        broker.greeted().await?;
+        Ok(broker)
+    }
+
+    /// The same without waiting: calls may be made at once, and fail where no hello comes.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(stream: Stream, config: Config) -> Broker {
         install_executor();
-        let link = Line::start(stream, config);
-        link.line().greeted().await?;
-        Ok(Broker { link })
+        Broker { link: Line::start(stream, config) }
+    }
+
+    /// Waits for the peer's hello.
+    ///
+    /// # Errors
+    /// Why the connection has ended; see [`Broker::open`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn greeted(&self) -> Result<(), Failure> {
+        self.link.line().greeted().await
     }
 
     /// The peer's root object. No message is sent: whether the peer serves one, and of this interface, its first call tells.
     pub fn root<S: Stub>(&self) -> S {
         S::from_reference(self.link.root())
+    }
+
+    /// What the peer has published as `name`. The call is sent at once, and what is called on the result goes with it: no further round trip.
+    ///
+    /// # Errors
+    /// Of the `Deferred`: `Unimplemented` where the peer has published nothing under that name (which others there are, nobody is told), `Refused` where
+    /// it serves nothing at all; and as for any call.
+    pub fn named<S: Stub>(&self, name: &str) -> Deferred<S> {
+        objects::named(&self.link.root(), name)
     }
 
     /// The peer's address, for people.
@@ -95,6 +142,11 @@ impl Broker {
     /// the peer are stopped.
     pub fn close(&self) {
         self.link.line().close("this side closed the connection");
+    }
+
+    /// The same, and tells the peer why: `reason` is for people, at most 1,024 bytes; the rest is cut.
+    pub fn close_saying(&self, reason: &str) {
+        self.link.line().close_saying(reason, AbortCode::Closing, reason);
     }
 
     /// Asks the peer whether it is there, and returns how long its answer took: what travels before the question, and the peer's own

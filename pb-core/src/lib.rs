@@ -20,7 +20,7 @@ pub use broker::{Broker, Leaving, Limits, TableSizes};
 pub use bytes::Bytes;
 pub use defer::{Deferred, DeferredExt, Resolver};
 pub use message::{AppCause, Cause, Failure, FailureKind, Ran};
-pub use objects::{AppError, CallContext, CallError, Referenceable, Remote, Revoker, Stub};
+pub use objects::{AppError, CallContext, CallError, NameError, Names, Referenceable, Remote, Revoker, Stub};
 pub use pb_derive::{Referenceable, remote_interface};
 #[cfg(feature = "net")]
 pub use reactor::{Address, AddressError};

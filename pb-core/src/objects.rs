@@ -11,6 +11,7 @@ mod fate;
 mod incoming;
 mod interface;
 mod local;
+mod names;
 mod object;
 mod promise;
 mod promised;
@@ -34,6 +35,7 @@ pub use fate::Fate;
 pub use incoming::{Answerer, Bound, Incoming, Responder, Started, WireAnswer};
 pub use interface::{Interface, Method, MethodFlags, MethodShape};
 pub use local::LocalQueue;
+pub use names::{NameError, Names, named};
 pub use object::{IntoObject, Object, Offer, Referenceable, bind};
 pub use promise::{Promise, Queued, Source};
 pub use reference::{

@@ -150,6 +150,8 @@ pub enum Task<H: Host> {
 pub struct Start<H: Host> {
     /// What is called.
     pub target: H::Handle,
+    /// Whether the peer named it as our root.
+    pub on_root: bool,
     /// The call.
     pub request: Request<H>,
 }

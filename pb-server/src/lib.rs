@@ -32,7 +32,7 @@ pub use pair::pair;
 pub use pb_core::__private;
 pub use pb_core::{
     Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Deferred,
-    DeferredExt, Failure, FailureKind, Leaving, Limits, Ran, Referenceable, Remote, Resolver, Revoker, Stub,
-    TableSizes, defer, remote_interface,
+    DeferredExt, Failure, FailureKind, Leaving, Limits, NameError, Names, Ran, Referenceable, Remote,
+    Resolver, Revoker, Stub, TableSizes, defer, remote_interface,
 };
 pub use server::{Running, ServeError, Server};

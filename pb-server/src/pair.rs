@@ -14,8 +14,9 @@ use pb_core::{Broker, Limits, Stub};
 pub async fn pair(root: impl Stub) -> (Broker, Broker) {
     let (ours, theirs) = Stream::pair();
     let limits = Limits::default();
-    let serving = Config { root: Some(root.as_reference().clone()), limits, stays: true };
-    let calling = Config { root: None, limits, stays: false };
+    let serving =
+        Config { root: Some(root.as_reference().clone()), limits, stays: true, ..Config::default() };
+    let calling = Config { root: None, limits, stays: false, ..Config::default() };
     let (server, client) = tokio::join!(Broker::open(ours, serving), Broker::open(theirs, calling));
     let both = "both ends are in this process and speak the same version";
     (server.expect(both), client.expect(both))

@@ -4,7 +4,7 @@ use std::time::Duration;
 use pb_core::broker::Config;
 use pb_core::objects::Reference;
 use pb_core::reactor::{Address, AddressError, Listener};
-use pb_core::{Limits, Stub};
+use pb_core::{Limits, NameError, Names, Stub};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,6 +18,7 @@ use crate::accept::{self, Stop};
 #[must_use = "a server does nothing until it runs"]
 pub struct Server {
     root: Reference,
+    names: Names,
     limits: Limits,
     listeners: Vec<(Listener, Address)>,
 }
@@ -37,6 +38,9 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// Something cannot be published.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// It was run without [`Server::listen`].
     #[error("the server listens nowhere: call listen() before run()")]
     Nowhere,
@@ -53,13 +57,32 @@ pub struct Running {
 impl Server {
     /// A server of `root`, with default [`Limits`] and no address yet.
     pub fn new(root: impl Stub) -> Self {
-        Server { root: root.as_reference().clone(), limits: Limits::default(), listeners: Vec::new() }
+        Server {
+            root: root.as_reference().clone(),
+            names: Names::default(),
+            limits: Limits::default(),
+            listeners: Vec::new(),
+        }
     }
 
     /// Sets what each peer may make this side keep.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// Gives `object` to every peer that asks for `name` ([`Broker::named`](pb_core::Broker::named)), beside the root.
+    ///
+    /// # Errors
+    /// [`ServeError::Name`]: a name has 1 to 256 bytes, no control characters, and is published once.
+    pub fn publish(self, name: &str, object: &impl Stub) -> Result<Self, ServeError> {
+        self.names.publish(name, object)?;
+        Ok(self)
+    }
+
+    /// What is published, to publish and withdraw while the server runs.
+    pub fn names(&self) -> Names {
+        self.names.clone()
     }
 
     /// Listens at `tcp://HOST:PORT` (port 0 takes a free one) or `mem://NAME`, beside the addresses it has already. Connections are
@@ -112,8 +135,14 @@ impl Server {
         let (stop, stopped) = watch::channel(Stop::No);
         let mut listeners = JoinSet::new();
         for (listener, _) in self.listeners {
-            let (root, limits) = (self.root.clone(), self.limits);
-            let config = move || Config { root: Some(root.clone()), limits, stays: true };
+            let (root, names, limits) = (self.root.clone(), self.names.clone(), self.limits);
+            let config = move || Config {
+                root: Some(root.clone()),
+                names: names.clone(),
+                limits,
+                stays: true,
+                ..Config::default()
+            };
             listeners.spawn(accept::run(listener, config, stopped.clone()));
         }
         Ok(Running { urls, stop, listeners })

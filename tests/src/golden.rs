@@ -192,6 +192,7 @@ fn calls() -> Vec<Named> {
         ..plain_call()
     };
     let bare = Call { method: define("open", 0, &[]), payload: body(b"\x03ada"), ..plain_call() };
+    let named = Call { method: define("$named", 0, &[]), reply: Reply::Reference, ..bare.clone() };
     let prints: Vec<u64> = (0..16).map(|n| n * 0x0101_0101_0101_0101).collect();
     let many = Call { method: define("Bank/\u{e4}ndern", 3, &prints), ..plain_call() };
     let caps = vec![
@@ -232,6 +233,11 @@ fn calls() -> Vec<Named> {
             "call_by_text",
             "call 0 -> 1, value, defines \"open\" without prints, (\"ada\")",
             Message::Call(bare),
+        ),
+        (
+            "call_for_a_name",
+            "call 0 -> 1, reference, defines \"$named\" without prints, (\"ada\")",
+            Message::Call(named),
         ),
         (
             "call_with_many_prints",

@@ -158,8 +158,9 @@ async fn link(over: Over, root: NodeRef, limits: Limits, held: watch::Receiver<b
             (ours.expect("a client"), theirs.expect("a server"))
         }
     };
-    let serving = Config { root: Some(root.as_reference().clone()), limits, stays: true };
-    let calling = Config { root: None, limits, stays: false };
+    let serving =
+        Config { root: Some(root.as_reference().clone()), limits, stays: true, ..Config::default() };
+    let calling = Config { root: None, limits, stays: false, ..Config::default() };
     let (server, client) = tokio::join!(Broker::open(ours, serving), Broker::open(theirs, calling));
     (server.expect("greeted"), client.expect("greeted"))
 }

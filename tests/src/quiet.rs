@@ -32,7 +32,7 @@ impl Quiet {
         let (ours, theirs) = Stream::pair();
         let (read, write) = theirs.into_split();
         let quiet = Quiet { read, write: Some(write), buffer: BytesMut::new(), greeted: false };
-        (Broker::open(ours, Config { root, limits, stays: true }), quiet)
+        (Broker::open(ours, Config { root, limits, stays: true, ..Config::default() }), quiet)
     }
 
     /// The same, greeted.

@@ -229,8 +229,8 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 async fn ends(root: &Arc<MyNode>, limits: Limits) -> (Broker, Broker) {
     let (one, other) = Stream::pair();
     let root: NodeRef = NodeRef::new(Arc::clone(root));
-    let server = Config { root: Some(root.as_reference().clone()), limits, stays: true };
-    let client = Config { root: None, limits, stays: false };
+    let server = Config { root: Some(root.as_reference().clone()), limits, stays: true, ..Config::default() };
+    let client = Config { root: None, limits, stays: false, ..Config::default() };
     let (server, client) = tokio::join!(Broker::open(one, server), Broker::open(other, client));
     (server.expect("greeted"), client.expect("greeted"))
 }

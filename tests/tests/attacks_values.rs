@@ -168,7 +168,9 @@ async fn lying() -> (Raw, Broker) {
     let limits = Limits { frame_bytes: 4 << 20, ..Limits::default() };
     let client = async {
         let stream = Stream::connect(&url.parse().expect("an address")).await.expect("it listens");
-        Broker::open(stream, Config { root: None, limits, stays: false }).await.expect("it is greeted")
+        Broker::open(stream, Config { root: None, limits, stays: false, ..Config::default() })
+            .await
+            .expect("it is greeted")
     };
     tokio::join!(raw, client)
 }

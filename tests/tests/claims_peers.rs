@@ -239,7 +239,6 @@ async fn only_methods_of_the_declared_interfaces_can_be_reached() {
         "remote",
         "Open/remote",
         "$describe",
-        "$named",
         "Object/dispatch",
     ];
     for (name, result) in names.into_iter().zip(1..) {

@@ -412,6 +412,7 @@ async fn the_last_handle_of_a_connection_may_be_dropped_in_a_method_that_runs_fo
         root: root.map(|root| root.as_reference().clone()),
         limits: Limits::default(),
         stays: false,
+        ..Config::default()
     };
     let (mine, peer) =
         tokio::join!(Broker::open(ours, config(Some(&bench.root))), Broker::open(theirs, config(None)));

@@ -374,7 +374,7 @@ async fn both_sides_may_owe_each_other_more_than_either_takes_at_once() {
     let config = || {
         let root = MyNode::reference(0, &shared);
         let limits = Limits { budget: 64 << 20, ..Limits::default() };
-        Config { root: Some(root.as_reference().clone()), limits, stays: true }
+        Config { root: Some(root.as_reference().clone()), limits, stays: true, ..Config::default() }
     };
     let (one, other) = tokio::join!(Broker::open(one, config()), Broker::open(other, config()));
     let (one, other) = (one.expect("greeted"), other.expect("greeted"));

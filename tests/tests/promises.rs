@@ -313,8 +313,8 @@ async fn a_chain_of_a_hundred_thousand_calls_on_answers_that_have_not_come_is_re
         let (ours, theirs) = Stream::pair();
         let root = MyNode::reference(0, &place).as_reference().clone();
         let (server, client) = tokio::join!(
-            Broker::open(ours, Config { root: Some(root), limits, stays: true }),
-            Broker::open(theirs, Config { root: None, limits, stays: false }),
+            Broker::open(ours, Config { root: Some(root), limits, stays: true, ..Config::default() }),
+            Broker::open(theirs, Config { root: None, limits, stays: false, ..Config::default() }),
         );
         let (_server, client) = (server.expect("opened"), client.expect("opened"));
         let root: NodeRef = client.root();

@@ -63,8 +63,8 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 async fn joined(root: GateRef, serving: Limits, calling: Limits) -> (Broker, Broker) {
     let (one, other) = Stream::pair();
     let root = Some(root.as_reference().clone());
-    let serve = Broker::open(one, Config { root, limits: serving, stays: true });
-    let call = Broker::open(other, Config { root: None, limits: calling, stays: false });
+    let serve = Broker::open(one, Config { root, limits: serving, stays: true, ..Config::default() });
+    let call = Broker::open(other, Config { root: None, limits: calling, stays: false, ..Config::default() });
     let (serve, call) = tokio::join!(serve, call);
     (serve.expect("greeted"), call.expect("greeted"))
 }
@@ -202,8 +202,12 @@ async fn chain() -> Chain {
     let (server, behind) = joined(GateRef::new(Arc::clone(&gate)), few(), Limits::default()).await;
     let (one, other) = Stream::pair();
     let root = Some(MiddleRef::new(MyMiddle(behind.root())).as_reference().clone());
-    let serve = Broker::open(one, Config { root, limits: Limits::default(), stays: true });
-    let call = Broker::open(other, Config { root: None, limits: Limits::default(), stays: false });
+    let serve =
+        Broker::open(one, Config { root, limits: Limits::default(), stays: true, ..Config::default() });
+    let call = Broker::open(
+        other,
+        Config { root: None, limits: Limits::default(), stays: false, ..Config::default() },
+    );
     let (before, client) = tokio::join!(serve, call);
     let (before, client) = (before.expect("greeted"), client.expect("greeted"));
     let far = soon(client.root::<MiddleRef>().gate()).await.expect("a reference");
@@ -310,6 +314,7 @@ async fn a_large_error_of_a_promise_is_no_cause_that_is_kept() {
         root: Some(root.as_reference().clone()),
         limits: Limits::default(),
         stays: true,
+        ..Config::default()
     };
     let ends = (
         Broker::open(one, config(FailsRef::new(MyFails))),
@@ -339,8 +344,12 @@ async fn stuck() -> (Arc<MyGate>, [Broker; 4], GateRef) {
     let (server, behind) = joined(GateRef::new(Arc::clone(&gate)), Limits::default(), own).await;
     let (one, other) = Stream::pair();
     let root = Some(MiddleRef::new(MyMiddle(behind.root())).as_reference().clone());
-    let serve = Broker::open(one, Config { root, limits: Limits::default(), stays: true });
-    let call = Broker::open(other, Config { root: None, limits: Limits::default(), stays: false });
+    let serve =
+        Broker::open(one, Config { root, limits: Limits::default(), stays: true, ..Config::default() });
+    let call = Broker::open(
+        other,
+        Config { root: None, limits: Limits::default(), stays: false, ..Config::default() },
+    );
     let (before, client) = tokio::join!(serve, call);
     let (before, client) = (before.expect("greeted"), client.expect("greeted"));
     let far = soon(client.root::<MiddleRef>().gate()).await.expect("a reference");

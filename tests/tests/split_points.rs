@@ -150,6 +150,7 @@ async fn feed(pieces: impl IntoIterator<Item = &[u8]>) -> Outcome {
         root: Some(root.as_reference().clone()),
         limits: Limits { ping_after: DAY, dead_after: 2 * DAY, ..Limits::default() },
         stays: true,
+        ..Config::default()
     };
     drop(root);
     let opened = tokio::spawn(Broker::open(theirs, config));
@@ -309,7 +310,7 @@ async fn answers_that_break_off_anywhere_leave_no_call_without_an_end() {
         let (theirs, ours) = Stream::pair();
         let (_read, mut write) = ours.into_split();
         write.write(&greeting).await.expect("it is read");
-        let config = Config { root: None, limits: Limits::default(), stays: false };
+        let config = Config { root: None, limits: Limits::default(), stays: false, ..Config::default() };
         let broker = Broker::open(theirs, config).await.expect("the greeting was whole");
         let root: DeskRef = broker.root();
         let calls: Vec<_> = (1..=4).map(|number| root.add(number)).collect();

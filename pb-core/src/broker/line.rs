@@ -14,7 +14,7 @@ use super::room::Room;
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
 use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
-use crate::objects::{Reference, Watcher, Watchers, drop_quietly};
+use crate::objects::{Names, Reference, Watcher, Watchers, drop_quietly};
 use crate::proto::{Connection, Garbage, Notice, Outbox, Silent, TableSizes, Task, Violation};
 use crate::reactor::{Direct, Stream};
 
@@ -31,6 +31,10 @@ pub(super) struct Line {
     status: watch::Sender<Status>,
     peer: String,
     pub(super) frame_bytes: u64,
+    /// What the peer gets here by name.
+    pub(super) names: Names,
+    /// The peer's hello must have come by then.
+    pub(super) handshake: Duration,
     /// Calls that wait until a grant of the peer's has room.
     pub(super) room: Room,
     /// Who waits for the peer's root to break, with the connection or without.
@@ -115,7 +119,7 @@ impl Line {
     pub(super) fn start(stream: Stream, config: Config) -> Arc<Link> {
         let peer = stream.peer().to_owned();
         let (read, write) = stream.into_split();
-        let Config { root, limits, stays } = config;
+        let Config { root, names, limits, handshake, stays } = config;
         let link = Link::new(|link| {
             Arc::new_cyclic(|line: &Weak<Line>| {
                 let wiring = Wiring { link, address: line.as_ptr() as usize };
@@ -132,6 +136,8 @@ impl Line {
                     status: watch::Sender::new(Status::Greeting),
                     peer,
                     frame_bytes,
+                    names,
+                    handshake: handshake.clamp(SHORTEST_HANDSHAKE, LONGEST_HANDSHAKE),
                     room: Room::default(),
                     watchers: Mutex::new(Watchers::default()),
                     pings: Mutex::default(),
@@ -459,8 +465,13 @@ impl Line {
 
     /// Ends the connection on purpose.
     pub(super) fn close(self: &Arc<Self>, why: &str) {
+        self.close_saying(why, AbortCode::Closing, "closing");
+    }
+
+    /// The same, and tells the peer `words`.
+    pub(super) fn close_saying(self: &Arc<Self>, why: &str, code: AbortCode, words: &str) {
         let reason = Failure::new(FailureKind::Disconnected, Ran::Maybe, why);
-        self.end(reason, Some((AbortCode::Closing, "closing")));
+        self.end(reason, Some((code, words)));
         reading::run_ready(self);
     }
 
@@ -566,7 +577,8 @@ fn gone() -> Failure {
 const FULL_BATCH: usize = 64 << 10;
 /// A larger buffer is given back once its batch is written.
 pub(super) const KEPT_BYTES: usize = 256 << 10;
-/// The peer's hello must have come by then.
-pub(super) const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Bounds of the time that a hello may take.
+const SHORTEST_HANDSHAKE: Duration = Duration::from_millis(10);
+const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3600);
 /// The rest of a frame must go on coming, and a write must go on, within this.
 pub(super) const STALL: Duration = Duration::from_secs(10);

@@ -10,13 +10,13 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::forward::{self, Request};
-use super::line::{First, HANDSHAKE, Line, Rest, STALL, Turn};
+use super::line::{First, Line, Rest, STALL, Turn};
 use super::link::Link;
 use super::owed::Casting;
 use super::stranger;
 use super::wiring::Wiring;
 use crate::message::{AbortCode, Failure, FailureKind, Ran};
-use crate::objects::{Delivered, Leads};
+use crate::objects::{Delivered, Leads, Names};
 use crate::proto::{Notice, Outcome, Silent, Start, Task, Violation};
 use crate::reactor::{Direct, ReadHalf};
 use crate::wire::frame::{self, Decoded, MAGIC, Malformed};
@@ -36,8 +36,8 @@ enum End {
     Violation(#[from] Violation),
     #[error("the other side does not speak this protocol; by its first bytes it speaks {0}")]
     Stranger(&'static str),
-    #[error("the peer sent no hello within {} s", HANDSHAKE.as_secs())]
-    Silent,
+    #[error("the peer sent no hello within {} s", .0.as_secs_f64())]
+    Silent(Duration),
     #[error("the connection is dead: {0}")]
     Dead(#[from] Silent),
     #[error("the rest of a frame did not come within {} s", STALL.as_secs())]
@@ -50,7 +50,7 @@ impl End {
             End::Closed | End::Wordless | End::Lost(_) | End::Stranger(_) => None,
             End::Malformed(malformed) => Some(malformed.abort_code()),
             End::Violation(violation) => Some(violation.abort_code()),
-            End::Silent | End::Dead(_) | End::Stalled => Some(AbortCode::Timeout),
+            End::Silent(_) | End::Dead(_) | End::Stalled => Some(AbortCode::Timeout),
         }
     }
 
@@ -85,7 +85,7 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         read_bytes: READ_BYTES.min(2 * line.frame_bytes as usize),
         due: None,
         due_from: 0,
-        alarm: Box::pin(sleep_until(Instant::now() + HANDSHAKE)),
+        alarm: Box::pin(sleep_until(Instant::now() + line.handshake)),
         work: 0,
         left: false,
     };
@@ -129,9 +129,10 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Returns without an error where the connection was ended from elsewhere.
     async fn run(&mut self) -> Result<(), End> {
-        self.due = Some(Instant::now() + HANDSHAKE);
+        let handshake = self.line.handshake;
+        self.due = Some(Instant::now() + handshake);
         while !self.take_magic()? {
-            match self.more(|| End::Silent).await {
+            match self.more(|| End::Silent(handshake)).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(End::Closed) => return Err(End::Wordless),
@@ -153,7 +154,7 @@ impl Reading<'_> {
             if !self.left {
                 self.set_due(greeted);
             }
-            match self.more(|| if greeted { End::Stalled } else { End::Silent }).await {
+            match self.more(|| if greeted { End::Stalled } else { End::Silent(handshake) }).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(End::Closed) if greeted && self.buffer.is_empty() => {
@@ -243,7 +244,7 @@ impl Reading<'_> {
         if greeted && have == 0 {
             self.due = None;
         } else if self.due.is_none() || (greeted && have >= self.due_from + PROGRESS_BYTES) {
-            self.due = Some(Instant::now() + if greeted { STALL } else { HANDSHAKE });
+            self.due = Some(Instant::now() + if greeted { STALL } else { self.line.handshake });
             self.due_from = have;
         }
     }
@@ -391,7 +392,9 @@ fn tell(line: &Arc<Line>, notice: Notice<Wiring>) {
 }
 
 fn begin(line: &Arc<Line>, start: Start<Wiring>) {
-    let Start { target, request } = start;
+    let Start { target, on_root, request } = start;
+    let by_name = on_root && &*request.method.text.name == Names::METHOD;
+    let target = if by_name { line.names.as_reference() } else { target };
     let request = Request {
         line: Arc::clone(line),
         answer: request.answer,

@@ -213,6 +213,20 @@ impl Incoming {
         }
     }
 
+    /// Answers with what `find` finds for the one text that is the argument. A call of this process's own ends without an answer.
+    pub(super) fn look_up(self, find: impl FnOnce(&str) -> Result<Reference, Failure>) -> Started {
+        let Arguments::Wire { references, body, responder } = self.arguments else { return Started::Done };
+        let codecs = (super::Argument::<String>::NEW.must_be_serialize_and_deserialize(),);
+        match decode::<(String,)>(&codecs, references, &body) {
+            Ok((name,)) => responder.answer(match find(&name) {
+                Ok(reference) => WireAnswer::Reference(reference.followed()),
+                Err(failure) => WireAnswer::Failed(failure),
+            }),
+            Err(message) => responder.fail(FailureKind::Failed, Ran::No, message),
+        }
+        Started::Done
+    }
+
     /// There is no such method.
     pub fn unimplemented(self) -> Started {
         if let Arguments::Wire { responder, .. } = self.arguments {

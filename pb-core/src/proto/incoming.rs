@@ -101,8 +101,9 @@ impl<H: Host> Connection<H> {
             return Ok(Some((request, failure)));
         }
         let violation = match self.exports.target(target) {
-            Ok(Target::Handle(target)) => {
-                self.tasks.push_back(Task::Start(Start { target, request }));
+            Ok(Target::Handle(handle)) => {
+                let on_root = target == ExportId::ROOT;
+                self.tasks.push_back(Task::Start(Start { target: handle, on_root, request }));
                 return Ok(None);
             }
             Ok(Target::Queue(queue)) => {

@@ -244,7 +244,7 @@ impl<H: Host> Connection<H> {
         let caps = self.commit(planned, true);
         out.send(Message::Resolve(Resolve { export: id, payload: Payload { caps, body: &[] } }));
         for request in running.queue {
-            self.tasks.push_back(Task::Start(Start { target: handle.clone(), request }));
+            self.tasks.push_back(Task::Start(Start { target: handle.clone(), on_root: false, request }));
         }
         if let Some(promise) = running.promise {
             self.tasks.push_back(Task::Settle(promise, Ok(handle.clone())));

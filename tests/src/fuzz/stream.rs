@@ -173,7 +173,12 @@ impl Sending {
 async fn play(sending: Sending, bytes: Vec<u8>) {
     let (ours, theirs) = Stream::pair();
     let root = ThingRef::new(Served::default());
-    let config = Config { root: Some(root.as_reference().clone()), limits: limits(), stays: true };
+    let config = Config {
+        root: Some(root.as_reference().clone()),
+        limits: limits(),
+        stays: true,
+        ..Config::default()
+    };
     let opened = tokio::spawn(Broker::open(ours, config));
     let (read, write) = theirs.into_split();
     let reader = sending.reads.then(|| tokio::spawn(read_all(read)));

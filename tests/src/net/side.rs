@@ -412,7 +412,7 @@ impl Side {
 
     fn perform(self: &Rc<Self>, task: Task<TestHost>) {
         match task {
-            Task::Start(Start { target, request }) => {
+            Task::Start(Start { target, request, .. }) => {
                 let answering = match request.answer {
                     Some((id, reply)) => Answering::Peer(Rc::clone(self), id, reply),
                     // Nobody else would stop what is never answered.

@@ -18,7 +18,7 @@ pub async fn serve(root: impl Stub, name: &'static str, connections: &Arc<Connec
         loop {
             let Ok(stream) = listener.accept().await else { continue };
             let root = Some(root.as_reference().clone());
-            let config = Config { root, limits: Limits::default(), stays: true };
+            let config = Config { root, limits: Limits::default(), stays: true, ..Config::default() };
             let connections = Arc::clone(&connections);
             tokio::spawn(async move {
                 // A connection that was cut before its hello is none.
