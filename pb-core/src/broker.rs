@@ -10,6 +10,7 @@ mod outgoing;
 mod owed;
 mod parked;
 mod reading;
+mod refusing;
 mod room;
 mod seen;
 mod stranger;
@@ -27,6 +28,7 @@ use crate::reactor::Stream;
 pub use leaving::Leaving;
 use line::Line;
 use link::Link;
+pub use refusing::refuse;
 
 /// One connection to a peer. Clones are handles to the same connection.
 ///

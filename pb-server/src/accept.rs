@@ -1,47 +1,62 @@
 //! The accept loop: one connection's trouble, or a want of descriptors, ends nothing else.
 
+use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use pb_core::Broker;
-use pb_core::broker::Config;
 use pb_core::reactor::{Listener, Stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
-/// Connections of one listener at the same time; further ones wait in the system's queue.
-const MAX_CONNECTIONS: usize = 10_000;
-/// What connections that drain are told.
-const REASON: &str = "the server is shutting down";
+use crate::house::House;
+use crate::session;
+use crate::stop::{Stop, told_to_stop};
+
 /// Pause after an error of `accept`, doubled at each further one, up to a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Where connections come from.
+pub(crate) trait Accept {
+    fn accept(&mut self) -> impl Future<Output = io::Result<Stream>> + Send;
+}
+
+impl Accept for Listener {
+    fn accept(&mut self) -> impl Future<Output = io::Result<Stream>> + Send {
+        Listener::accept(self)
+    }
+}
+
 /// Accepts until `stopped`; then ends all connections and waits for them.
 pub(crate) async fn run(
-    mut listener: Listener,
-    config: impl Fn() -> Config,
+    mut listener: impl Accept,
+    url: Arc<str>,
+    house: Arc<House>,
     mut stopped: watch::Receiver<Stop>,
 ) {
     let mut connections = JoinSet::new();
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::default();
     let for_all = stopped.clone();
     loop {
-        let full = connections.len() >= MAX_CONNECTIONS;
+        let resting = pauses.until.is_some_and(|until| until > Instant::now());
         tokio::select! {
+            // Who is told to stop accepts nobody more, however many wait.
+            biased;
             _ = told_to_stop(&mut stopped) => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if !full => match accepted {
+            () = pauses.over(), if resting => {}
+            accepted = listener.accept(), if !resting => match accepted {
                 Ok(stream) => {
-                    pause = FIRST_PAUSE;
-                    connections.spawn(serve(stream, config(), for_all.clone()));
+                    pauses = Pauses::default();
+                    session::begin(stream, &url, &house, &for_all, &mut connections);
                 }
-                Err(error) if is_ones_own(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept a connection");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    house.counters.accept_errors.count();
+                    if !is_ones_own(&error) {
+                        pauses.lengthen(&error);
+                    }
                 }
             },
         }
@@ -50,56 +65,26 @@ pub(crate) async fn run(
     while connections.join_next().await.is_some() {}
 }
 
-/// Serves one connection until it ends or the server does.
-async fn serve(stream: Stream, config: Config, mut stopped: watch::Receiver<Stop>) {
-    let peer = stream.peer().to_owned();
-    let opened = tokio::select! {
-        biased;
-        opened = Broker::open(stream, config) => opened,
-        // Who has not greeted yet may have called already, but nothing has run.
-        _ = told_to_stop(&mut stopped) => return,
-    };
-    let broker = match opened {
-        Ok(broker) => Closing(broker),
-        Err(failure) => return tracing::debug!(peer, %failure, "no connection"),
-    };
-    tokio::select! {
-        reason = broker.0.closed() => tracing::debug!(peer, %reason, "connection ended"),
-        until = told_to_stop(&mut stopped) => {
-            match until {
-                Some(until) => broker.0.leave(until.saturating_duration_since(Instant::now()), REASON).await,
-                None => broker.0.close(),
-            }
-            broker.0.finished().await;
+/// When the system can be asked again that could give no connection.
+#[derive(Default)]
+struct Pauses {
+    last: Option<Duration>,
+    until: Option<Instant>,
+}
+
+impl Pauses {
+    fn lengthen(&mut self, error: &io::Error) {
+        let pause = self.last.map_or(FIRST_PAUSE, |last| (last * 2).min(LONGEST_PAUSE));
+        // A want that lasts is said once a second, at the most.
+        tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept a connection");
+        self.last = Some(pause);
+        self.until = Some(Instant::now() + pause);
+    }
+
+    async fn over(&self) {
+        if let Some(until) = self.until {
+            sleep_until(until).await;
         }
-    }
-}
-
-/// Whether a server goes on, or how it ends.
-#[derive(Clone, Copy)]
-pub(crate) enum Stop {
-    /// It goes on.
-    No,
-    /// Connections have until then to finish.
-    Drain(Instant),
-    /// At once.
-    Now,
-}
-
-/// Closes the connection when its task goes, also when the server is dropped in the middle.
-struct Closing(Broker);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-/// Waits until the server is told to stop, or is gone. Says until when connections may finish, if they may.
-async fn told_to_stop(stopped: &mut watch::Receiver<Stop>) -> Option<Instant> {
-    match stopped.wait_for(|stopped| !matches!(stopped, Stop::No)).await.as_deref() {
-        Ok(Stop::Drain(until)) => Some(*until),
-        _ => None,
     }
 }
 
@@ -108,3 +93,7 @@ fn is_ones_own(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
+
+#[cfg(test)]
+#[path = "accept/tests.rs"]
+mod tests;

@@ -24,15 +24,32 @@
 //! ```
 
 mod accept;
+mod capacity;
+#[cfg(all(feature = "systemd", unix))]
+mod handed_in;
+mod hooks;
+mod house;
 mod pair;
+mod peer;
+mod running;
 mod server;
+mod session;
+mod signals;
+mod statistics;
+mod stop;
 
+pub use capacity::Capacity;
+pub use hooks::Ended;
 pub use pair::pair;
 #[doc(hidden)]
 pub use pb_core::__private;
+pub use pb_core::reactor::{ListenOptions, Listener};
 pub use pb_core::{
     Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Deferred,
     DeferredExt, Failure, FailureKind, Leaving, Limits, NameError, Names, Ran, Referenceable, Remote,
     Resolver, Revoker, Stub, TableSizes, defer, remote_interface,
 };
-pub use server::{Running, ServeError, Server};
+pub use peer::Peer;
+pub use running::{Running, Stopped};
+pub use server::{ServeError, Server};
+pub use statistics::{Meter, Statistics};

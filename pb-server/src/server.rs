@@ -1,25 +1,31 @@
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use pb_core::broker::Config;
-use pb_core::objects::Reference;
-use pb_core::reactor::{Address, AddressError, Listener};
-use pb_core::{Limits, NameError, Names, Stub};
+use pb_core::reactor::{Address, AddressError, ListenOptions, Listener};
+use pb_core::{Broker, Limits, NameError, Names, Stub};
 use thiserror::Error;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
 
-use crate::accept::{self, Stop};
+use crate::capacity::{Capacity, Crowd};
+use crate::hooks::{Ended, Hooks};
+use crate::house::{House, Roots};
+use crate::peer::Peer;
+use crate::running::{Running, Stopped};
+use crate::signals::Signals;
+use crate::statistics::{Counters, Meter};
 
-/// Hands one root object to everyone who connects.
+/// Hands a root object to everyone who connects.
 ///
 /// Twisted: `PBServerFactory` (spread/pb.py).
 #[must_use = "a server does nothing until it runs"]
 pub struct Server {
-    root: Reference,
+    roots: Roots,
     names: Names,
     limits: Limits,
+    capacity: Capacity,
+    hooks: Hooks,
+    counters: Arc<Counters>,
     listeners: Vec<(Listener, Address)>,
 }
 
@@ -38,29 +44,45 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// A socket that was handed in does not listen, or is of a kind that is not served.
+    #[error("cannot listen on a socket that was handed in: {0}")]
+    HandedIn(#[source] io::Error),
+    /// No sockets were handed in.
+    #[error("no socket was handed to this process: LISTEN_FDS says so, or LISTEN_PID names another one")]
+    NothingHandedIn,
     /// Something cannot be published.
     #[error(transparent)]
     Name(#[from] NameError),
     /// It was run without [`Server::listen`].
     #[error("the server listens nowhere: call listen() before run()")]
     Nowhere,
-}
-
-/// A server that runs in the background. Dropping it ends the server.
-#[must_use = "dropping it ends the server"]
-pub struct Running {
-    urls: Vec<String>,
-    stop: watch::Sender<Stop>,
-    listeners: JoinSet<()>,
+    /// The system does not tell of signals.
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[source] io::Error),
 }
 
 impl Server {
-    /// A server of `root`, with default [`Limits`] and no address yet.
+    /// A server of `root`, the same for everybody, with default [`Limits`] and [`Capacity`] and no address yet.
     pub fn new(root: impl Stub) -> Self {
+        Server::of(Roots::One(root.as_reference().clone()))
+    }
+
+    /// A server that makes each peer a root of its own, which goes with the connection.
+    ///
+    /// `make` is called once for each connection that is let in, when the peer has not said anything yet, in a task of the
+    /// connection's own: it may take its time, but must not wait. Where it panics its connection is refused, and the server goes on.
+    pub fn for_each_peer<S: Stub>(make: impl Fn(&Peer) -> S + Send + Sync + 'static) -> Self {
+        Server::of(Roots::Each(Box::new(move |peer| make(peer).as_reference().clone())))
+    }
+
+    fn of(roots: Roots) -> Self {
         Server {
-            root: root.as_reference().clone(),
+            roots,
             names: Names::default(),
             limits: Limits::default(),
+            capacity: Capacity::default(),
+            hooks: Hooks::default(),
+            counters: Arc::default(),
             listeners: Vec::new(),
         }
     }
@@ -68,6 +90,12 @@ impl Server {
     /// Sets what each peer may make this side keep.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets how many peers there may be.
+    pub fn capacity(mut self, capacity: Capacity) -> Self {
+        self.capacity = capacity;
         self
     }
 
@@ -85,20 +113,57 @@ impl Server {
         self.names.clone()
     }
 
-    /// Listens at `tcp://HOST:PORT` (port 0 takes a free one) or `mem://NAME`, beside the addresses it has already. Connections are
-    /// accepted once it runs.
+    /// Lets `hook` know of each peer whose hello has come. It runs in the connection's task, which goes on when it returns: calls of the peer's may run
+    /// already. A peer that is gone by then is not told of. A panic in it is logged and changes nothing. Several hooks are called in their order.
+    ///
+    /// The [`Broker`] is this side's end of the connection: to end it, to ask for its tables, or to call the root that the peer may have.
+    pub fn on_connected(mut self, hook: impl Fn(&Peer, &Broker) + Send + Sync + 'static) -> Self {
+        self.hooks.connected.push(Box::new(hook));
+        self
+    }
+
+    /// Lets `hook` know of the end of each connection that the hooks of [`Server::on_connected`] were told of: once, whatever ended it, the server's
+    /// own end included.
+    pub fn on_disconnected(mut self, hook: impl Fn(&Peer, &Ended) + Send + Sync + 'static) -> Self {
+        self.hooks.disconnected.push(Box::new(hook));
+        self
+    }
+
+    /// Listens at `tcp://HOST:PORT` (port 0 takes a free one), `unix://PATH` (with mode 600: only this user may connect) or `mem://NAME`, beside the
+    /// addresses it has already. Connections are accepted once it runs.
     ///
     /// # Errors
     /// [`ServeError`]; the server is gone with all its listeners.
     ///
     /// # Cancel safety
     /// Dropping the future drops the server.
-    pub async fn listen(mut self, address: &str) -> Result<Self, ServeError> {
+    pub async fn listen(self, address: &str) -> Result<Self, ServeError> {
+        self.listen_with(address, &ListenOptions::default()).await
+    }
+
+    /// The same with options: the mode of a socket in the file system.
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the server.
+    pub async fn listen_with(self, address: &str, options: &ListenOptions) -> Result<Self, ServeError> {
         let address: Address = address.parse()?;
-        match Listener::bind(&address).await.and_then(|listener| Ok((listener.address()?, listener))) {
-            Ok((bound, listener)) => self.listeners.push((listener, bound)),
-            Err(source) => return Err(ServeError::Listen { address, source }),
+        match Listener::bind_with(&address, options).await {
+            Ok(listener) => self.adopt(listener),
+            Err(source) => Err(ServeError::Listen { address, source }),
         }
+    }
+
+    /// Listens with a listener that is there already, beside the addresses it has: one that a parent process or a service manager handed in
+    /// ([`Listener::from_tcp`], [`Listener::from_unix`]).
+    ///
+    /// # Errors
+    /// [`ServeError::HandedIn`] where the system does not say what it listens at; the server is gone with all its listeners.
+    pub fn adopt(mut self, listener: Listener) -> Result<Self, ServeError> {
+        let address = listener.address().map_err(ServeError::HandedIn)?;
+        self.listeners.push((listener, address));
         Ok(self)
     }
 
@@ -115,9 +180,32 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future closes the listeners and all connections.
     pub async fn run(self) -> Result<(), ServeError> {
-        let mut running = self.spawn()?;
-        while running.listeners.join_next().await.is_some() {}
+        self.spawn()?.forever().await;
         Ok(())
+    }
+
+    /// Serves until the process is told to end, by SIGTERM or SIGINT (where there are no such signals, by Ctrl-C), and then drains as [`Running::drain`] does,
+    /// for at most `drain`: calls in flight finish. A second signal ends it at once. Says which it was, and leaves the process' end to the program.
+    ///
+    /// From when this is first polled these signals do not end the process by themselves any more, not even when it has returned.
+    ///
+    /// # Errors
+    /// [`ServeError::Nowhere`], [`ServeError::Signals`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the listeners and all connections.
+    pub async fn run_until_signal(self, drain: Duration) -> Result<Stopped, ServeError> {
+        let mut signals = Signals::new().map_err(ServeError::Signals)?;
+        let running = self.spawn()?;
+        let signal = signals.next().await;
+        tracing::info!(signal, drain_ms = drain.as_millis(), "draining");
+        let stopped = running
+            .drain_unless(drain, async {
+                signals.next().await;
+            })
+            .await;
+        tracing::info!(?stopped, "the server has ended");
+        Ok(stopped)
     }
 
     /// Serves in the background, in tasks of the current tokio runtime.
@@ -128,63 +216,18 @@ impl Server {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn spawn(self) -> Result<Running, ServeError> {
-        if self.listeners.is_empty() {
+        let Server { roots, names, limits, capacity, hooks, counters, listeners } = self;
+        if listeners.is_empty() {
             return Err(ServeError::Nowhere);
         }
-        let urls = self.urls();
-        let (stop, stopped) = watch::channel(Stop::No);
-        let mut listeners = JoinSet::new();
-        for (listener, _) in self.listeners {
-            let (root, names, limits) = (self.root.clone(), self.names.clone(), self.limits);
-            let config = move || Config {
-                root: Some(root.clone()),
-                names: names.clone(),
-                limits,
-                stays: true,
-                ..Config::default()
-            };
-            listeners.spawn(accept::run(listener, config, stopped.clone()));
-        }
-        Ok(Running { urls, stop, listeners })
+        let crowd = Crowd::new(capacity);
+        let meter = Meter::new(Arc::clone(&counters), Arc::clone(&crowd));
+        let door = Arc::new(Semaphore::new(AT_THE_DOOR));
+        let house = Arc::new(House { roots, names, limits, hooks, crowd, counters, door });
+        Ok(Running::start(listeners, house, meter))
     }
 }
 
-impl Running {
-    /// Where it listens.
-    pub fn urls(&self) -> &[String] {
-        &self.urls
-    }
-
-    /// The first of them.
-    pub fn url(&self) -> &str {
-        &self.urls[0] // A server without an address does not run.
-    }
-
-    /// Closes the listeners and all connections at once: calls in flight fail `Disconnected`, methods that run for peers are stopped. Waits
-    /// only until what was sent before has left, which a peer that does not read delays by at most 10 s.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the rest.
-    pub async fn shutdown(self) {
-        self.end(Stop::Now).await;
-    }
-
-    /// Closes the listeners, and lets each connection finish ([`Broker::leave`](pb_core::Broker::leave)): new calls on the root fail
-    /// `Disconnected` and do not run, all others go on. A connection closes once its peer holds nothing of this server's and nothing is in
-    /// flight, and at the latest when `time` is over. Waits until the last has closed, at most some seconds over `time` (see
-    /// [`Running::shutdown`]). Who has connected and not greeted yet is turned away.
-    ///
-    /// # Cancel safety
-    /// Dropping the future closes what is left at once, as dropping the server does.
-    pub async fn drain(self, time: Duration) {
-        self.end(Stop::Drain(Instant::now() + time.min(LONGEST))).await;
-    }
-
-    async fn end(mut self, stop: Stop) {
-        self.stop.send_replace(stop);
-        while self.listeners.join_next().await.is_some() {}
-    }
-}
-
-/// Longest time for a drain that is told apart: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+/// Peers that are told at the same time that there is no room. One more is closed without a word: a flood of them must not take the
+/// descriptors that others need.
+const AT_THE_DOOR: usize = 64;

@@ -1,11 +1,13 @@
 //! What the tests share.
 
+pub mod desk;
 pub mod fuzz;
 pub mod golden;
 pub mod hostile;
 pub mod live;
 pub mod map;
 pub mod net;
+pub mod process;
 pub mod quiet;
 pub mod raw;
 pub mod row;

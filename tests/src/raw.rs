@@ -135,6 +135,14 @@ impl Raw {
         }
     }
 
+    /// Ends the connection by a reset, which is what the other side sees of a peer that crashed.
+    ///
+    /// # Panics
+    /// When the system does not let it.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket can be reset");
+    }
+
     /// Says that nothing more comes, and reads to the end.
     pub async fn finish(mut self) -> Vec<Message> {
         let _ = self.stream.shutdown().await;

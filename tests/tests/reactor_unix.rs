@@ -61,7 +61,7 @@ async fn a_broker_runs_over_a_socket_in_the_file_system() {
     let root = world.node("root").as_reference().clone();
     let (server, client) = connected(&mut listener, &address).await;
     assert_eq!((server.peer(), client.peer()), (address.to_string().as_str(), address.to_string().as_str()));
-    let config = |root| Config { root, limits: Limits::default(), stays: false };
+    let config = |root| Config { root, limits: Limits::default(), ..Config::default() };
     let (server, client) = soon(async {
         tokio::join!(Broker::open(server, config(Some(root))), Broker::open(client, config(None)))
     })

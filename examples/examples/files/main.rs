@@ -1,7 +1,7 @@
 //! Serves a directory tree of the disk as live objects, and copies one.
 //!
 //! ```sh
-//! files serve DIR --listen tcp://127.0.0.1:0      # prints `listening on URL`
+//! files serve DIR --listen tcp://127.0.0.1:0 --listen unix://files.sock      # prints `listening on URL` for each
 //! files copy URL DEST
 //! ```
 
@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use indicatif::HumanBytes;
@@ -34,9 +34,9 @@ enum Command {
     Serve {
         /// The directory
         dir: PathBuf,
-        /// Where to listen; port 0 takes a free one
+        /// Where to listen, as often as wanted; port 0 takes a free one
         #[arg(long, default_value = "tcp://127.0.0.1:0")]
-        listen: String,
+        listen: Vec<String>,
     },
     /// Copy all that a server serves
     Copy {
@@ -79,20 +79,24 @@ async fn interrupted() -> std::io::Result<()> {
     }
 }
 
-async fn serve(dir: &Path, listen: &str) -> Result<ExitCode, Box<dyn Error>> {
+async fn serve(dir: &Path, listen: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let tree = Tree::open(dir).map_err(|error| format!("cannot serve {}: {}", Shown(dir), reason(&error)))?;
-    let server = Server::new(served::root(tree)).listen(listen).await?;
+    let mut server = Server::new(served::root(tree));
+    for address in listen {
+        server = server.listen(address).await?;
+    }
     let mut out = std::io::stdout();
     for url in server.urls() {
         writeln!(out, "listening on {url}")?;
     }
     out.flush()?;
-    tokio::select! {
-        served = server.run() => served?,
-        interrupted = interrupted() => interrupted?,
-    }
+    // Reads that are under way are answered; who goes on reading is cut off then, or by a second signal.
+    server.run_until_signal(LAST_READS).await?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// What copies that are under way have to finish when the server is told to end.
+const LAST_READS: Duration = Duration::from_secs(5);
 
 async fn fetch(url: &str, dest: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let start = Instant::now();

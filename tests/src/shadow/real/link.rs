@@ -46,7 +46,7 @@ pub(super) async fn link(nodes: [usize; 2], roots: [&ThingRef; 2]) -> Result<Lin
     ];
     let open = |stream, root: &ThingRef| {
         let root = Some(root.as_reference().clone());
-        Broker::open(stream, Config { root, limits: Limits::default(), stays: true })
+        Broker::open(stream, Config { root, limits: Limits::default(), stays: true, ..Config::default() })
     };
     let (one, other) = tokio::join!(open(one, roots[0]), open(other, roots[1]));
     let brokers =

@@ -1,0 +1,81 @@
+//! What a server tells its program of its connections.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use pb_core::{Broker, Failure};
+use tokio::time::Instant;
+
+use crate::house::House;
+use crate::peer::Peer;
+use crate::statistics::Counters;
+
+/// How a connection has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Why: the peer closed, was lost, broke the protocol, or this side closed.
+    pub reason: Failure,
+    /// How long it lasted from when the peer's hello had come.
+    pub lasted: Duration,
+}
+
+type Connected = Box<dyn Fn(&Peer, &Broker) + Send + Sync>;
+type Disconnected = Box<dyn Fn(&Peer, &Ended) + Send + Sync>;
+
+/// What is to be called.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) connected: Vec<Connected>,
+    pub(crate) disconnected: Vec<Disconnected>,
+}
+
+impl Hooks {
+    /// A peer has greeted.
+    pub(crate) fn greet(&self, peer: &Peer, broker: &Broker) {
+        for hook in &self.connected {
+            quietly(peer, || hook(peer, broker));
+        }
+    }
+
+    fn part(&self, peer: &Peer, ended: &Ended) {
+        for hook in &self.disconnected {
+            quietly(peer, || hook(peer, ended));
+        }
+    }
+}
+
+/// A panic of a hook's ends the hook, and nothing else.
+fn quietly(peer: &Peer, hook: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+        tracing::error!(peer = peer.address(), "a hook of the server's panicked");
+    }
+}
+
+/// Somebody who has greeted, until he is gone: then the hooks are told, once, also where the server is dropped in the middle.
+pub(crate) struct Guest<'a> {
+    hooks: &'a Hooks,
+    counters: &'a Counters,
+    peer: &'a Peer,
+    since: Instant,
+    pub(crate) reason: Failure,
+}
+
+impl<'a> Guest<'a> {
+    /// `reason` is what ended the connection where nothing else is said before this is dropped.
+    pub(crate) fn new(house: &'a House, peer: &'a Peer, broker: &Broker, reason: Failure) -> Self {
+        let House { hooks, counters, .. } = house;
+        // From here on: whoever is told of the beginning is told of the end.
+        let guest = Guest { hooks, counters, peer, since: Instant::now(), reason };
+        hooks.greet(peer, broker);
+        guest
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        let ended = Ended { reason: self.reason.clone(), lasted: self.since.elapsed() };
+        self.counters.ended.count();
+        self.hooks.part(self.peer, &ended);
+    }
+}

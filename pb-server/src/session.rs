@@ -1,0 +1,128 @@
+//! One connection of a server's, from when it is accepted until it is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pb_core::broker::refuse;
+use pb_core::reactor::Stream;
+use pb_core::{Broker, Failure, FailureKind, Ran};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::capacity::Place;
+use crate::hooks::Guest;
+use crate::house::House;
+use crate::peer::Peer;
+use crate::stop::{Stop, told_to_hurry, told_to_stop};
+
+/// What connections that end with their server are told.
+const REASON: &str = "the server is shutting down";
+/// What those are told that have not greeted, when there are too many of them.
+const NO_HELLO: &str = "the server has no room for connections without a hello";
+/// How long somebody who did not greet may take to read why he is sent away.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Lets one in who has connected, or tells him that there is no room, in a task of its own.
+pub(crate) fn begin(
+    stream: Stream,
+    url: &Arc<str>,
+    house: &Arc<House>,
+    stopped: &watch::Receiver<Stop>,
+    connections: &mut JoinSet<()>,
+) {
+    let peer = Peer::new(house.counters.accepted.count(), stream.peer(), url);
+    match house.crowd.let_in(&peer) {
+        Ok(place) => {
+            connections.spawn(serve(stream, peer, place, Arc::clone(house), stopped.clone()));
+        }
+        Err(refusal) => {
+            house.counters.refused.count();
+            tracing::debug!(peer = peer.address(), %refusal, "refused");
+            // Telling is a courtesy: whoever comes while many are told hears nothing.
+            if let Ok(at_the_door) = Arc::clone(&house.door).try_acquire_owned() {
+                let (mut stopped, why) = (stopped.clone(), refusal.to_string());
+                connections.spawn(async move {
+                    tokio::select! {
+                        () = refuse(stream, &why) => {}
+                        _ = told_to_stop(&mut stopped) => {}
+                    }
+                    drop(at_the_door);
+                });
+            }
+        }
+    }
+}
+
+/// Serves one connection until it ends or the server does.
+async fn serve(
+    stream: Stream,
+    peer: Peer,
+    mut place: Place,
+    house: Arc<House>,
+    mut stopped: watch::Receiver<Stop>,
+) {
+    let Some(config) = house.config(&peer) else {
+        house.counters.failed.count();
+        tracing::error!(peer = peer.address(), "making a root for a peer panicked");
+        return refuse(stream, "the server cannot serve you: it failed to make your root object").await;
+    };
+    let broker = Closing(Broker::start(stream, config));
+    if let Err(failure) = greeted(&broker.0, &mut place, &mut stopped).await {
+        house.counters.failed.count();
+        return tracing::debug!(peer = peer.address(), %failure, "no connection");
+    }
+    place.greeted();
+    let gone = Failure::new(FailureKind::Disconnected, Ran::Maybe, "the server was dropped");
+    let mut guest = Guest::new(&house, &peer, &broker.0, gone);
+    let reason = tokio::select! {
+        reason = broker.0.closed() => reason,
+        until = told_to_stop(&mut stopped) => {
+            leave(&broker.0, until, &mut stopped).await;
+            broker.0.closed().await
+        }
+    };
+    tracing::debug!(peer = peer.address(), %reason, "connection ended");
+    guest.reason = reason;
+}
+
+/// Waits for the peer's hello.
+///
+/// # Errors
+/// The connection has ended without one, also where others need its room or the server stops: nothing has run that it called.
+async fn greeted(
+    broker: &Broker,
+    place: &mut Place,
+    stopped: &mut watch::Receiver<Stop>,
+) -> Result<(), Failure> {
+    let why = tokio::select! {
+        biased;
+        greeted = broker.greeted() => return greeted,
+        () = place.sent_away() => NO_HELLO,
+        _ = told_to_stop(stopped) => REASON,
+    };
+    broker.close_saying(why);
+    let _ = timeout(LAST_WORDS, broker.finished()).await;
+    Err(broker.closed().await)
+}
+
+/// Ends a connection with its server: in good order up to `until`, unless it is told to hurry.
+async fn leave(broker: &Broker, until: Option<Instant>, stopped: &mut watch::Receiver<Stop>) {
+    if let Some(until) = until {
+        tokio::select! {
+            () = broker.leave(until.saturating_duration_since(Instant::now()), REASON) => {}
+            () = told_to_hurry(stopped) => {}
+        }
+    }
+    broker.close_saying(REASON);
+    broker.finished().await;
+}
+
+/// Closes the connection when its task goes, also when the server is dropped in the middle.
+struct Closing(Broker);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
