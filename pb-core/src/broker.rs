@@ -157,7 +157,8 @@ impl Broker {
     ///
     /// # Errors
     /// Why the connection has ended, where it has, before or while this waits: at the latest when the peer has been silent for
-    /// [`Limits::dead_after`].
+    /// [`Limits::dead_after`]. A peer that has ended its direction of the stream answers no more: that is an error at once, although what it
+    /// asked for is still answered.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing; the answer is ignored when it comes.

@@ -244,7 +244,7 @@ async fn a_promise_resolved_to_what_is_lent_of_itself_is_broken() {
     place.open();
     let failure = soon(lent.number()).await.expect_err("it leads nowhere");
     assert_eq!(
-        (failure.kind, &*failure.message),
+        (failure.kind, &*cause(&failure).message),
         (FailureKind::Broken, "the reference was resolved to itself")
     );
     assert_eq!(soon(lent.remote().on_broken()).await.kind, FailureKind::Broken);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pb_core::message::{AbortCode, FailureKind, Message, Ping};
+use pb_core::message::{AbortCode, FailureKind, Message, Ping, Ran};
 use pb_core::{Broker, Limits, Stub};
 use pb_server::{Referenceable, Server, remote_interface};
 use pb_tests::quiet::Quiet;
@@ -132,6 +132,24 @@ async fn a_ping_that_is_dropped_changes_nothing_and_one_to_a_dead_peer_fails() {
     assert!(from.elapsed() <= seconds(30));
     let late = broker.ping().await.expect_err("the connection has ended");
     assert_eq!((late.kind, late.message), (failure.kind, failure.message));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_to_a_peer_that_has_ended_its_direction_fails_at_once() {
+    let (broker, mut peer) = quiet().await;
+    // What is still to be answered keeps the connection.
+    peer.message(&Message::Call(call(1, "Echo/hang", &()))).await;
+    let from = Instant::now();
+    let (waits, ()) = tokio::join!(broker.ping(), peer.end());
+    let failure = waits.expect_err("nobody answers any more");
+    assert_eq!(
+        (failure.kind, &*failure.message),
+        (FailureKind::Disconnected, "the peer closed the connection")
+    );
+    let late = broker.ping().await.expect_err("nobody answers any more");
+    assert_eq!((late.kind, late.ran, late.message), (failure.kind, Ran::No, failure.message));
+    assert_eq!(from.elapsed(), Duration::ZERO);
+    assert_eq!(lives(&broker).await, seconds(10));
 }
 
 #[tokio::test(start_paused = true)]

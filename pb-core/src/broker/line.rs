@@ -267,7 +267,7 @@ impl Line {
     pub(super) async fn ping(&self) -> Result<(), Failure> {
         let (answered, answer) = oneshot::channel();
         let nonce = self.with(|connection, out| {
-            if let Some(failure) = connection.ended() {
+            if let Some(failure) = connection.lost() {
                 return Err(Failure { ran: Ran::No, ..failure.clone() });
             }
             let nonce = connection.ping(out);
@@ -275,7 +275,7 @@ impl Line {
             Ok(nonce)
         })?;
         let _asked = Asked { line: self, nonce };
-        answer.await.map_err(|_| self.ended().unwrap_or_else(gone))
+        answer.await.map_err(|_| self.lost().unwrap_or_else(Failure::runtime_ended))
     }
 
     /// Nobody answers a ping any more. Who waits is told under no lock.
@@ -493,7 +493,7 @@ impl Line {
         match status.wait_for(|status| !matches!(status, Status::Greeting)).await.as_deref() {
             Ok(Status::Open) => Ok(()),
             Ok(Status::Ended(failure) | Status::Gone(failure)) => Err(failure.clone()),
-            Ok(Status::Greeting) | Err(_) => Err(gone()),
+            Ok(Status::Greeting) | Err(_) => Err(Failure::runtime_ended()),
         }
     }
 
@@ -503,7 +503,7 @@ impl Line {
         match status.wait_for(|status| matches!(status, Status::Ended(_) | Status::Gone(_))).await.as_deref()
         {
             Ok(Status::Ended(failure) | Status::Gone(failure)) => failure.clone(),
-            _ => gone(),
+            _ => Failure::runtime_ended(),
         }
     }
 
@@ -512,7 +512,7 @@ impl Line {
         self.status.send_modify(|status| {
             *status = match std::mem::replace(status, Status::Greeting) {
                 Status::Ended(failure) | Status::Gone(failure) => Status::Gone(failure),
-                Status::Greeting | Status::Open => Status::Gone(gone()),
+                Status::Greeting | Status::Open => Status::Gone(Failure::runtime_ended()),
             };
         });
     }
@@ -563,14 +563,6 @@ fn discard(garbage: Garbage<Wiring>) {
         Garbage::Proxy(proxy) => drop(proxy),
         Garbage::Watch(watch) => drop_quietly(watch),
     }
-}
-
-fn gone() -> Failure {
-    Failure::new(
-        FailureKind::Disconnected,
-        Ran::Maybe,
-        "the connection's tasks have ended with their runtime",
-    )
 }
 
 /// Outgoing bytes that are written in the middle of a batch, so that its first answers need not wait for its last call.

@@ -67,8 +67,7 @@ struct Ending(Arc<Line>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let reason = "the connection's tasks have ended with their runtime";
-        self.0.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
+        self.0.end(Failure::runtime_ended(), None);
         run_ready(&self.0);
     }
 }

@@ -99,6 +99,58 @@ impl Failure {
     }
 }
 
+/// Those that more than one place tells.
+impl Failure {
+    /// The failure of a call on a reference that is broken by `cause`, and of the reference itself. However long a chain of such calls is, and
+    /// however many middlemen tell it on, the first one is the cause.
+    pub(crate) fn broken_by(cause: Cause) -> Self {
+        match cause {
+            Cause::Broker(first) if first.kind == FailureKind::Broken && first.cause.is_some() => {
+                Failure { ran: Ran::No, ..first }
+            }
+            cause => {
+                let message = "the reference that was called is broken; the cause says why";
+                Failure::new(FailureKind::Broken, Ran::No, message).caused_by(cause)
+            }
+        }
+    }
+
+    /// A promise that was resolved to itself, directly or by way of others.
+    pub(crate) fn circular() -> Self {
+        Failure::new(FailureKind::Broken, Ran::No, "the reference was resolved to itself")
+    }
+
+    /// A call that is cancelled before it is started.
+    pub(crate) fn cancelled_early() -> Self {
+        Failure::new(FailureKind::Cancelled, Ran::No, "cancelled before it started")
+    }
+
+    /// A method that was dropped, in the middle or by its panic.
+    pub(crate) fn unanswered() -> Self {
+        let message = "the method ended without an answer: it panicked, or was stopped";
+        Failure::new(FailureKind::Internal, Ran::Maybe, message)
+    }
+
+    /// Nobody drives the connection any more.
+    #[cfg(feature = "net")]
+    pub(crate) fn runtime_ended() -> Self {
+        let message = "the connection's tasks have ended with their runtime";
+        Failure::new(FailureKind::Disconnected, Ran::Maybe, message)
+    }
+}
+
+impl Cause {
+    /// A method's own error as the cause of another failure. A cause is kept longer than the message that brought it, and without its
+    /// references, so a sentence stands for one that is large or holds some.
+    pub(crate) fn of_error(body: &[u8], holds_references: bool) -> Self {
+        if !holds_references && body.len() <= MAX_CAUSE_BYTES {
+            return Cause::App(AppCause { body: Bytes::copy_from_slice(body) });
+        }
+        let message = "the method failed with an error that is too large, or holds references, to be a cause";
+        Cause::Broker(Failure::new(FailureKind::Failed, Ran::Yes, message))
+    }
+}
+
 impl Failure {
     /// Bytes that it takes on the wire, at the most.
     pub(crate) fn size(&self) -> usize {

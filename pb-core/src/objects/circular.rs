@@ -1,7 +1,7 @@
 //! The way that a reference leads: along promises that have settled, results of calls to peers, and what is lent. It may lead to itself.
 
 use super::Reference;
-use super::reference::{Circle, Leads, circular};
+use super::reference::{Circle, Leads};
 use crate::message::Failure;
 use crate::proto::Key;
 
@@ -47,6 +47,6 @@ impl Reference {
 
     /// A reference that leads to itself.
     pub(super) fn circular() -> Reference {
-        Reference::broken(circular().into())
+        Reference::broken(Failure::circular().into())
     }
 }

@@ -22,7 +22,7 @@ impl Reference {
         let (mut lent, mut circle) = (false, Circle::default());
         loop {
             if circle.closes_at(&at) {
-                return Fate::Broken(super::reference::circular());
+                return Fate::Broken(Failure::circular());
             }
             let next = match at.leads() {
                 Leads::Local(_) if lent => return Fate::Open,

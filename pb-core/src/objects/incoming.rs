@@ -147,9 +147,7 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         if let Some((id, _)) = self.to.take() {
-            let message = "the method ended without an answer: it panicked, or was stopped";
-            self.line
-                .answer(id, WireAnswer::Failed(Failure::new(FailureKind::Internal, Ran::Maybe, message)));
+            self.line.answer(id, WireAnswer::Failed(Failure::unanswered()));
         }
     }
 }

@@ -170,11 +170,7 @@ impl<R: Send + 'static, K: Errors> LocalAnswer<R, K> {
 impl<R: Send + 'static, K: Errors> Drop for LocalAnswer<R, K> {
     fn drop(&mut self) {
         if let Some(slot) = self.0.take().and_then(|slot| slot.upgrade()) {
-            slot.fail(Failure::new(
-                FailureKind::Internal,
-                Ran::Maybe,
-                "the method ended without an answer: it panicked, or was stopped",
-            ));
+            slot.fail(Failure::unanswered());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::executor::drop_quietly;
-use super::reference::{Circle, circular};
+use super::reference::Circle;
 use super::{Reference, Watcher, Watchers};
 use crate::message::{Failure, FailureKind, Ran};
 
@@ -199,7 +199,7 @@ impl Promise {
         let mut circle = Circle::default();
         while let Some(promise) = at.as_promise() {
             if Arc::ptr_eq(promise, self) || circle.closes_at(&at) {
-                return Err(circular());
+                return Err(Failure::circular());
             }
             let Some(target) = promise.lent() else { break };
             at = target.end();

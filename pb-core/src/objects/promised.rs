@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::reference::as_cause;
 use super::{Access, Promise, Reference, Source, Stub};
 use crate::defer::{Deferred, Promising, Watched};
+use crate::message::{Cause, Failure};
 
 impl<R: Stub, E> Deferred<R, E> {
     /// The promised reference itself, to pass as an argument or to keep: it can be called before it is known.
@@ -42,7 +42,7 @@ fn watch<R: Stub>(watched: Arc<dyn Watched<R>>) -> Reference {
         if let Some(promise) = weakly.upgrade() {
             promise.settle(match result {
                 Ok(stub) => Ok(stub.as_reference().clone()),
-                Err(failure) => Err(as_cause(&failure)),
+                Err(failure) => Err(Failure::broken_by(Cause::Broker(failure))),
             });
         }
     }));

@@ -362,7 +362,7 @@ fn send<A: Values, R: Send + 'static, K: Errors>(
                 queued.go(result.as_ref());
             }
         }
-        Inner::Broken(failure) => slot.fail(as_cause(failure)),
+        Inner::Broken(failure) => slot.fail(Failure::broken_by(Cause::Broker(Failure::clone(failure)))),
     }
 }
 
@@ -438,9 +438,11 @@ impl<A: Values, R: Send + 'static, K: Errors> super::Queued for QueuedCall<A, R,
         // Where its time was over while it waited, there is nothing to send either.
         let Some(slot) = self.slot.upgrade().filter(|slot| slot.is_waiting()) else { return };
         match to {
-            Err(failure) => slot.fail(as_cause(failure)),
+            Err(failure) => slot.fail(Failure::broken_by(Cause::Broker(failure.clone()))),
             // Only a call that has waited, whose result others may wait for, can close a circle.
-            Ok(reference) if slot.is_named() && leads_back(reference, &slot) => slot.fail(circular()),
+            Ok(reference) if slot.is_named() && leads_back(reference, &slot) => {
+                slot.fail(Failure::circular())
+            }
             Ok(reference) => {
                 // Nobody is on this stack whose panic it would be: the user's `Serialize` panicked long after the call was made.
                 let sent = catch_unwind(AssertUnwindSafe(|| send(reference, self.call, &slot)));
@@ -459,17 +461,4 @@ fn leads_back<R: Send + 'static, K: Errors>(reference: &Reference, slot: &Arc<Sl
         Inner::Promise(promise) => promise.waits_for(Arc::as_ptr(slot).cast()),
         _ => false,
     }
-}
-
-pub(super) fn circular() -> Failure {
-    Failure::new(FailureKind::Broken, Ran::No, "the reference was resolved to itself")
-}
-
-/// The failure of a call on a reference that is broken by `failure`; however long the chain, the first is the cause.
-pub(super) fn as_cause(failure: &Failure) -> Failure {
-    if failure.kind == FailureKind::Broken {
-        return failure.clone();
-    }
-    let message = "the reference that was called is broken; the cause says why";
-    Failure::new(FailureKind::Broken, Ran::No, message).caused_by(Cause::Broker(failure.clone()))
 }

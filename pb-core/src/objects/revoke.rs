@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Promise, Reference};
-use crate::message::{Failure, FailureKind, Ran};
+use crate::message::{Cause, Failure, FailureKind, Ran};
 
 /// Takes back a reference that was handed out by [`Remote::revocable`](super::Remote::revocable). Dropping it revokes nothing: the reference
 /// can then not be taken back any more.
@@ -20,7 +20,8 @@ impl Revoker {
     /// and [`on_broken`](super::Remote::on_broken) of every holder resolves with that. Calls that have started go on. The object itself, and
     /// other references to it, are not touched. Only the first reason counts.
     pub fn revoke(&self, reason: &str) {
-        self.0.revoke(super::reference::as_cause(&Failure::new(FailureKind::Refused, Ran::No, reason)));
+        let refused = Failure::new(FailureKind::Refused, Ran::No, reason);
+        self.0.revoke(Failure::broken_by(Cause::Broker(refused)));
     }
 }
 

@@ -10,14 +10,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::executor::{Stop, Timer, drop_quietly};
-use super::reference::{as_cause, circular};
 use super::terms::StubOptions;
 use super::{
     Access, AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Waiter, Watcher,
     Watchers, scope,
 };
 use crate::defer::{Pending, Promising};
-use crate::message::{AppCause, Cause, Failure, FailureKind, ImportId, MAX_CAUSE_BYTES, Ran};
+use crate::message::{Cause, Failure, FailureKind, ImportId, Ran};
 use crate::proto::{Key, exceeded};
 
 /// An answer as it arrived, not decoded yet.
@@ -81,8 +80,9 @@ impl<R, K: Errors> State<R, K> {
         let abandoned = self.pledged.as_ref().is_some_and(|pledged| pledged.abandoned);
         match &mut self.phase {
             Phase::Delivered(Delivered::App(references, body)) if abandoned => {
+                let failure = Failure::broken_by(Cause::of_error(body, !references.is_empty()));
                 let references = mem::take(references);
-                self.phase = Phase::Delivered(Delivered::Failed(broken_by(body)));
+                self.phase = Phase::Delivered(Delivered::Failed(failure));
                 references
             }
             _ => Vec::new(),
@@ -245,8 +245,12 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         let failed = |message: &str| Failure::new(FailureKind::Broken, Ran::No, message);
         match &state.phase {
             Phase::Delivered(Delivered::Reference(reference)) => Ok(reference.clone()),
-            Phase::Delivered(Delivered::Failed(failure)) => Err(as_cause(failure)),
-            Phase::Delivered(Delivered::App(_, body)) => Err(broken_by(body)),
+            Phase::Delivered(Delivered::Failed(failure)) => {
+                Err(Failure::broken_by(Cause::Broker(failure.clone())))
+            }
+            Phase::Delivered(Delivered::App(references, body)) => {
+                Err(Failure::broken_by(Cause::of_error(body, !references.is_empty())))
+            }
             Phase::Local(Ok(stub)) => match self.ok.reference {
                 Some(reference) => Ok((reference.to)(stub)),
                 None => Err(failed("the result is no reference")),
@@ -269,17 +273,16 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         let key = Key { object: distant.line().address(), facet: id.0 as usize };
         let leads = reference.leads_to(key);
         if leads {
-            distant.line().break_result(id, circular());
+            distant.line().break_result(id, Failure::circular());
         }
         leads
     }
 
     fn encode_cause(&self, error: &K::Method) -> Failure {
         let mut body = Vec::new();
-        match self.err.codec {
-            Some(codec) if scope::encode_with(|| (codec.encode)(error, &mut body)).0.is_ok() => {
-                broken_by(&body)
-            }
+        let encoded = self.err.codec.map(|codec| scope::encode_with(|| (codec.encode)(error, &mut body)));
+        match encoded {
+            Some((Ok(()), references)) => Failure::broken_by(Cause::of_error(&body, !references.is_empty())),
             _ => Failure::new(FailureKind::Broken, Ran::No, NOT_GIVEN),
         }
     }
@@ -335,43 +338,35 @@ fn undecodable(message: &str) -> Failure {
     Failure::new(FailureKind::Incompatible, Ran::Yes, format!("the answer cannot be read: {message}"))
 }
 
-/// The failure of calls on a reference that a call was to give, which failed with the error that is encoded in `body`. Only a short one is
-/// kept: failures are kept in tables, where a large answer, which counts until it is dropped, must not be.
-fn broken_by(body: &[u8]) -> Failure {
-    if body.len() > MAX_CAUSE_BYTES {
-        return Failure::new(
-            FailureKind::Broken,
-            Ran::No,
-            "the call that was to give the reference failed with a long error",
-        );
-    }
-    let message = "the call that was to give the reference failed; the cause says how";
-    let cause = Cause::App(AppCause { body: Bytes::copy_from_slice(body) });
-    Failure::new(FailureKind::Broken, Ran::No, message).caused_by(cause)
-}
-
 impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<R, K::Caller>> {
-        let mut state = self.state.lock();
-        match state.phase {
-            Phase::Waiting => {
-                // A waker may be the last to hold its task, so it is not dropped under the lock.
-                let before = match &state.waker {
-                    Some(known) if known.will_wake(cx.waker()) => None,
-                    _ => state.waker.replace(cx.waker().clone()),
-                };
-                drop(state);
-                drop(before);
-                Poll::Pending
-            }
-            Phase::Taken => {
-                drop(state);
-                panic!("a Deferred was polled after it had answered")
-            }
-            Phase::Delivered(_) | Phase::Local(_) => {
-                let phase = mem::replace(&mut state.phase, Phase::Taken);
-                drop(state);
-                Poll::Ready(self.open(phase))
+        // A waker may be anybody's code: it is cloned and dropped under no lock.
+        let mut waker = None;
+        loop {
+            let mut state = self.state.lock();
+            match state.phase {
+                Phase::Waiting if state.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) => {
+                    return Poll::Pending;
+                }
+                Phase::Waiting if waker.is_some() => {
+                    let before = mem::replace(&mut state.waker, waker);
+                    drop(state);
+                    drop(before);
+                    return Poll::Pending;
+                }
+                Phase::Waiting => {
+                    drop(state);
+                    waker = Some(cx.waker().clone());
+                }
+                Phase::Taken => {
+                    drop(state);
+                    panic!("a Deferred was polled after it had answered")
+                }
+                Phase::Delivered(_) | Phase::Local(_) => {
+                    let phase = mem::replace(&mut state.phase, Phase::Taken);
+                    drop(state);
+                    return Poll::Ready(self.open(phase));
+                }
             }
         }
     }
@@ -467,7 +462,7 @@ impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
     fn settle(self: Arc<Self>, answer: Delivered) {
         match answer {
             Delivered::Reference(reference) if self.is_led_to_by(&reference) => {
-                self.fail(circular());
+                self.fail(Failure::circular());
                 drop_quietly(reference);
             }
             answer => self.fill(Phase::Delivered(answer)),

@@ -17,9 +17,12 @@ pub(super) struct Sleeper(Mutex<Option<Waker>>);
 impl Sleeper {
     /// Wakes this task from now on.
     pub(super) fn wake_by(&self, cx: &Context<'_>) {
-        let mut waker = self.0.lock();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
+        let is_known = self.0.lock().as_ref().is_some_and(|known| known.will_wake(cx.waker()));
+        if !is_known {
+            // A waker may be anybody's code: it is cloned and dropped under no lock.
+            let waker = cx.waker().clone();
+            let before = self.0.lock().replace(waker);
+            drop(before);
         }
     }
 }

@@ -6,7 +6,6 @@ use hashbrown::HashMap;
 use super::casts::Casts;
 use super::exports::Exports;
 use super::imports::{Import, Imports};
-use super::incoming::cancelled_early;
 use super::last_words::LastWords;
 use super::leaving::Leaving;
 use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
@@ -241,7 +240,7 @@ impl<H: Host> Connection<H> {
     fn unwanted(&mut self, request: &Request<H>) -> Option<(ExportId, Failure)> {
         let (id, _) = request.answer?;
         if self.exports.is_cancelled(id) {
-            return Some((id, cancelled_early()));
+            return Some((id, Failure::cancelled_early()));
         }
         let expired = request.deadline.is_some() && self.exports.running(id).is_none_or(|one| one.expired);
         expired.then(|| (id, exceeded(Ran::No)))

@@ -196,7 +196,7 @@ impl<H: Host> Exports<H> {
         if id == ExportId::ROOT {
             return Ok(match &self.root {
                 Root::Served { handle, .. } => Target::Handle(handle.clone()),
-                Root::Broken(cause) => Target::Dead(broken(cause.clone())),
+                Root::Broken(cause) => Target::Dead(Failure::broken_by(cause.clone())),
                 Root::None => Target::Dead(failure(FailureKind::Refused, "this side serves no root object")),
             });
         }
@@ -209,8 +209,8 @@ impl<H: Host> Exports<H> {
                 Ok(Target::Queue(&mut running.queue))
             }
             Some(Export::Running(_)) => Err(Violation::NotAReference { id: id.0 }),
-            Some(Export::Rejected(cause)) => Ok(Target::Dead(broken(cause.clone()))),
-            Some(Export::Broken { cause, .. }) => Ok(Target::Dead(broken(Cause::clone(cause)))),
+            Some(Export::Rejected(cause)) => Ok(Target::Dead(Failure::broken_by(cause.clone()))),
+            Some(Export::Broken { cause, .. }) => Ok(Target::Dead(Failure::broken_by(Cause::clone(cause)))),
             None if given => Ok(Target::Dead(failure(
                 FailureKind::Broken,
                 "the reference was released before this call arrived",
@@ -469,13 +469,4 @@ impl<H: Host> Export<H> {
 
 fn failure(kind: FailureKind, message: &str) -> Failure {
     Failure::new(kind, Ran::No, message)
-}
-
-/// The failure of a call on a promise that was rejected with `cause`. However long a chain of such calls is, each has the first failure as its cause.
-pub(super) fn broken(cause: Cause) -> Failure {
-    match cause {
-        Cause::Broker(first) if first.kind == FailureKind::Broken && first.cause.is_some() => first,
-        cause => failure(FailureKind::Broken, "the reference that was called is broken; the cause says why")
-            .caused_by(cause),
-    }
 }

@@ -1,7 +1,6 @@
 use std::time::Instant;
 
 use super::casts::Casts;
-use super::exports::broken;
 use super::limits::IMPORT_BYTES;
 use super::table::Table;
 use super::timers::{Timers, given_up};
@@ -216,7 +215,7 @@ impl<H: Host> Imports<H> {
             Some(Import::Object { broken: Some(failure), .. }) => Reached::Dead(failure.clone()),
             Some(Import::Object { .. }) => Reached::Object,
             Some(Import::Asked(asked)) => match asked.over {
-                Some(kind) => Reached::Dead(broken(Cause::Broker(given_up(kind)))),
+                Some(kind) => Reached::Dead(Failure::broken_by(Cause::Broker(given_up(kind)))),
                 None => Reached::Asked(asked),
             },
             Some(Import::Moved(handle)) => Reached::Moved(handle.clone()),

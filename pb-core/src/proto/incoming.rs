@@ -6,16 +6,15 @@ use bytes::Bytes;
 
 use super::budget::answer_limit;
 use super::connection::Embargo;
-use super::exports::{Target, broken};
+use super::exports::Target;
 use super::imports::{Asked, Import, Wanted};
-use super::payload::circular;
 use super::timers::{self, exceeded, given_up, is_over};
 use super::{
     Carried, Connection, Cost, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation,
 };
 use crate::message::{
-    AppCause, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId,
-    MAX_CAUSE_BYTES, Message, Ran, Reject, Rejection, Release, Reply, Resolve,
+    Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message, Ran,
+    Reject, Rejection, Release, Reply, Resolve,
 };
 
 impl<H: Host> Connection<H> {
@@ -192,7 +191,12 @@ impl<H: Host> Connection<H> {
         let asked = self.imports.settle(id)?;
         if circle {
             self.garbage.push(Garbage::Handle(handle));
-            self.settle_failed(id, asked, Cause::Broker(circular()), Outcome::Failed(circular()));
+            self.settle_failed(
+                id,
+                asked,
+                Cause::Broker(Failure::circular()),
+                Outcome::Failed(Failure::circular()),
+            );
             return Ok(());
         }
         // Whether calls went down the old path and the form of the resolution decide; not what the id is by now.
@@ -236,7 +240,7 @@ impl<H: Host> Connection<H> {
         let (cause, outcome) = match reject.rejection {
             Rejection::App(payload) => {
                 let carried = self.take_in(payload, false)?;
-                (app_cause(&carried.handles, &carried.body), Outcome::App(carried))
+                (Cause::of_error(&carried.body, !carried.handles.is_empty()), Outcome::App(carried))
             }
             Rejection::Broker(failure) => (Cause::Broker(failure.clone()), Outcome::Failed(failure)),
         };
@@ -253,7 +257,7 @@ impl<H: Host> Connection<H> {
         match (asked.waiter, asked.wanted) {
             (Some(waiter), Wanted::Answer) => {
                 if asked.reply == Reply::Reference && self.host.names_result(&waiter) {
-                    self.imports.keep(id, Import::Rejected(broken(cause)));
+                    self.imports.keep(id, Import::Rejected(Failure::broken_by(cause)));
                 }
                 self.notices.push_back(Notice::Settled(waiter, outcome));
             }
@@ -270,7 +274,7 @@ impl<H: Host> Connection<H> {
     /// The promise of a call that was over before its answer stays broken for that reason, whatever the answer was.
     fn keep_broken(&mut self, id: ImportId, over: Option<FailureKind>) {
         if let Some(kind) = over {
-            self.imports.keep(id, Import::Rejected(broken(Cause::Broker(given_up(kind)))));
+            self.imports.keep(id, Import::Rejected(Failure::broken_by(Cause::Broker(given_up(kind)))));
         }
     }
 
@@ -282,13 +286,13 @@ impl<H: Host> Connection<H> {
         let cause = match rejection {
             Rejection::App(payload) => {
                 let carried = self.take_in(payload, true)?;
-                let cause = app_cause(&carried.handles, &carried.body);
+                let cause = Cause::of_error(&carried.body, !carried.handles.is_empty());
                 self.garbage.push(Garbage::Handles(carried.handles));
                 cause
             }
             Rejection::Broker(failure) => Cause::Broker(failure),
         };
-        let failure = broken(cause);
+        let failure = Failure::broken_by(cause);
         if id == ImportId::ROOT {
             if self.imports.root_broken.is_some() {
                 return Err(Violation::BrokenTwice { id: id.0 });
@@ -322,7 +326,7 @@ impl<H: Host> Connection<H> {
         // What waits for a result that may never come must not hold its arguments until then.
         if let Some(request) = self.exports.take_queued(id) {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
-            self.reject(id, cancelled_early(), out);
+            self.reject(id, Failure::cancelled_early(), out);
         }
         Ok(())
     }
@@ -345,19 +349,4 @@ impl<H: Host> Connection<H> {
             }
         }
     }
-}
-
-/// The failure of a call that is cancelled before it was started.
-pub(super) fn cancelled_early() -> Failure {
-    Failure::new(FailureKind::Cancelled, Ran::No, "cancelled before it started")
-}
-
-/// A method's error as the cause of another failure; references in it do not travel that far.
-pub(super) fn app_cause<T>(handles: &[T], body: &[u8]) -> Cause {
-    if handles.is_empty() && body.len() <= MAX_CAUSE_BYTES {
-        // A cause is kept longer than the buffer that it was read into.
-        return Cause::App(AppCause { body: Bytes::copy_from_slice(body) });
-    }
-    let message = "the method failed with an error that is too large, or holds references, to be a cause";
-    Cause::Broker(Failure::new(FailureKind::Failed, Ran::Yes, message))
 }

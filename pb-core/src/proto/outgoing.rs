@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::budget::answer_limit;
-use super::exports::{Export, Running, broken};
+use super::exports::{Export, Running};
 use super::imports::{Reached, Wanted};
-use super::incoming::app_cause;
 use super::limits::ENVELOPE_BYTES;
 use super::payload::Planned;
 use super::timers::{TimeLimit, exceeded};
@@ -187,7 +186,7 @@ impl<H: Host> Connection<H> {
             (Reply::Reference, Answer::Reference(handle)) => self.answer_reference(id, running, handle, out),
             (_, Answer::App(handles, body)) => match self.plan_answer(&running, handles, body, out) {
                 Ok(planned) => {
-                    let cause = app_cause(handles, body);
+                    let cause = Cause::of_error(body, !handles.is_empty());
                     let rejection = Rejection::App(Payload { caps: self.commit(planned, true), body });
                     out.send(Message::Reject(Reject { export: id, rejection }));
                     self.settle_rejected(id, running, cause, out);
@@ -284,7 +283,7 @@ impl<H: Host> Connection<H> {
 
     /// Fails everything that waited for a call that was rejected, and for those calls in turn.
     fn settle_rejected(&mut self, id: ExportId, running: Running<H>, cause: Cause, out: &mut impl Outbox) {
-        let failure = broken(cause.clone());
+        let failure = Failure::broken_by(cause.clone());
         let mut work = vec![(id, running, cause)];
         while let Some((id, running, cause)) = work.pop() {
             self.garbage.extend(running.canceller.map(Garbage::Canceller));

@@ -1,6 +1,5 @@
 //! Capabilities into handles and back.
 
-use super::exports::broken;
 use super::imports::Reached;
 use super::limits::{CAP_BYTES, ENVELOPE_BYTES};
 use super::{Carried, Connection, Garbage, Host, Key, Outbox, Place, Violation};
@@ -129,7 +128,7 @@ impl<H: Host> Connection<H> {
             handle = match self.imports.reach(id) {
                 Reached::Object | Reached::Asked(_) => return Ok(Planned::Yours(id)),
                 Reached::Moved(to) => to,
-                Reached::Dead(failure) => return Err(broken(Cause::Broker(failure))),
+                Reached::Dead(failure) => return Err(Failure::broken_by(Cause::Broker(failure))),
                 Reached::Unknown => {
                     return Err(Failure::new(
                         FailureKind::Broken,
@@ -140,7 +139,7 @@ impl<H: Host> Connection<H> {
             };
         }
         self.garbage.push(Garbage::Handle(handle));
-        Err(circular())
+        Err(Failure::circular())
     }
 
     /// Whether `handle` leads to the promise of our call `id`, which is about to settle to it.
@@ -207,11 +206,6 @@ impl<H: Host> Connection<H> {
         );
         Err(Failure::new(FailureKind::Failed, Ran::No, message))
     }
-}
-
-/// A promise that was resolved to itself, directly or by way of others.
-pub(super) fn circular() -> Failure {
-    Failure::new(FailureKind::Broken, Ran::No, "the reference was resolved to itself")
 }
 
 /// Promises that a reference leads through, at the most: more are taken for a circle.
