@@ -42,9 +42,9 @@ pub mod __private {
     pub use crate::defer::Deferred;
     pub use crate::message::Failure;
     pub use crate::objects::{
-        Access, App, Argument, CallContext, CallError, DetectValue, Errors, Incoming, Interface, IntoObject,
-        Method, MethodFlags, NoError, Offer, Reference, Referenceable, Remote, ResultAlias, Returned,
-        Signature, Started, Stub, errors, no_errors,
+        Access, App, Argument, CallContext, CallError, Errors, Incoming, Interface, IntoObject, Method,
+        MethodFlags, NoError, Offer, Reference, Referenceable, Remote, ResultAlias, Signature, Started, Stub,
+        no_errors,
     };
     pub use crate::objects::{deserialize_stub, serialize_stub};
 

@@ -6,6 +6,7 @@ mod access;
 mod call_error;
 mod circular;
 mod context;
+mod crossing;
 mod executor;
 mod fate;
 mod incoming;
@@ -29,11 +30,12 @@ mod watch;
 pub use access::Access;
 pub use call_error::{AppError, CallError};
 pub use context::CallContext;
+pub use crossing::Argument;
 pub(crate) use executor::drop_quietly;
 pub use executor::{BoxTask, Executor, Stop, first_poll, install};
 pub use fate::Fate;
 pub use incoming::{Answerer, Bound, Incoming, Responder, Started, WireAnswer};
-pub use interface::{Interface, Method, MethodFlags, MethodShape};
+pub use interface::{Agreed, Interface, Method, MethodFlags, MethodShape};
 pub use local::LocalQueue;
 pub use names::{NameError, Names, named};
 pub use object::{IntoObject, Object, Offer, Referenceable, bind};
@@ -45,8 +47,8 @@ pub use remote::{Broken, Remote};
 pub use revoke::Revoker;
 pub use scope::{decode_with, encode_with};
 pub use signature::{
-    AnswerCodec, App, Argument, Codec, Codecs, DetectValue, ErrorCodec, Errors, NoError, ResultAlias,
-    Returned, Signature, Values, errors, no_errors,
+    AnswerCodec, App, Codec, Codecs, EncodedDefault, ErrorCodec, Errors, Needed, NoError, ResultAlias,
+    Signature, Values, no_errors,
 };
 pub use slot::Delivered;
 pub use stub::Stub;

@@ -17,10 +17,51 @@ pub fn skip_value(option: &ParseNestedMeta<'_>) -> syn::Result<()> {
 }
 
 /// Reads `crate = path` into `found`.
-pub fn read_crate(option: &ParseNestedMeta<'_>, found: &mut Option<Path>) -> syn::Result<()> {
-    let path = option.value()?.call(Path::parse_mod_style)?;
-    *found = Some(path);
+pub fn read_crate(
+    option: &ParseNestedMeta<'_>,
+    found: &mut Option<Path>,
+    mistakes: &mut Mistakes,
+) -> syn::Result<()> {
+    let Some(path) = read_value::<ModPath>(option, CRATE_ADVICE, mistakes)? else { return Ok(()) };
+    if found.replace(path.0).is_some() {
+        mistakes.at(&option.path, "`crate` is said twice: remove one");
+    }
     Ok(())
+}
+
+/// What to write where `crate` says no path.
+pub const CRATE_ADVICE: &str = "`crate` takes a path: write `crate = path::of::pb_core`";
+
+/// A path without generic arguments.
+struct ModPath(Path);
+
+impl syn::parse::Parse for ModPath {
+    fn parse(input: syn::parse::ParseStream<'_>) -> syn::Result<Self> {
+        input.call(Path::parse_mod_style).map(ModPath)
+    }
+}
+
+/// Reads `= value` behind an option's name; `None` where what stands there is something else, which is reported with `advice`.
+pub fn read_value<T: syn::parse::Parse>(
+    option: &ParseNestedMeta<'_>,
+    advice: &str,
+    mistakes: &mut Mistakes,
+) -> syn::Result<Option<T>> {
+    let before = option.input.fork();
+    let value = option.value().and_then(|input| input.parse::<T>());
+    if value.is_ok() && (option.input.is_empty() || option.input.peek(Token![,])) {
+        return value.map(Some);
+    }
+    let mut wrong = TokenStream::new();
+    if before.parse::<Token![=]>().is_ok() {
+        while !before.is_empty() && !before.peek(Token![,]) {
+            wrong.extend([before.parse::<TokenTree>()?]);
+        }
+    }
+    let place = if wrong.is_empty() { option.path.to_token_stream() } else { wrong };
+    mistakes.at(place, advice);
+    skip_value(option)?;
+    Ok(None)
 }
 
 /// An option without a value: reports one that has a value or was there before.

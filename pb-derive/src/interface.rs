@@ -64,6 +64,8 @@ pub struct Argument {
     pub pattern: syn::PatType,
     /// The name, where the pattern is just that.
     pub name: Option<Ident>,
+    /// The `default` that says that callers may not know it.
+    pub default: Option<syn::Path>,
 }
 
 pub struct WireName {
@@ -77,6 +79,7 @@ pub struct Flags {
     pub oneway: bool,
     pub run_to_end: bool,
     pub spawn: bool,
+    pub idempotent: bool,
     /// The largest answer that its callers take, where it is not the default.
     pub answer_bytes: Option<u64>,
 }

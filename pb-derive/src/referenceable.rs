@@ -5,6 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Data, DeriveInput, Path, parse_quote};
 
+use crate::attributes::CRATE_ADVICE;
 use crate::mistakes::Mistakes;
 use crate::paths;
 
@@ -18,6 +19,10 @@ pub fn derive(item: TokenStream) -> TokenStream {
     if let Data::Union(data) = &input.data {
         mistakes.at(data.union_token, "a union has no state that many callers could share: use a struct");
     }
+    if let Some(lifetime) = input.generics.lifetimes().next() {
+        mistakes.at(lifetime, "an object lives as long as somebody elsewhere refers to it, a borrow does not: own what it holds");
+    }
+    check_fields(&input.data, &mut mistakes);
     let options = Options::read(&input, &mut mistakes);
     let mut code = match paths::runtime(options.runtime.as_ref()) {
         Ok(pb) => expand(&input, &options.interfaces, &pb),
@@ -25,6 +30,24 @@ pub fn derive(item: TokenStream) -> TokenStream {
     };
     code.extend(mistakes.into_compile_errors());
     code
+}
+
+/// The compiler lets a derive's attributes stand on fields and variants as well.
+fn check_fields(data: &Data, mistakes: &mut Mistakes) {
+    let variants: Vec<_> = match data {
+        Data::Enum(data) => data.variants.iter().collect(),
+        Data::Struct(_) | Data::Union(_) => Vec::new(),
+    };
+    let fields: Vec<_> = match data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Union(data) => data.fields.named.iter().collect(),
+        Data::Enum(_) => variants.iter().flat_map(|variant| &variant.fields).collect(),
+    };
+    let all = variants.iter().map(|variant| &variant.attrs).chain(fields.iter().map(|field| &field.attrs));
+    for attribute in all.flatten().filter(|attribute| attribute.path().is_ident("referenceable")) {
+        mistakes
+            .at(attribute, "interfaces are the whole object's: write #[referenceable(…)] before the type");
+    }
 }
 
 /// What `#[referenceable(…)]` says.
@@ -57,21 +80,30 @@ impl Options {
         while !input.is_empty() {
             let ahead = input.fork();
             if input.peek(Token![crate]) && input.peek2(Token![=]) {
-                input.parse::<Token![crate]>()?;
+                let said = input.parse::<Token![crate]>()?;
                 input.parse::<Token![=]>()?;
-                self.runtime = Some(input.call(Path::parse_mod_style)?);
+                let ahead = input.fork();
+                match ahead.call(Path::parse_mod_style) {
+                    Ok(path) => {
+                        input.advance_to(&ahead);
+                        if self.runtime.replace(path).is_some() {
+                            mistakes.at(said, "`crate` is said twice: remove one");
+                        }
+                    }
+                    Err(_) => mistakes.at(rest_of_option(input)?, CRATE_ADVICE),
+                }
             } else if let Ok(path) = ahead.parse::<Path>()
                 && (ahead.is_empty() || ahead.peek(Token![,]))
             {
                 input.advance_to(&ahead);
-                self.interfaces.push(path);
-            } else {
-                let mut other = TokenStream::new();
-                while !input.is_empty() && !input.peek(Token![,]) {
-                    other.extend([input.parse::<proc_macro2::TokenTree>()?]);
+                if self.interfaces.contains(&path) {
+                    mistakes.at(&path, "this interface is listed already: remove one");
+                } else {
+                    self.interfaces.push(path);
                 }
+            } else {
                 mistakes.at(
-                    other,
+                    rest_of_option(input)?,
                     "this is no interface: write the path of a trait, as in #[referenceable(Audited)]",
                 );
             }
@@ -81,6 +113,15 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// Takes what is left of an option that is in error.
+fn rest_of_option(input: syn::parse::ParseStream<'_>) -> syn::Result<TokenStream> {
+    let mut rest = TokenStream::new();
+    while !input.is_empty() && !input.peek(syn::Token![,]) {
+        rest.extend([input.parse::<proc_macro2::TokenTree>()?]);
+    }
+    Ok(rest)
 }
 
 fn expand(input: &DeriveInput, interfaces: &[Path], pb: &TokenStream) -> TokenStream {

@@ -177,11 +177,30 @@ fn body(bytes: &'static [u8]) -> Payload {
     Payload { caps: Vec::new(), body: Bytes::from_static(bytes) }
 }
 
+/// The print of `Bank/open(str)->@Account`.
+pub const OPEN_BY_OWNER: u64 = 0x1baa_e7d4_503e_4476;
+/// The print of `Bank/open(str,u64)->@Account`.
+pub const OPEN_BY_OWNER_AND_CENTS: u64 = 0xe8ee_123a_d75e_e3c9;
+
 fn calls() -> Vec<Named> {
     let open = Call {
         reply: Reply::Reference,
         method: define("Bank/open", 1, &[0x0123_4567_89ab_cdef]),
         payload: body(b"\x03ada"),
+        ..plain_call()
+    };
+    let [short, long] = [OPEN_BY_OWNER, OPEN_BY_OWNER_AND_CENTS];
+    let missable = Call {
+        reply: Reply::Reference,
+        method: define("Bank/open", 1, &[short, long]),
+        payload: body(b"\x03ada\x00"),
+        ..plain_call()
+    };
+    let needed = Call {
+        result: ImportId(2),
+        reply: Reply::Reference,
+        method: define("Bank/open", 2, &[long]),
+        payload: body(b"\x03bob\x05"),
         ..plain_call()
     };
     let deposit = Call {
@@ -223,6 +242,16 @@ fn calls() -> Vec<Named> {
             "call_defining_a_method",
             "call 0 -> 1, reference, defines \"Bank/open\", (\"ada\")",
             Message::Call(open),
+        ),
+        (
+            "call_with_a_default",
+            "call 0 -> 1, reference, defines \"Bank/open\" from 1 argument on, 2 prints, (\"ada\", 0)",
+            Message::Call(missable),
+        ),
+        (
+            "call_with_no_default",
+            "call 0 -> 2, reference, defines \"Bank/open\" from 2 arguments on, 1 print, (\"bob\", 5)",
+            Message::Call(needed),
         ),
         (
             "call_on_a_promise",

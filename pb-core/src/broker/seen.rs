@@ -86,7 +86,7 @@ impl Answerer for Line {
 }
 
 fn outgoing(target: ImportId, call: Encoded<'_>) -> proto::Outgoing<'_, Wiring> {
-    let Encoded { method, options, deadline, references, body } = call;
+    let Encoded { method, idempotent: _, options, deadline, references, body } = call;
     let within = deadline.map(|deadline| TimeLimit { deadline, now: tokio::time::Instant::now().into_std() });
     proto::Outgoing { target, method, options, within, handles: references, body }
 }

@@ -1,14 +1,14 @@
 use std::any::Any;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
 use super::executor::BoxTask;
-use super::local::LocalArguments;
+use super::local::{Caller, LocalArguments};
 use super::{
-    AnswerCodec, CallContext, Codecs, ErrorCodec, Errors, MethodFlags, Reference, Signature, Terms, Values,
-    scope,
+    Agreed, AnswerCodec, CallContext, Codecs, ErrorCodec, Errors, MethodFlags, Reference, Signature, Terms,
+    Values, scope,
 };
 use crate::message::{ExportId, Failure, FailureKind, Ran, Reply};
 use crate::wire::body;
@@ -21,7 +21,7 @@ pub struct Bound {
     /// Which of the interface's methods.
     pub method: usize,
     /// How many of its arguments the caller sends.
-    pub arguments: usize,
+    pub agreed: Agreed,
     /// How it is called.
     pub flags: MethodFlags,
 }
@@ -30,11 +30,12 @@ pub struct Bound {
 pub struct Incoming {
     arguments: Arguments,
     context: CallContext,
+    agreed: Agreed,
 }
 
 enum Arguments {
-    /// A [`LocalArguments`].
-    Local(Box<dyn Any + Send>),
+    /// A [`LocalArguments`], and who called.
+    Local(Box<dyn Any + Send>, Weak<dyn Caller>),
     Wire {
         references: Vec<Reference>,
         body: Bytes,
@@ -153,8 +154,12 @@ impl Drop for Responder {
 }
 
 impl Incoming {
-    pub(super) fn local(arguments: Box<dyn Any + Send>, context: CallContext) -> Self {
-        Incoming { arguments: Arguments::Local(arguments), context }
+    pub(super) fn local(
+        arguments: Box<dyn Any + Send>,
+        caller: Weak<dyn Caller>,
+        context: CallContext,
+    ) -> Self {
+        Incoming { arguments: Arguments::Local(arguments, caller), context, agreed: ALL }
     }
 
     /// A call of a peer's.
@@ -168,7 +173,13 @@ impl Incoming {
     ) -> Self {
         let responder = Responder::new(Arc::clone(&line), to);
         let context = CallContext { this: object, line: Some(line), terms };
-        Incoming { arguments: Arguments::Wire { references, body, responder }, context }
+        Incoming { arguments: Arguments::Wire { references, body, responder }, context, agreed: ALL }
+    }
+
+    /// The same call, of which so many arguments are read.
+    pub(super) fn taking(mut self, agreed: Agreed) -> Self {
+        self.agreed = agreed;
+        self
     }
 
     /// Decodes the arguments and makes the method ready to run.
@@ -182,7 +193,7 @@ impl Incoming {
     {
         let terms = self.context.terms.clone();
         match self.arguments {
-            Arguments::Local(arguments) => match arguments.downcast::<LocalArguments<A, R, K>>() {
+            Arguments::Local(arguments, caller) => match arguments.downcast::<LocalArguments<A, R, K>>() {
                 Ok(arguments) => {
                     let LocalArguments { values, answer } = *arguments;
                     let running = method(values, self.context);
@@ -190,11 +201,16 @@ impl Incoming {
                         answer.finish(terms.serve(running).await);
                     }))
                 }
-                // Another trait of the same name: its answer says so as it is dropped.
-                Err(_) => Started::Done,
+                Err(arguments) => {
+                    if let Some(caller) = caller.upgrade() {
+                        caller.refused(Failure::new(FailureKind::Incompatible, Ran::No, OTHER_TYPES));
+                    }
+                    super::executor::drop_quietly(arguments);
+                    Started::Done
+                }
             },
             Arguments::Wire { references, body, responder } => {
-                let values = match decode::<A>(&signature.arguments, references, &body) {
+                let values = match decode::<A>(&signature.arguments, references, &body, self.agreed) {
                     Ok(values) => values,
                     Err(message) => {
                         responder.fail(FailureKind::Failed, Ran::No, message);
@@ -214,8 +230,8 @@ impl Incoming {
     /// Answers with what `find` finds for the one text that is the argument. A call of this process's own ends without an answer.
     pub(super) fn look_up(self, find: impl FnOnce(&str) -> Result<Reference, Failure>) -> Started {
         let Arguments::Wire { references, body, responder } = self.arguments else { return Started::Done };
-        let codecs = (super::Argument::<String>::NEW.must_be_serialize_and_deserialize(),);
-        match decode::<(String,)>(&codecs, references, &body) {
+        let codecs = (super::Argument::<String>::NEW.argument().crosses(),);
+        match decode::<(String,)>(&codecs, references, &body, self.agreed) {
             Ok((name,)) => responder.answer(match find(&name) {
                 Ok(reference) => WireAnswer::Reference(reference.followed()),
                 Err(failure) => WireAnswer::Failed(failure),
@@ -235,11 +251,21 @@ impl Incoming {
     }
 }
 
-fn decode<A: Values>(codecs: &A::Codecs, references: Vec<Reference>, body: &[u8]) -> Result<A, String> {
+const OTHER_TYPES: &str = "stub and object are in one process and come of two traits of one name, whose types are not the same ones";
+
+/// As long as nobody says otherwise: every argument that there is.
+const ALL: Agreed = Agreed { arguments: usize::MAX, more: false };
+
+fn decode<A: Values>(
+    codecs: &A::Codecs,
+    references: Vec<Reference>,
+    body: &[u8],
+    agreed: Agreed,
+) -> Result<A, String> {
     let mut rest = body;
-    let values = scope::decode_with(references, || codecs.decode(&mut rest))
+    let values = scope::decode_with(references, || codecs.decode(&mut rest, agreed.arguments))
         .map_err(|error| format!("the arguments cannot be read: {error}"))?;
-    if !rest.is_empty() {
+    if !rest.is_empty() && !agreed.more {
         super::executor::drop_quietly(values);
         return Err(format!("{} bytes are left over behind the arguments", rest.len()));
     }

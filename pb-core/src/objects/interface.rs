@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use super::signature::EncodedDefault;
 use crate::message::{CallOptions, Failure, FailureKind, MethodText, Ran};
 use crate::wire::shape::{self, Shape};
 
@@ -19,7 +20,9 @@ pub struct Method {
     parameters: &'static [&'static str],
     flags: MethodFlags,
     shape: fn() -> MethodShape,
-    text: OnceLock<Arc<MethodText>>,
+    /// By how many of the arguments that may be missing the callee must know.
+    texts: OnceLock<Box<[Arc<MethodText>]>>,
+    defaults: OnceLock<Box<[EncodedDefault]>>,
 }
 
 /// How a method is called.
@@ -31,11 +34,18 @@ pub struct MethodFlags {
     pub run_to_end: bool,
     /// Started in a task of its own, in no order with other calls.
     pub spawn: bool,
+    /// Run twice it does what it does run once: a call that may have run may be made again.
+    pub idempotent: bool,
     /// Bytes of the largest answer that its callers take; 0: as many as calls take that say nothing.
     pub answer_bytes: u64,
 }
 
 impl MethodFlags {
+    /// What a method has that says nothing.
+    #[doc(hidden)]
+    pub const NONE: Self =
+        MethodFlags { oneway: false, run_to_end: false, spawn: false, idempotent: false, answer_bytes: 0 };
+
     /// What a call says of its answer; nothing where the method has the default.
     pub(super) fn answer_options(self) -> Option<Box<CallOptions>> {
         (self.answer_bytes > 0).then(|| {
@@ -49,10 +59,21 @@ impl MethodFlags {
 pub struct MethodShape {
     /// Of each argument.
     pub arguments: Vec<Shape>,
+    /// How many arguments at the end may be missing, because they have defaults.
+    pub optional: usize,
     /// Of the value.
     pub ok: Shape,
     /// Of the method's own error, where it has one.
     pub err: Option<Shape>,
+}
+
+/// What a caller and a callee of one method have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Agreed {
+    /// So many of the callee's arguments are read from the body; the others have their defaults.
+    pub arguments: usize,
+    /// Whether the caller sends further ones behind them, which the callee does not know.
+    pub more: bool,
 }
 
 impl Interface {
@@ -95,13 +116,13 @@ impl Method {
         flags: MethodFlags,
         shape: fn() -> MethodShape,
     ) -> Self {
-        Method { name, docs, parameters, flags, shape, text: OnceLock::new() }
+        Method { name, docs, parameters, flags, shape, texts: OnceLock::new(), defaults: OnceLock::new() }
     }
 
     /// The same method for callers that send no prints: nothing is compared.
     pub(super) fn without_prints(self) -> Self {
         let text = MethodText { name: self.name.into(), fewest: 0, prints: Box::new([]) };
-        let _ = self.text.set(Arc::new(text));
+        let _ = self.texts.set(Box::new([Arc::new(text)]));
         self
     }
 
@@ -135,48 +156,71 @@ impl Method {
         (self.shape)()
     }
 
-    /// Its name with its fingerprint, traced at the first call of the process.
+    /// Its name with its fingerprints, traced at the first call of the process: one for all its arguments, and one for each number of them that is
+    /// enough.
     pub fn text(&self) -> &Arc<MethodText> {
-        self.text.get_or_init(|| {
-            let shape = self.shape();
-            let print = shape::print(self.name, &shape.arguments, &shape.ok, shape.err.as_ref());
-            Arc::new(MethodText {
+        self.text_for(0)
+    }
+
+    /// The same for a call whose callee must know so many of the arguments that may be missing, because they are not at their defaults.
+    pub(super) fn text_for(&self, optional: usize) -> &Arc<MethodText> {
+        let texts = self.texts.get_or_init(|| {
+            let MethodShape { arguments, optional, ok, err } = self.shape();
+            let fixed = arguments.len() - optional;
+            let prints: Vec<u64> = (fixed..=arguments.len())
+                .map(|count| shape::print(self.name, &arguments[..count], &ok, err.as_ref()))
+                .collect();
+            let text = |needed: usize| MethodText {
                 name: self.name.into(),
-                fewest: shape.arguments.len() as u32,
-                prints: Box::new([print]),
-            })
-        })
+                fewest: (fixed + needed) as u32,
+                prints: prints[needed..].into(),
+            };
+            (0..=optional).map(|needed| Arc::new(text(needed))).collect()
+        });
+        &texts[optional]
+    }
+
+    /// The defaults of its last arguments, as `make` encodes them, once a process.
+    pub(super) fn defaults(&self, make: impl FnOnce() -> Box<[EncodedDefault]>) -> &[EncodedDefault] {
+        if let Some(made) = self.defaults.get() {
+            return made;
+        }
+        // The user's code runs outside of the cell's own lock: it may call this very method.
+        let made = make();
+        self.defaults.get_or_init(|| made)
     }
 
     /// How many arguments a caller who names this method by `theirs` has sent of ours: the longest signature that both know.
     ///
     /// # Errors
     /// `Incompatible`, naming our signature, where none is known to both.
-    pub fn agree(&self, theirs: &MethodText) -> Result<usize, Failure> {
+    pub fn agree(&self, theirs: &MethodText) -> Result<Agreed, Failure> {
         let ours = self.text();
+        let all = |text: &MethodText| u64::from(text.fewest) + text.prints.len().saturating_sub(1) as u64;
         if theirs.prints.is_empty() {
-            return Ok(ours.fewest as usize + ours.prints.len() - 1);
+            return Ok(Agreed { arguments: all(ours) as usize, more: false });
         }
         let common = (0..ours.prints.len()).rev().find_map(|at| {
             let count = ours.fewest as usize + at;
             let their_print = theirs.prints.get(count.checked_sub(theirs.fewest as usize)?)?;
             (*their_print == ours.prints[at]).then_some(count)
         });
-        common.ok_or_else(|| {
-            let message = format!(
-                "the caller's signature of {} is another than the callee's, which is {}; build both from one trait",
-                self.name,
-                self.signature()
-            );
-            Failure::new(FailureKind::Incompatible, Ran::No, message)
-        })
+        if let Some(arguments) = common {
+            return Ok(Agreed { arguments, more: all(theirs) > arguments as u64 });
+        }
+        let message =
+            format!("the two sides know different signatures; the callee's is {}", self.signature());
+        Err(Failure::new(FailureKind::Incompatible, Ran::No, message))
     }
 
     /// Name, parameters and shapes, for people.
     pub fn signature(&self) -> String {
         let shape = self.shape();
-        let parameters: Vec<String> = (self.parameters.iter().zip(&shape.arguments))
-            .map(|(name, shape)| format!("{name}: {shape}"))
+        let fixed = shape.arguments.len() - shape.optional;
+        let parameters: Vec<String> = (self.parameters.iter().zip(&shape.arguments).enumerate())
+            .map(|(at, (name, shape))| {
+                format!("{name}: {shape}{}", if at < fixed { "" } else { " = default" })
+            })
             .collect();
         let err = shape.err.map(|err| format!(" or error {err}")).unwrap_or_default();
         format!("{}({}) -> {}{err}", self.name, parameters.join(", "), shape.ok)

@@ -50,7 +50,7 @@ pub(super) struct LocalArguments<A, R: Send + 'static, K: Errors> {
 pub(super) struct LocalAnswer<R: Send + 'static, K: Errors>(Option<Weak<Slot<R, K>>>);
 
 /// The slot of a local call, without its types.
-trait Caller: Send + Sync {
+pub(super) trait Caller: Send + Sync {
     fn waits(&self) -> bool;
     fn started(&self, stop: Option<executor::Stop>);
     fn refused(&self, failure: Failure);
@@ -145,7 +145,7 @@ fn run(object: &Arc<dyn Object>, call: LocalCall) {
         Err(failure) => return caller.refused(failure),
     };
     let context = CallContext { this: Arc::clone(object), line: None, terms: call.terms };
-    let incoming = Incoming::local(call.arguments, context);
+    let incoming = Incoming::local(call.arguments, call.caller, context);
     let stop = match Arc::clone(object).dispatch(bound, incoming) {
         Started::Task(task) if bound.flags.spawn => spawned(task),
         Started::Task(task) => first_poll(task),

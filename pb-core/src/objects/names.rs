@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::{
-    Access, Argument, Incoming, Interface, Method, MethodFlags, MethodShape, NoError, Offer, Reference,
-    Referenceable, Returned, Signature, Started, Stub, drop_quietly, no_errors,
+    Access, Argument, Incoming, Interface, Method, MethodFlags, MethodShape, Offer, Reference, Referenceable,
+    Started, Stub, drop_quietly, no_errors,
 };
 use crate::defer::Deferred;
 use crate::message::{Failure, FailureKind, Ran};
@@ -119,10 +119,8 @@ impl Referenceable for Published {
 
 /// Asks the peer whose root this is, or will be, for what it has published as `name`.
 pub fn named<S: Stub>(root: &Reference, name: &str) -> Deferred<S> {
-    let codec = Argument::<S>::NEW.must_be_serialize_and_deserialize();
-    let name_codec = Argument::<String>::NEW.must_be_serialize_and_deserialize();
-    let signature: Signature<(String,), S, NoError> =
-        Signature::new((name_codec,), Returned::<S>::NEW.with(codec), no_errors());
+    let name_codec = Argument::<String>::NEW.argument().crosses();
+    let signature = Argument::<S>::NEW.answer().crosses().signature((name_codec,), no_errors());
     Access::new(root.clone()).call(&ASKED, signature, (name.to_owned(),))
 }
 
@@ -147,6 +145,7 @@ fn interface() -> &'static Interface {
 fn method() -> Method {
     let shape = || MethodShape {
         arguments: vec![Shape::Plain(Plain::Text)],
+        optional: 0,
         ok: Shape::Reference(String::new()),
         err: None,
     };

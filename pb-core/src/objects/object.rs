@@ -115,7 +115,7 @@ impl<T: Referenceable> Object for Held<T> {
 
     fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started {
         match self.offer(bound.offer) {
-            Some(offer) => (offer.dispatch)(&self.object, bound.method, call),
+            Some(offer) => (offer.dispatch)(&self.object, bound.method, call.taking(bound.agreed)),
             None => call.unimplemented(),
         }
     }
@@ -167,5 +167,5 @@ pub fn bind(object: &dyn Object, name: &MethodText) -> Result<Bound, Failure> {
         return Err(Failure::new(FailureKind::Unimplemented, Ran::No, message));
     };
     let known = &interface.methods()[method];
-    Ok(Bound { offer, method, arguments: known.agree(name)?, flags: known.flags() })
+    Ok(Bound { offer, method, agreed: known.agree(name)?, flags: known.flags() })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::object::Held;
+use super::signature::Needed;
 use super::slot::Slot;
 use super::terms::StubOptions;
 use super::{
@@ -119,6 +120,8 @@ pub trait Onward: Send {
 pub struct Encoded<'a> {
     /// The method.
     pub method: &'a Arc<MethodText>,
+    /// Whether its trait says that it may be called again where a call may have run; of a call that is passed on nobody knows.
+    pub idempotent: bool,
     /// Deadline, limits, metadata.
     pub options: Option<Box<CallOptions>>,
     /// When it must have its answer.
@@ -287,7 +290,7 @@ impl Reference {
         terms: Result<Terms, Failure>,
         options: Option<Arc<StubOptions>>,
     ) -> Deferred<R, K::Caller> {
-        let slot = Slot::new(signature.ok, signature.err, options);
+        let slot = Slot::new(method, signature.ok, signature.err, options);
         match terms {
             Ok(terms) => send(self, TypedCall { method, signature, arguments, terms }, &slot),
             Err(failure) => slot.fail(failure),
@@ -410,10 +413,14 @@ fn encoded<A: Values, R, K: Errors, T>(
     send: impl FnOnce(Encoded<'_>) -> Result<T, NotSent>,
 ) -> Result<T, NotSent> {
     use super::Codecs as _;
-    let method = call.method.text();
+    let codecs = &call.signature.arguments;
+    let defaults = match codecs.optional() {
+        0 => &[],
+        _ => call.method.defaults(|| codecs.defaults()),
+    };
     super::scratch::with_scratch(|body| {
-        let (result, references) =
-            scope::encode_with(|| call.signature.arguments.encode(&call.arguments, body));
+        let mut needed = Needed::new(A::Codecs::COUNT, defaults);
+        let (result, references) = scope::encode_with(|| codecs.encode(&call.arguments, body, &mut needed));
         if let Err(error) = result {
             let message = format!("the arguments of {} cannot be sent: {error}", call.method.name());
             return Err(NotSent::Failed(Failure::new(FailureKind::Failed, Ran::No, message)));
@@ -422,8 +429,10 @@ fn encoded<A: Values, R, K: Errors, T>(
         if let Some(metadata) = &call.terms.metadata {
             options.get_or_insert_default().metadata.clone_from(metadata);
         }
+        let method = call.method.text_for(needed.optional());
         let deadline = call.terms.deadline;
-        send(Encoded { method, options, deadline, references: &references, body })
+        let idempotent = call.method.flags().idempotent;
+        send(Encoded { method, idempotent, options, deadline, references: &references, body })
     })
 }
 

@@ -2,20 +2,20 @@
 
 use std::marker::PhantomData;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::interface::MethodShape;
-use super::{CallError, Reference, Stub, scope};
+use super::{Access, CallContext, CallError, Incoming, Method, Reference, Started, scope};
+use crate::defer::Deferred;
 use crate::message::Failure;
-use crate::wire::body::{self, BodyError};
-use crate::wire::shape::{self, Shape};
+use crate::wire::body::BodyError;
+use crate::wire::shape::Shape;
 
 /// How one type is encoded, decoded and described.
 pub struct Codec<T> {
     pub(super) encode: fn(&T, &mut Vec<u8>) -> Result<(), BodyError>,
     pub(super) decode: fn(&mut &[u8]) -> Result<T, BodyError>,
-    shape: fn() -> Shape,
+    pub(super) shape: fn() -> Shape,
+    /// What an argument is that an older caller does not send; `None` where it may not be missing.
+    pub(super) default: Option<fn() -> T>,
 }
 
 impl<T> Clone for Codec<T> {
@@ -25,25 +25,6 @@ impl<T> Clone for Codec<T> {
 }
 
 impl<T> Copy for Codec<T> {}
-
-/// A type in a method's signature. Its codec is taken by an inherent method, so that a type without serde is one error at the type.
-pub struct Argument<T>(PhantomData<T>);
-
-impl<T> Argument<T> {
-    #[doc(hidden)]
-    pub const NEW: Self = Argument(PhantomData);
-}
-
-impl<T: Serialize + DeserializeOwned + Send + 'static> Argument<T> {
-    #[doc(hidden)]
-    pub fn must_be_serialize_and_deserialize(self) -> Codec<T> {
-        Codec {
-            encode: |value, out| body::encode(value, out),
-            decode: |input| body::decode(input),
-            shape: || scope::trace_with(shape::trace::<T>),
-        }
-    }
-}
 
 /// How a method's value is answered: as a value, or as the reference that it is.
 pub struct AnswerCodec<R> {
@@ -72,34 +53,6 @@ impl<R> Clone for AsReference<R> {
 }
 
 impl<R> Copy for AsReference<R> {}
-
-/// A method's value type; `with` finds out whether it is a stub: the inherent method is there for stubs, the trait's for all.
-pub struct Returned<R>(PhantomData<R>);
-
-impl<R> Returned<R> {
-    #[doc(hidden)]
-    pub const NEW: Self = Returned(PhantomData);
-}
-
-impl<R: Stub> Returned<R> {
-    #[doc(hidden)]
-    pub fn with(self, codec: Codec<R>) -> AnswerCodec<R> {
-        let reference = AsReference { from: R::from_reference, to: |stub| stub.as_reference().clone() };
-        AnswerCodec { codec, reference: Some(reference) }
-    }
-}
-
-/// See [`Returned`].
-pub trait DetectValue<R> {
-    #[doc(hidden)]
-    fn with(self, codec: Codec<R>) -> AnswerCodec<R>;
-}
-
-impl<R> DetectValue<R> for Returned<R> {
-    fn with(self, codec: Codec<R>) -> AnswerCodec<R> {
-        AnswerCodec { codec, reference: None }
-    }
-}
 
 /// The two halves of a `Result`, also behind an alias.
 pub trait ResultAlias {
@@ -168,11 +121,6 @@ impl<K: Errors> Clone for ErrorCodec<K> {
 impl<K: Errors> Copy for ErrorCodec<K> {}
 
 #[doc(hidden)]
-pub fn errors<E: Send + 'static>(codec: Codec<E>) -> ErrorCodec<App<E>> {
-    ErrorCodec { codec: Some(codec) }
-}
-
-#[doc(hidden)]
 pub fn no_errors() -> ErrorCodec<NoError> {
     ErrorCodec { codec: None }
 }
@@ -180,25 +128,87 @@ pub fn no_errors() -> ErrorCodec<NoError> {
 /// A method's arguments: a tuple of up to twelve.
 pub trait Values: Send + Sized + 'static {
     /// The tuple of their codecs.
-    type Codecs: Codecs<Self>;
+    type Codecs: Codecs<Values = Self>;
 }
 
 /// The codecs of a method's arguments.
-pub trait Codecs<A>: Copy + Send + Sync + 'static {
+pub trait Codecs: Copy + Send + Sync + 'static {
+    /// The arguments.
+    type Values: Values<Codecs = Self>;
     /// How many there are.
     const COUNT: usize;
-    /// Encodes all, one behind the other.
+    /// Encodes all, one behind the other, and tells `needed` each.
     ///
     /// # Errors
     /// What the body codec says; `out` may have grown.
-    fn encode(&self, values: &A, out: &mut Vec<u8>) -> Result<(), BodyError>;
-    /// Decodes all.
+    fn encode(
+        &self,
+        values: &Self::Values,
+        out: &mut Vec<u8>,
+        needed: &mut Needed<'_>,
+    ) -> Result<(), BodyError>;
+    /// Decodes the first `count`; the others get their defaults.
     ///
     /// # Errors
     /// What the body codec says.
-    fn decode(&self, input: &mut &[u8]) -> Result<A, BodyError>;
+    fn decode(&self, input: &mut &[u8], count: usize) -> Result<Self::Values, BodyError>;
     /// The shape of each.
     fn shapes(&self) -> Vec<Shape>;
+    /// How many at the end may be missing.
+    fn optional(&self) -> usize;
+    /// The defaults of those at the end that may be missing, encoded; `None` for one that cannot be.
+    fn defaults(&self) -> Box<[EncodedDefault]>;
+}
+
+/// The default of an argument that may be missing, encoded; `None` where that failed: such an argument counts as never at its default.
+pub type EncodedDefault = Option<Box<[u8]>>;
+
+/// Finds out, while arguments are encoded, how many of them a callee must know: all but those at the end that are at their defaults.
+pub struct Needed<'a> {
+    defaults: &'a [EncodedDefault],
+    /// Arguments that may not be missing.
+    fixed: usize,
+    /// So many must be known.
+    count: usize,
+}
+
+impl<'a> Needed<'a> {
+    /// For a method of `total` arguments, of which the last may be missing, with these defaults.
+    pub(super) fn new(total: usize, defaults: &'a [EncodedDefault]) -> Self {
+        let fixed = total - defaults.len();
+        Needed { defaults, fixed, count: fixed }
+    }
+
+    /// How many of the arguments that may be missing must be known.
+    pub(super) fn optional(&self) -> usize {
+        self.count - self.fixed
+    }
+
+    #[inline]
+    fn see(&mut self, index: usize, bytes: &[u8]) {
+        if let Some(at) = index.checked_sub(self.fixed)
+            && self.defaults[at].as_deref() != Some(bytes)
+        {
+            self.count = index + 1;
+        }
+    }
+}
+
+impl<T> Codec<T> {
+    fn decode_or_default(&self, input: &mut &[u8], there: bool) -> Result<T, BodyError> {
+        match self.default {
+            Some(default) if !there => Ok(default()),
+            _ => (self.decode)(input),
+        }
+    }
+
+    /// The default, encoded, where it may be missing.
+    fn encoded_default(&self) -> Option<EncodedDefault> {
+        let default = self.default?;
+        let mut out = Vec::new();
+        let (encoded, references) = scope::encode_with(|| (self.encode)(&default(), &mut out));
+        Some((encoded.is_ok() && references.is_empty()).then(|| out.into()))
+    }
 }
 
 macro_rules! tuples {
@@ -206,19 +216,36 @@ macro_rules! tuples {
         impl<$($name: Send + 'static),*> Values for ($($name,)*) {
             type Codecs = ($(Codec<$name>,)*);
         }
-        impl<$($name: Send + 'static),*> Codecs<($($name,)*)> for ($(Codec<$name>,)*) {
+        impl<$($name: Send + 'static),*> Codecs for ($(Codec<$name>,)*) {
+            type Values = ($($name,)*);
             const COUNT: usize = 0 $(+ { let _ = $index; 1 })*;
             #[allow(unused_variables, reason = "the empty tuple uses none")]
-            fn encode(&self, values: &($($name,)*), out: &mut Vec<u8>) -> Result<(), BodyError> {
-                $((self.$index.encode)(&values.$index, out)?;)*
+            fn encode(
+                &self,
+                values: &Self::Values,
+                out: &mut Vec<u8>,
+                needed: &mut Needed<'_>,
+            ) -> Result<(), BodyError> {
+                $(
+                    let start = out.len();
+                    (self.$index.encode)(&values.$index, out)?;
+                    needed.see($index, &out[start..]);
+                )*
                 Ok(())
             }
             #[allow(unused_variables, clippy::unused_unit, reason = "the empty tuple uses none")]
-            fn decode(&self, input: &mut &[u8]) -> Result<($($name,)*), BodyError> {
-                Ok(($((self.$index.decode)(input)?,)*))
+            fn decode(&self, input: &mut &[u8], count: usize) -> Result<Self::Values, BodyError> {
+                Ok(($(self.$index.decode_or_default(input, $index < count)?,)*))
             }
             fn shapes(&self) -> Vec<Shape> {
                 vec![$((self.$index.shape)()),*]
+            }
+            fn optional(&self) -> usize {
+                0 $(+ usize::from(self.$index.default.is_some()))*
+            }
+            fn defaults(&self) -> Box<[EncodedDefault]> {
+                let all: Vec<Option<EncodedDefault>> = vec![$(self.$index.encoded_default()),*];
+                all.into_iter().flatten().collect()
             }
         }
     )*};
@@ -247,19 +274,51 @@ pub struct Signature<A: Values, R, K: Errors> {
     pub(super) err: ErrorCodec<K>,
 }
 
-impl<A: Values, R, K: Errors> Signature<A, R, K> {
+impl<R> AnswerCodec<R> {
+    /// The signature of a method that answers this.
     #[doc(hidden)]
-    pub fn new(arguments: A::Codecs, ok: AnswerCodec<R>, err: ErrorCodec<K>) -> Self {
-        Signature { arguments, ok, err }
+    pub fn signature<C: Codecs, K: Errors>(
+        self,
+        arguments: C,
+        err: ErrorCodec<K>,
+    ) -> Signature<C::Values, R, K> {
+        Signature { arguments, ok: self, err }
     }
+}
 
+impl<A: Values, R: Send + 'static, K: Errors> Signature<A, R, K> {
     #[doc(hidden)]
-    pub fn shape(&self) -> MethodShape {
+    pub fn shape(self) -> MethodShape {
         MethodShape {
             arguments: self.arguments.shapes(),
+            optional: self.arguments.optional(),
             ok: (self.ok.codec.shape)(),
             err: self.err.codec.map(|codec| (codec.shape)()),
         }
+    }
+
+    /// Calls a method through a stub. The call is on its way when this returns; where it cannot be sent, the Deferred fails.
+    #[doc(hidden)]
+    pub fn call(self, through: &Access, method: &'static Method, arguments: A) -> Deferred<R, K::Caller> {
+        through.call(method, self, arguments)
+    }
+
+    /// Decodes the arguments of a call and makes the method ready to run.
+    #[doc(hidden)]
+    pub fn run<F, Fut>(self, call: Incoming, method: F) -> Started
+    where
+        F: FnOnce(A, CallContext) -> Fut,
+        Fut: Future<Output = Result<R, K::Method>> + Send + 'static,
+    {
+        call.run(self, method)
+    }
+}
+
+impl<A: Values> Signature<A, (), NoError> {
+    /// Calls a method that is never answered.
+    #[doc(hidden)]
+    pub fn cast(self, through: &Access, method: &'static Method, arguments: A) {
+        through.cast(method, self, arguments);
     }
 }
 

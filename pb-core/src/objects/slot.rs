@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use super::executor::{Stop, Timer, drop_quietly};
 use super::terms::StubOptions;
 use super::{
-    Access, AnswerCodec, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Waiter, Watcher,
-    Watchers, scope,
+    Access, AnswerCodec, Distant, ErrorCodec, Errors, Method, Pledge, Promise, Reference, Source, Waiter,
+    Watcher, Watchers, scope,
 };
 use crate::defer::{Pending, Promising};
 use crate::message::{Cause, Failure, FailureKind, ImportId, Ran};
@@ -34,6 +34,7 @@ pub enum Delivered {
 /// A call of ours.
 pub(super) struct Slot<R, K: Errors> {
     state: Mutex<State<R, K>>,
+    method: &'static Method,
     ok: AnswerCodec<R>,
     err: ErrorCodec<K>,
     /// Of the stub that was called; its promise has them, too.
@@ -100,6 +101,7 @@ pub(super) enum Origin {
 
 impl<R: Send + 'static, K: Errors> Slot<R, K> {
     pub(super) fn new(
+        method: &'static Method,
         ok: AnswerCodec<R>,
         err: ErrorCodec<K>,
         options: Option<Arc<StubOptions>>,
@@ -115,7 +117,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             keep: None,
             timer: None,
         };
-        Arc::new(Slot { state: Mutex::new(state), ok, err, options })
+        Arc::new(Slot { state: Mutex::new(state), method, ok, err, options })
     }
 
     /// Whether somebody holds the promise of a result that does not travel.
@@ -314,7 +316,16 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             },
             Phase::Waiting | Phase::Taken => unreachable!("only an end is opened"),
         };
-        Err(K::failed(failure))
+        Err(K::failed(self.explained(failure)))
+    }
+
+    /// The callee has told its signature; this side's stands beside it. Traced here, by whoever waits for the answer.
+    fn explained(&self, mut failure: Failure) -> Failure {
+        if failure.kind == FailureKind::Incompatible {
+            let ours = self.method.signature();
+            failure.message = format!("{}; the caller's signature is {ours}", failure.message).into();
+        }
+        failure
     }
 }
 

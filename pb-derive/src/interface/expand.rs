@@ -7,8 +7,7 @@ mod table;
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
-use syn::ext::IdentExt as _;
-use syn::{Block, FnArg, Ident, Pat, ReturnType};
+use syn::{Block, FnArg, Pat, ReturnType};
 
 use self::table::{Entry, table};
 use super::{Answer, Interface, Method, Standing};
@@ -122,9 +121,9 @@ impl Expansion<'_> {
 
     fn arm(&self, entry: &Entry<'_>) -> TokenStream {
         let pb = self.pb;
-        let (interface, stub) = (&self.interface.definition.ident, &self.interface.stub);
+        let interface = &self.interface.definition.ident;
         let method = entry.method;
-        let (name, signature) = (&method.item.sig.ident, helper(method));
+        let (name, signature) = (&method.item.sig.ident, self.signature(method));
         // Names of our own: the user's may be those of `me`, `call` and `cx`.
         let arguments: Vec<_> = (0..method.arguments.len()).map(|n| format_ident!("__a{n}")).collect();
         let (cx, context) = match method.context {
@@ -139,7 +138,7 @@ impl Expansion<'_> {
         let (condition, pattern) = (under(method), entry.index.pattern());
         quote! {
             #condition
-            #pattern => call.run(#stub::#signature(), move |(#(#arguments,)*), #cx| async move { #run }),
+            #pattern => #signature.run(call, move |(#(#arguments,)*), #cx| async move { #run }),
         }
     }
 }
@@ -160,11 +159,6 @@ fn typed_body(body: &Block, answer: &TokenStream) -> TokenStream {
             }
         }
     }
-}
-
-/// The hidden function that holds a method's codecs.
-fn helper(method: &Method) -> Ident {
-    format_ident!("__pb_{}", method.item.sig.ident.unraw())
 }
 
 /// The `#[cfg]` of everything that a conditional method has.

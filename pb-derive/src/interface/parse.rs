@@ -6,12 +6,13 @@ use syn::ext::IdentExt as _;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{
-    AttrStyle, Attribute, FnArg, ItemTrait, LitInt, LitStr, Meta, Pat, PatType, Path, ReturnType, Signature,
-    TraitItem, TraitItemFn, Type, Visibility, parse_quote,
+    AttrStyle, Attribute, FnArg, ItemTrait, LitInt, LitStr, Meta, Pat, PatType, Path, Receiver, ReturnType,
+    Signature, TraitItem, TraitItemConst, TraitItemFn, TraitItemMacro, TraitItemType, Type, Visibility,
+    parse_quote,
 };
 
 use super::{Answer, Argument, Flags, Interface, Method, Standing, WireName, bare, is_context, last_segment};
-use crate::attributes::{condition, read_crate, read_flag, skip_value};
+use crate::attributes::{condition, read_crate, read_flag, read_value, skip_value};
 use crate::mistakes::Mistakes;
 
 /// The options of `#[remote_interface(…)]`: the path that `crate` gives.
@@ -19,7 +20,7 @@ pub fn options(options: TokenStream, mistakes: &mut Mistakes) -> Option<Path> {
     let mut chosen = None;
     let parser = syn::meta::parser(|option| {
         if option.path.is_ident("crate") {
-            return read_crate(&option, &mut chosen);
+            return read_crate(&option, &mut chosen, mistakes);
         }
         let name = option.path.to_token_stream();
         mistakes.at(
@@ -51,6 +52,7 @@ pub fn interface(mut definition: ItemTrait, mistakes: &mut Mistakes) -> Interfac
             other => others.push(other),
         }
     }
+    others.iter_mut().for_each(drop_options);
     Interface {
         stub: format_ident!("{}Ref", definition.ident.unraw(), span = definition.ident.span()),
         wire_name: definition.ident.unraw().to_string(),
@@ -60,6 +62,17 @@ pub fn interface(mut definition: ItemTrait, mistakes: &mut Mistakes) -> Interfac
         rivals: Vec::new(),
         sound: true,
     }
+}
+
+/// What is no method is a mistake already; the compiler would add that it knows no `#[remote]`.
+fn drop_options(other: &mut TraitItem) {
+    let (TraitItem::Const(TraitItemConst { attrs, .. })
+    | TraitItem::Type(TraitItemType { attrs, .. })
+    | TraitItem::Macro(TraitItemMacro { attrs, .. })) = other
+    else {
+        return;
+    };
+    take_remote(attrs);
 }
 
 /// A method with a visibility, which syn takes for no method.
@@ -77,11 +90,22 @@ fn method(mut item: TraitItemFn, mistakes: &mut Mistakes) -> Method {
         options.read(&attribute, mistakes);
     }
     let mut standing = if options.sound { Standing::Sound } else { Standing::Callable };
-    for attribute in item.sig.inputs.iter_mut().flat_map(take_remote_of_argument) {
-        mistakes.at(attribute, "arguments have no options: remove #[remote]");
-        standing = Standing::Callable;
-    }
-    let (context, arguments) = arguments(&item.sig);
+    let defaults = item.sig.inputs.iter_mut().map(|argument| match argument {
+        FnArg::Typed(argument) if !takes_context(&argument.ty) => {
+            let options = ArgumentOptions::read(argument, mistakes);
+            standing = standing.min(if options.sound { Standing::Sound } else { Standing::Callable });
+            options.default
+        }
+        FnArg::Typed(PatType { attrs, .. }) | FnArg::Receiver(Receiver { attrs, .. }) => {
+            for attribute in take_remote(attrs) {
+                mistakes.at(attribute, "callers don't pass this, so it has no options: remove #[remote]");
+                standing = Standing::Callable;
+            }
+            None
+        }
+    });
+    let defaults = defaults.collect();
+    let (context, arguments) = arguments(&item.sig, defaults);
     Method {
         wire_name: options.name.unwrap_or_else(|| WireName {
             text: item.sig.ident.unraw().to_string(),
@@ -111,7 +135,6 @@ struct Options {
 
 impl Options {
     fn read(&mut self, attribute: &Attribute, mistakes: &mut Mistakes) {
-        const KNOWN: &str = "`oneway`, `run_to_end`, `spawn`, `answer_bytes = …` and `name = \"…\"`";
         let mut found = Mistakes::default();
         let mut any = false;
         let result = attribute.parse_nested_meta(|option| {
@@ -125,19 +148,25 @@ impl Options {
             if option.path.is_ident("spawn") {
                 return read_flag(&option, &mut self.flags.spawn, &mut found);
             }
+            if option.path.is_ident("idempotent") {
+                return read_flag(&option, &mut self.flags.idempotent, &mut found);
+            }
             if option.path.is_ident("answer_bytes") {
                 return read_answer_bytes(&option, &mut self.flags.answer_bytes, &mut found);
             }
             if option.path.is_ident("name") {
-                let text: LitStr = option.value()?.parse()?;
-                let name = WireName { text: text.value(), place: text.to_token_stream() };
-                if self.name.replace(name).is_some() {
-                    found.at(&option.path, "`name` is said twice: remove one");
-                }
-                return Ok(());
+                return read_name(&option, &mut self.name, &mut found);
             }
             let name = option.path.to_token_stream();
-            found.at(&option.path, format!("unknown option `{name}`: the options of a method are {KNOWN}"));
+            found.at(
+                &option.path,
+                match option.path.is_ident("default") {
+                    true => {
+                        "`default` goes on an argument: write #[remote(default)] before its name".to_owned()
+                    }
+                    false => format!("unknown option `{name}`: the options of a method are {KNOWN}"),
+                },
+            );
             skip_value(&option)
         });
         match (result, &attribute.meta) {
@@ -153,20 +182,40 @@ impl Options {
     }
 }
 
+const KNOWN: &str = "`answer_bytes = …`, `idempotent`, `name = \"…\"`, `oneway`, `run_to_end` and `spawn`";
+
+/// Reads `name = "…"`.
+fn read_name(
+    option: &ParseNestedMeta<'_>,
+    name: &mut Option<WireName>,
+    found: &mut Mistakes,
+) -> syn::Result<()> {
+    let Some(text) = read_value::<LitStr>(option, "`name` takes a text: write `name = \"…\"`", found)?
+    else {
+        return Ok(());
+    };
+    let read = WireName { text: text.value(), place: text.to_token_stream() };
+    if name.replace(read).is_some() {
+        found.at(&option.path, "`name` is said twice: remove one");
+    }
+    Ok(())
+}
+
 /// Reads `answer_bytes = 1048576`.
 fn read_answer_bytes(
     option: &ParseNestedMeta<'_>,
     answer_bytes: &mut Option<u64>,
     found: &mut Mistakes,
 ) -> syn::Result<()> {
-    let number: LitInt = option.value()?.parse()?;
+    let advice = format!("`answer_bytes` takes a number of bytes from 1 to {MAX_ANSWER_BYTES}");
+    let Some(number) = read_value::<LitInt>(option, &advice, found)? else { return Ok(()) };
     match number.base10_parse::<u64>() {
         Ok(bytes) if (1..=MAX_ANSWER_BYTES).contains(&bytes) => {
             if answer_bytes.replace(bytes).is_some() {
                 found.at(&option.path, "`answer_bytes` is said twice: remove one");
             }
         }
-        _ => found.at(&number, format!("`answer_bytes` is a number of bytes from 1 to {MAX_ANSWER_BYTES}")),
+        _ => found.at(&number, advice),
     }
     Ok(())
 }
@@ -174,31 +223,62 @@ fn read_answer_bytes(
 /// The largest frame there is.
 const MAX_ANSWER_BYTES: u64 = 1 << 26;
 
+/// The options of one argument: whether it may be missing.
+struct ArgumentOptions {
+    /// The `default`, where it stands.
+    default: Option<Path>,
+    sound: bool,
+}
+
+impl ArgumentOptions {
+    fn read(argument: &mut PatType, mistakes: &mut Mistakes) -> Self {
+        const ADVICE: &str = "an argument has only the option `default`: #[remote(default)]";
+        let (mut default, mut found) = (None, Mistakes::default());
+        for attribute in take_remote(&mut argument.attrs) {
+            let mut any = false;
+            let result = attribute.parse_nested_meta(|option| {
+                any = true;
+                let mut said = default.is_some();
+                if option.path.is_ident("default") {
+                    read_flag(&option, &mut said, &mut found)?;
+                    default = Some(option.path);
+                    return Ok(());
+                }
+                let name = option.path.to_token_stream();
+                found.at(&option.path, format!("unknown option `{name}`: {ADVICE}"));
+                skip_value(&option)
+            });
+            match (result, &attribute.meta) {
+                (Ok(()), _) if any => {}
+                (Ok(()), _) | (Err(_), Meta::Path(_) | Meta::NameValue(_)) => found.at(&attribute, ADVICE),
+                (Err(error), Meta::List(_)) => found.add(error),
+            }
+        }
+        let sound = found.is_empty();
+        mistakes.append(found);
+        ArgumentOptions { default, sound }
+    }
+}
+
 /// Removes the `#[remote]` attributes: the compiler knows none of that name.
 fn take_remote(attributes: &mut Vec<Attribute>) -> Vec<Attribute> {
     attributes.extract_if(.., |attribute| attribute.path().is_ident("remote")).collect()
 }
 
-fn take_remote_of_argument(argument: &mut FnArg) -> Vec<Attribute> {
-    match argument {
-        FnArg::Receiver(receiver) => take_remote(&mut receiver.attrs),
-        FnArg::Typed(argument) => take_remote(&mut argument.attrs),
-    }
-}
-
 /// Whether the first argument is the call's context, and the arguments that the caller passes.
-fn arguments(signature: &Signature) -> (bool, Vec<Argument>) {
-    let typed = |argument: &FnArg| match argument {
-        FnArg::Typed(argument) => Some(argument.clone()),
+fn arguments(signature: &Signature, defaults: Vec<Option<Path>>) -> (bool, Vec<Argument>) {
+    let typed = |(argument, default): (&FnArg, Option<Path>)| match argument {
+        FnArg::Typed(pattern) => {
+            Some(Argument { name: name_of(&pattern.pat), pattern: pattern.clone(), default })
+        }
         FnArg::Receiver(_) => None,
     };
-    let mut typed: Vec<PatType> = signature.inputs.iter().filter_map(typed).collect();
-    let context = typed.first().is_some_and(|first| takes_context(&first.ty));
+    let mut typed: Vec<Argument> = signature.inputs.iter().zip(defaults).filter_map(typed).collect();
+    let context = typed.first().is_some_and(|first| takes_context(&first.pattern.ty));
     if context {
         typed.remove(0);
     }
-    let argument = |pattern: PatType| Argument { name: name_of(&pattern.pat), pattern };
-    (context, typed.into_iter().map(argument).collect())
+    (context, typed)
 }
 
 /// Whether it is `&CallContext`: a lifetime or `mut` there are for the rules to judge.

@@ -98,6 +98,13 @@ impl Checking<'_> {
                 "a remote caller can't promise anything: remove `unsafe`",
             );
         }
+        if let Some(token) = &signature.constness {
+            self.mistake(
+                token,
+                Standing::Callable,
+                "nothing is called before the program runs: remove `const`",
+            );
+        }
         if let Some(abi) = &signature.abi {
             self.mistake(abi, Standing::Callable, "calls don't go by a C ABI: remove `extern`");
         }
@@ -194,12 +201,24 @@ impl Checking<'_> {
             self.pattern(argument, method.item.default.is_some());
             self.argument_type(&argument.pattern.ty, generics, stub);
         }
+        self.order(&method.arguments);
         if let Some(thirteenth) = method.arguments.get(MAX_ARGUMENTS) {
             let count = method.arguments.len();
             let advice = format!(
                 "a method has at most {MAX_ARGUMENTS} arguments, and this one {count}: pass some of them as a struct"
             );
             self.mistake(&thirteenth.pattern, Standing::TraitOnly, advice);
+        }
+    }
+
+    /// Those that may be missing come last.
+    fn order(&mut self, arguments: &[Argument]) {
+        let last = arguments.iter().rposition(|argument| argument.default.is_none()).unwrap_or(0);
+        if let Some(default) =
+            arguments[..last.min(arguments.len())].iter().find_map(|one| one.default.as_ref())
+        {
+            let advice = "only the last arguments may be missing: give those behind it #[remote(default)], or move it to the end";
+            self.mistake(default, Standing::Callable, advice);
         }
     }
 
@@ -245,6 +264,10 @@ impl Checking<'_> {
     fn answer(&mut self, method: &Method, stub: &Ident) {
         if method.flags.oneway && method.flags.answer_bytes.is_some() {
             let advice = "a oneway method is never answered: remove `answer_bytes`, or `oneway`";
+            return self.mistake(&method.item.sig.ident, Standing::Callable, advice);
+        }
+        if method.flags.oneway && method.flags.idempotent {
+            let advice = "a oneway method is never answered, so nobody knows when to call it again: remove `idempotent`, or `oneway`";
             return self.mistake(&method.item.sig.ident, Standing::Callable, advice);
         }
         let ReturnType::Type(_, ty) = &method.item.sig.output else { return };

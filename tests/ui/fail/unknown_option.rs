@@ -2,8 +2,8 @@ use pb_core::remote_interface;
 
 #[remote_interface]
 trait Bank {
-    #[remote(idempotent, run_to_end)]
-    async fn count(&self) -> u64;
+    #[remote(retry, run_to_end)]
+    async fn open(&self, owner: String);
 }
 
 fn main() {}

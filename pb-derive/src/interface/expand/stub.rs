@@ -7,9 +7,9 @@ use syn::spanned::Spanned as _;
 use syn::{Ident, Token, Type};
 
 use super::table::Position;
-use super::{Expansion, helper, under};
+use super::{Expansion, under};
 use crate::attributes::{Forward, condition, documentation, documents_errors};
-use crate::interface::{Answer, Method, Standing};
+use crate::interface::{Answer, Flags, Method, Standing};
 
 impl Expansion<'_> {
     /// The stub: its type, what all stubs have, and the interface's methods.
@@ -26,7 +26,6 @@ impl Expansion<'_> {
         );
         let constructor = self.constructor();
         let tables = self.tables();
-        let signatures = self.table.iter().map(|entry| self.signature(entry.method));
         let methods = interface.methods.iter().map(|method| self.stub_method(method));
         quote! {
             #condition
@@ -54,7 +53,6 @@ impl Expansion<'_> {
                     #stub(#pb::Access::within(&self.0, time))
                 }
                 #tables
-                #(#signatures)*
                 #(#methods)*
             }
 
@@ -106,60 +104,59 @@ impl Expansion<'_> {
     }
 
     fn description(&self, method: &Method) -> TokenStream {
-        let (pb, stub, signature) = (self.pb, &self.interface.stub, helper(method));
+        let pb = self.pb;
+        let signature = self.signature(method);
         let name = format!("{}/{}", self.interface.wire_name, method.wire_name.text);
         let docs = documentation(&method.item.attrs);
         let arguments = names(method).map(|name| name.unraw().to_string());
-        let (oneway, run_to_end, spawn) = (method.flags.oneway, method.flags.run_to_end, method.flags.spawn);
-        let answer_bytes = method.flags.answer_bytes.unwrap_or(0);
+        let flags = self.flags(&method.flags);
         let condition = under(method);
         quote! {
             #condition
             #pb::Method::new(
                 #name, #docs, &[#(#arguments),*],
-                #pb::MethodFlags {
-                    oneway: #oneway, run_to_end: #run_to_end, spawn: #spawn, answer_bytes: #answer_bytes,
-                },
-                || #stub::#signature().shape(),
+                #flags,
+                || #signature.shape(),
             )
         }
     }
 
-    /// The codecs of a method, each taken at its type's span: a type that has none is one error there.
-    fn signature(&self, method: &Method) -> TokenStream {
+    fn flags(&self, flags: &Flags) -> TokenStream {
         let pb = self.pb;
-        let (condition, name) = (under(method), helper(method));
-        let types = method.arguments.iter().map(|argument| &*argument.pattern.ty);
-        let arguments = types.clone().map(|ty| self.codec(ty));
-        let (ok, err) = self.answer_types(&method.answer);
-        let ok_codec = self.answer_codec(&ok);
-        let (kind, errors) = match err {
-            None => (quote!(#pb::NoError), quote!(#pb::no_errors())),
-            Some(err) => {
-                let codec = self.codec(&err);
-                (quote!(#pb::App<#err>), quote!(#pb::errors(#codec)))
-            }
-        };
-        quote! {
-            #condition
-            #[doc(hidden)]
-            #[allow(non_snake_case)]
-            fn #name() -> #pb::Signature<(#(#types,)*), #ok, #kind> {
-                #[allow(unused_imports)]
-                use #pb::DetectValue as _;
-                #pb::Signature::new((#(#arguments,)*), #ok_codec, #errors)
-            }
+        let Flags { oneway, run_to_end, spawn, idempotent, answer_bytes } = *flags;
+        let said = [
+            oneway.then(|| quote!(oneway: true)),
+            run_to_end.then(|| quote!(run_to_end: true)),
+            spawn.then(|| quote!(spawn: true)),
+            idempotent.then(|| quote!(idempotent: true)),
+            answer_bytes.map(|bytes| quote!(answer_bytes: #bytes)),
+        ];
+        let mut said = said.into_iter().flatten().peekable();
+        match said.peek() {
+            None => quote!(#pb::MethodFlags::NONE),
+            Some(_) => quote!(#pb::MethodFlags { #(#said,)* ..#pb::MethodFlags::NONE }),
         }
     }
 
-    fn codec(&self, ty: &impl ToTokens) -> TokenStream {
+    /// What a method takes and gives, as a value: the codec of each type, taken at that type's place. A type that has none is one error
+    /// there, however often this stands somewhere, and what is called on it is silent. So it is no function of its own, whose result would
+    /// have to be named.
+    pub fn signature(&self, method: &Method) -> TokenStream {
         let pb = self.pb;
-        quote_spanned!(ty.span()=> #pb::Argument::<#ty>::NEW.must_be_serialize_and_deserialize())
+        let arguments = method.arguments.iter().map(|argument| {
+            let place = if argument.default.is_some() { "optional" } else { "argument" };
+            self.codec(&argument.pattern.ty, place)
+        });
+        let (ok, err) = self.answer_types(&method.answer);
+        let ok = self.codec(&ok, "answer");
+        let err = err.map_or_else(|| quote!(#pb::no_errors()), |err| self.codec(&err, "error"));
+        quote!(#ok.signature((#(#arguments,)*), #err))
     }
 
-    fn answer_codec(&self, ty: &impl ToTokens) -> TokenStream {
-        let (pb, codec) = (self.pb, self.codec(ty));
-        quote_spanned!(ty.span()=> #pb::Returned::<#ty>::NEW.with(#codec))
+    fn codec(&self, ty: &impl ToTokens, place: &str) -> TokenStream {
+        let pb = self.pb;
+        let place = Ident::new(place, ty.span());
+        quote_spanned!(ty.span()=> #pb::Argument::<#ty>::NEW.#place().crosses())
     }
 
     /// The answer's and the error's type.
@@ -211,13 +208,13 @@ impl Expansion<'_> {
             debug_assert!(self.mistakes, "only mistakes keep a method out of the table");
             return (Some(quote!(#[allow(unused_variables)])), quote!(::core::unreachable!()));
         };
-        let (index, signature) = (&entry.index, helper(method));
+        let (index, signature) = (&entry.index, self.signature(method));
         let names = names(method);
         let (verb, end) = match method.flags.oneway {
             true => (quote!(cast), Some(<Token![;]>::default())),
             false => (quote!(call), None),
         };
-        (None, quote!(self.0.#verb(&Self::__pb_methods()[#index], Self::#signature(), (#(#names,)*)) #end))
+        (None, quote!(#signature.#verb(&self.0, &Self::__pb_methods()[#index], (#(#names,)*)) #end))
     }
 }
 
@@ -237,6 +234,7 @@ fn stub_docs(method: &Method) -> TokenStream {
             " The call is on its way when this returns. Dropping the `Deferred` before its answer cancels the call."
         }
     };
+    let sent = format!("{sent}{}{}", again(method), missing(method));
     let documented = method.item.attrs.iter().any(|attribute| attribute.path().is_ident("doc"));
     let gap = documented.then(|| quote!(#[doc = ""]));
     if method.flags.oneway {
@@ -251,4 +249,27 @@ fn stub_docs(method: &Method) -> TokenStream {
     let heading =
         (!documents_errors(&method.item.attrs)).then(|| quote!(#[doc = ""] #[doc = " # Errors"] #[doc = ""]));
     quote!(#gap #[doc = #sent] #heading #[doc = #errors])
+}
+
+fn again(method: &Method) -> &'static str {
+    match method.flags.idempotent {
+        true => " It is idempotent: where a call may have run, it may be made again.",
+        false => "",
+    }
+}
+
+/// What is said of arguments that an older callee may not know.
+fn missing(method: &Method) -> String {
+    let optional: Vec<String> = (method.arguments.iter())
+        .filter(|argument| argument.default.is_some())
+        .filter_map(|argument| argument.name.as_ref().map(|name| format!("`{}`", name.unraw())))
+        .collect();
+    if optional.is_empty() {
+        return String::new();
+    }
+    format!(
+        " A callee of an older build may not know {}: it is called all the same where that is at its default, else the call \
+         fails `Incompatible`.",
+        optional.join(", ")
+    )
 }

@@ -10,12 +10,13 @@ use crate::interface::bare;
 /// The first part of the type that can't cross, and what to do about it. `what` is an argument, an answer or an error;
 /// `generics` says that the method has some, which is a mistake already: then lifetimes follow from them.
 pub fn misfit(ty: &Type, what: &str, generics: bool, stub: &Ident) -> Option<(TokenStream, String)> {
-    let mut finder = Finder { what, stub, generics, misfit: None };
+    let mut finder = Finder { whole: bare(ty), what, stub, generics, misfit: None };
     finder.visit_type(ty);
     finder.misfit
 }
 
 struct Finder<'a> {
+    whole: &'a Type,
     what: &'a str,
     stub: &'a Ident,
     generics: bool,
@@ -23,6 +24,11 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
+    /// Whether it is the type itself, and not a part of it: `Box<str>` is well.
+    fn outermost(&self, ty: &syn::TypePath) -> bool {
+        matches!(self.whole, Type::Path(whole) if std::ptr::eq(whole, ty))
+    }
+
     fn found(&mut self, place: impl ToTokens, advice: String) {
         self.misfit.get_or_insert((place.to_token_stream(), advice));
     }
@@ -43,6 +49,20 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             ty.and_token,
             format!("{} crosses to another process, a borrow can't: take {owned}", self.what),
         );
+    }
+
+    fn visit_type_slice(&mut self, ty: &'ast syn::TypeSlice) {
+        if matches!(self.whole, Type::Slice(_)) {
+            self.found(ty, format!("{} has a size: take a `Vec`", self.what));
+        }
+        visit::visit_type_slice(self, ty);
+    }
+
+    fn visit_type_path(&mut self, ty: &'ast syn::TypePath) {
+        if self.outermost(ty) && ty.path.is_ident("str") {
+            self.found(ty, format!("{} has a size: take `String`", self.what));
+        }
+        visit::visit_type_path(self, ty);
     }
 
     fn visit_lifetime(&mut self, lifetime: &'ast syn::Lifetime) {

@@ -2,7 +2,8 @@ use pb_core::remote_interface;
 
 #[remote_interface]
 trait Bank {
-    async fn open(&self, owner: String, #[remote(default)] cents: u64);
+    #[remote(name)]
+    async fn open(&self, owner: String);
 }
 
 fn main() {}

@@ -1,0 +1,8 @@
+use pb_core::remote_interface;
+
+#[remote_interface]
+trait Bank {
+    async fn open(&self, owner: String, #[remote] cents: u64);
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use pb_core::remote_interface;
+
+#[remote_interface]
+trait Bank {
+    #[remote(default)]
+    async fn open(&self, owner: String);
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use pb_core::remote_interface;
+
+#[remote_interface]
+trait Bank {
+    async fn open(&self, owner: String)
+    where
+        Self: Clone;
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use pb_core::Referenceable;
+
+#[derive(Referenceable)]
+struct Account {
+    #[referenceable(Audited)]
+    owner: String,
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use pb_core::Referenceable;
+
+#[derive(Referenceable)]
+#[referenceable]
+struct Account;
+
+fn main() {}

@@ -1,0 +1,8 @@
+use pb_core::remote_interface;
+
+#[remote_interface]
+trait Bank {
+    async fn open(&self, #[remote(default)] cx: &pb_core::CallContext, owner: String);
+}
+
+fn main() {}

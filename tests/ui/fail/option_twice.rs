@@ -1,0 +1,10 @@
+use pb_core::remote_interface;
+
+#[remote_interface]
+trait Bank {
+    #[remote(oneway)]
+    #[remote(oneway)]
+    async fn note(&self, text: String);
+}
+
+fn main() {}

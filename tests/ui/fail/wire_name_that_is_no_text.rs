@@ -1,0 +1,9 @@
+use pb_core::remote_interface;
+
+#[remote_interface]
+trait Bank {
+    #[remote(name = open)]
+    async fn open(&self, owner: String);
+}
+
+fn main() {}
