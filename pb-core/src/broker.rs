@@ -9,6 +9,7 @@ mod link;
 mod outgoing;
 mod owed;
 mod parked;
+mod passing;
 mod reading;
 mod refusing;
 mod room;

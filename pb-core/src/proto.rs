@@ -16,6 +16,7 @@ mod last_words;
 mod leaving;
 mod limits;
 mod names;
+mod onward;
 mod outgoing;
 mod payload;
 mod silence;
@@ -118,6 +119,8 @@ pub enum Outcome<H: Host> {
     Value(Carried<H>),
     /// With the one reference that was asked for.
     Reference(H::Handle),
+    /// The same, where it has come home and calls on it are on their way here: a promise that settles once they have come.
+    Embargoed(H::Handle),
     /// With the method's own error.
     App(Carried<H>),
     /// With a failure of the broker.

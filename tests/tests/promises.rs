@@ -340,3 +340,40 @@ async fn a_chain_of_a_hundred_thousand_calls_on_answers_that_have_not_come_is_re
 
 /// Calls of the chain that succeeds, and of the one that fails.
 const DEEP: [u64; 2] = [100_000, 20_000];
+
+#[tokio::test]
+async fn calls_on_the_result_of_a_call_that_is_passed_on_reach_its_owner_before_it_is_known() {
+    for middlemen in 1..4 {
+        let row = Row::new(middlemen).await;
+        let held = row.root.held();
+        let promise = held.promised();
+        let mut calls: Vec<_> = (0..5).map(|n| promise.log(n)).collect();
+        until(|| row.links[0].0.tables().answers == 6).await;
+        assert!(row.owner.logged().is_empty());
+        row.owner.open();
+        let node = soon(held).await.expect("it is made");
+        calls.extend([node.log(5), promise.log(6), node.log(7)]);
+        all_done(calls).await;
+        assert_eq!(row.owner.logged(), numbers(8));
+        drop((node, promise));
+        row.is_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_called_on_a_call_that_is_passed_on_and_dropped_leaves_nothing_anywhere() {
+    for middlemen in 1..3 {
+        for opened in [false, true] {
+            let row = Row::new(middlemen).await;
+            let held = row.root.held();
+            let (logged, next) = (held.promised().log(0), held.promised().next());
+            let deeper = next.promised().number();
+            until(|| row.links[0].0.tables().answers == 4).await;
+            if opened {
+                row.owner.open();
+            }
+            drop((held, logged, next, deeper));
+            row.is_idle().await;
+        }
+    }
+}

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::line::Line;
 use super::owed::Casting;
 use super::parked::Parked;
+use super::passing::Passing;
 use super::wiring::Memo;
 use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::{
@@ -159,6 +160,8 @@ pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Re
         body: &request.body,
     };
     let Some((_, reply)) = request.answer else {
+        // If this goes down the promise of a call that is cancelled later, it must arrive all the same.
+        distant.expect_cast();
         match distant.line().cast(distant.id(), encoded) {
             Ok(()) => {}
             Err(NotSent::Full(_)) => return Some(request),
@@ -171,14 +174,11 @@ pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Re
         }
         return None;
     };
-    let responder = Responder::new(request.answerer(), request.answer);
-    let passing = Arc::new(Passing(Mutex::new(Some(responder))));
+    let passing = Passing::new(&request, reply);
     let waiter = Waiting::Strong(Arc::clone(&passing) as Arc<dyn Waiter>);
     let refused = match distant.line().call(distant.id(), encoded, reply, waiter) {
         Ok(id) => {
-            let onward = Arc::clone(distant);
-            let stop = Box::new(move || onward.line().cancel(id));
-            Request::stop_with(&request.line, request.answer, stop);
+            passing.sent(distant, id, request);
             return None;
         }
         Err(NotSent::Failed(failure)) => match survivor(distant.as_ref()) {
@@ -191,29 +191,12 @@ pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Re
         Err(refused) => refused,
     };
     // The answer goes where the call goes now.
-    if let Some(responder) = passing.0.lock().take() {
-        responder.disarm();
-    }
+    passing.disarm();
     match refused {
         NotSent::Moved(reference) => deliver_quietly(&reference.callee(), request),
         NotSent::Full(_) | NotSent::Failed(_) => return Some(request),
     }
     None
-}
-
-/// Passes an answer back to who asked.
-struct Passing(Mutex<Option<Responder>>);
-
-impl Waiter for Passing {
-    fn settle(self: Arc<Self>, answer: Delivered) {
-        let Some(responder) = self.0.lock().take() else { return };
-        match answer {
-            Delivered::Value(references, body) => responder.answer(WireAnswer::Value(&references, &body)),
-            Delivered::Reference(reference) => responder.answer(WireAnswer::Reference(reference)),
-            Delivered::App(references, body) => responder.answer(WireAnswer::App(&references, &body)),
-            Delivered::Failed(failure) => responder.answer(WireAnswer::Failed(failure)),
-        }
-    }
 }
 
 /// A call that waits for a promise to settle. What stops it takes it out.

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use super::forward::{Request, send_on};
+use super::line::Line;
 use crate::message::{Failure, FailureKind, Ran};
-use crate::objects::{Distant, Onward};
+use crate::objects::{Distant, Line as _, Onward};
 
 /// A call that waits for room. Its caller may cancel it meanwhile, wherever it is.
 pub(super) struct Parked {
@@ -55,4 +56,40 @@ impl Onward for Parked {
         let message = "cancelled while it waited for room";
         self.request.fail(Failure::new(FailureKind::Cancelled, Ran::No, message));
     }
+}
+
+/// An echo that goes behind the calls that were passed on to the same peer before it.
+pub(super) struct Echo {
+    line: Arc<Line>,
+    number: u64,
+}
+
+impl Echo {
+    /// Sends the echo, or lets it wait behind calls that wait for room.
+    pub(super) fn send(line: &Arc<Line>, number: u64) {
+        let echo = Echo { line: Arc::clone(line), number };
+        if line.is_crowded() {
+            let never_stopped = line.park(line.ticket(), Box::new(echo));
+            debug_assert!(never_stopped.is_none());
+        } else {
+            echo.tell();
+        }
+    }
+
+    fn tell(&self) {
+        self.line.with(|connection, out| connection.echo(self.number, out));
+    }
+}
+
+impl Onward for Echo {
+    fn go(self: Box<Self>) -> Option<Box<dyn Onward>> {
+        self.tell();
+        None
+    }
+
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
+    fn give_up(self: Box<Self>) {}
 }

@@ -13,6 +13,7 @@ use super::forward::{self, Request};
 use super::line::{First, Line, Rest, STALL, Turn};
 use super::link::Link;
 use super::owed::Casting;
+use super::parked::Echo;
 use super::stranger;
 use super::wiring::Wiring;
 use crate::message::{AbortCode, Failure, FailureKind, Ran};
@@ -363,7 +364,7 @@ fn do_turn(line: &Arc<Line>, turn: Turn) -> bool {
                 promise.settle(result);
             }
         }
-        First::Task(Task::Echo(number)) => line.with(|connection, out| connection.echo(number, out)),
+        First::Task(Task::Echo(number)) => Echo::send(line, number),
     }
     turn.more
 }
@@ -374,6 +375,7 @@ fn tell(line: &Arc<Line>, notice: Notice<Wiring>) {
             let delivered = match outcome {
                 Outcome::Value(carried) => Delivered::Value(carried.handles, line.hold_answer(carried.body)),
                 Outcome::Reference(reference) => Delivered::Reference(reference),
+                Outcome::Embargoed(promise) => return waiter.settle_embargoed(promise),
                 Outcome::App(carried) => Delivered::App(carried.handles, line.hold_answer(carried.body)),
                 Outcome::Failed(failure) => Delivered::Failed(failure),
             };

@@ -84,7 +84,9 @@ impl Host for Wiring {
     }
 
     fn names_result(&self, waiter: &Waiting) -> bool {
-        // A middleman passes the answer on and is done with it.
-        matches!(waiter, Waiting::Weak(_))
+        match waiter {
+            Waiting::Weak(_) => true,
+            Waiting::Strong(waiter) => waiter.names_result(),
+        }
     }
 }

@@ -144,7 +144,7 @@ impl Promise {
     }
 
     /// What it settled to; else `watcher` is woken when it does.
-    pub(super) fn settled_or_watch(&self, watcher: &Arc<dyn Watcher>) -> Option<Result<Reference, Failure>> {
+    pub fn settled_or_watch(&self, watcher: &Arc<dyn Watcher>) -> Option<Result<Reference, Failure>> {
         match &mut *self.state.lock() {
             State::Settled(result) => Some(result.clone()),
             State::Waiting { watchers, .. } | State::Lent { watchers, .. } => {

@@ -146,6 +146,12 @@ pub enum NotSent {
 pub trait Waiter: Send + Sync {
     /// The answer.
     fn settle(self: Arc<Self>, answer: Delivered);
+    /// The answer is a reference that has come home, and `promise` settles to it when the calls that went after it have come too.
+    fn settle_embargoed(self: Arc<Self>, promise: Reference) {
+        self.settle(Delivered::Reference(promise));
+    }
+    /// Whether it goes on naming a reference result after it was told, until it cancels the call.
+    fn names_result(&self) -> bool;
 }
 
 /// How a connection holds a [`Waiter`].
@@ -159,13 +165,22 @@ pub enum Waiting {
 impl Waiting {
     /// Tells it the answer, if it still waits.
     pub fn settle(self, answer: Delivered) {
+        if let Some(waiter) = self.waiter() {
+            waiter.settle(answer);
+        }
+    }
+
+    /// Tells it the answer that is under embargo, if it still waits.
+    pub fn settle_embargoed(self, promise: Reference) {
+        if let Some(waiter) = self.waiter() {
+            waiter.settle_embargoed(promise);
+        }
+    }
+
+    fn waiter(self) -> Option<Arc<dyn Waiter>> {
         match self {
-            Waiting::Weak(waiter) => {
-                if let Some(waiter) = waiter.upgrade() {
-                    waiter.settle(answer);
-                }
-            }
-            Waiting::Strong(waiter) => waiter.settle(answer),
+            Waiting::Weak(waiter) => waiter.upgrade(),
+            Waiting::Strong(waiter) => Some(waiter),
         }
     }
 }

@@ -479,6 +479,10 @@ impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
             answer => self.fill(Phase::Delivered(answer)),
         }
     }
+
+    fn names_result(&self) -> bool {
+        self.ok.reference.is_some()
+    }
 }
 
 impl<R, K: Errors> Drop for Slot<R, K> {

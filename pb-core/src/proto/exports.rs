@@ -67,6 +67,8 @@ pub(super) struct Running<H: Host> {
     pub(super) queue: Vec<Request<H>>,
     /// The promise that arguments naming the result were given.
     pub(super) promise: Option<H::Handle>,
+    /// The same call where it was passed on: what names the result goes there at once.
+    pub(super) onward: Option<H::Handle>,
     pub(super) canceller: Option<H::Canceller>,
     pub(super) cancelled: bool,
     pub(super) deadline: Option<Instant>,
@@ -135,6 +137,7 @@ impl<H: Host> Exports<H> {
             answer_bytes,
             queue: Vec::new(),
             promise: None,
+            onward: None,
             canceller: None,
             cancelled: false,
             deadline,
@@ -205,6 +208,7 @@ impl<H: Host> Exports<H> {
             Some(Export::Object { handle, .. } | Export::Settled { handle, .. }) => {
                 Ok(Target::Handle(handle.clone()))
             }
+            Some(Export::Running(Running { onward: Some(onward), .. })) => Ok(Target::Handle(onward.clone())),
             Some(Export::Running(running)) if running.reply == Reply::Reference => {
                 Ok(Target::Queue(&mut running.queue))
             }
@@ -225,7 +229,7 @@ impl<H: Host> Exports<H> {
         id: ExportId,
         make: impl Fn() -> H::Handle,
     ) -> Result<Result<H::Handle, Failure>, Violation> {
-        if let Some(Export::Running(Running { reply: Reply::Reference, promise, .. })) =
+        if let Some(Export::Running(Running { reply: Reply::Reference, promise, onward: None, .. })) =
             self.open.get_mut(&id.0)
         {
             return Ok(Ok(promise.get_or_insert_with(make).clone()));
@@ -432,6 +436,7 @@ impl<H: Host> Exports<H> {
                 Export::Rejected(_) | Export::Broken { .. } => {}
                 Export::Running(running) => {
                     promises.extend(running.promise);
+                    garbage.extend(running.onward.map(Garbage::Handle));
                     garbage.extend(
                         running.queue.into_iter().map(|request| Garbage::Handles(request.arguments.handles)),
                     );

@@ -210,7 +210,8 @@ impl<H: Host> Connection<H> {
                 if self.host.names_result(&waiter) {
                     self.imports.keep(id, Import::Moved(to.clone()));
                 }
-                self.notices.push_back(Notice::Settled(waiter, Outcome::Reference(to)));
+                let outcome = if embargoed { Outcome::Embargoed(to) } else { Outcome::Reference(to) };
+                self.notices.push_back(Notice::Settled(waiter, outcome));
             }
             (waiter, _) => {
                 self.keep_broken(id, asked.over.filter(|_| asked.named));
@@ -323,6 +324,9 @@ impl<H: Host> Connection<H> {
             Some(canceller) => self.notices.extend(canceller.map(Notice::Cancel)),
             None => self.exports.discard(id, &mut self.garbage),
         }
+        // The caller names the result no more, so nobody does.
+        let onward = self.exports.running(id).and_then(|running| running.onward.take());
+        self.garbage.extend(onward.map(Garbage::Handle));
         // What waits for a result that may never come must not hold its arguments until then.
         if let Some(request) = self.exports.take_queued(id) {
             self.garbage.push(Garbage::Handles(request.arguments.handles));

@@ -249,6 +249,7 @@ impl<H: Host> Connection<H> {
             self.tasks.push_back(Task::Settle(promise, Ok(handle.clone())));
         }
         self.garbage.extend(running.canceller.map(Garbage::Canceller));
+        self.garbage.extend(running.onward.map(Garbage::Handle));
         if running.cancelled {
             self.garbage.push(Garbage::Handle(handle));
         } else {
@@ -287,6 +288,7 @@ impl<H: Host> Connection<H> {
         let mut work = vec![(id, running, cause)];
         while let Some((id, running, cause)) = work.pop() {
             self.garbage.extend(running.canceller.map(Garbage::Canceller));
+            self.garbage.extend(running.onward.map(Garbage::Handle));
             if let Some(promise) = running.promise {
                 self.tasks.push_back(Task::Settle(promise, Err(failure.clone())));
             }

@@ -287,16 +287,32 @@ impl Drop for Waiting {
 pub struct Passing {
     node: Rc<Node>,
     answering: RefCell<Option<Answering>>,
+    /// The call as it was passed on, whose result is called there before it is known.
+    pub(super) onward: Rc<CallState>,
 }
 
 impl Passing {
-    pub(super) fn new(node: &Rc<Node>, answering: Answering) -> Self {
-        Passing { node: Rc::clone(node), answering: RefCell::new(Some(answering)) }
+    pub(super) fn new(node: &Rc<Node>, answering: Answering, reply: Reply) -> Self {
+        let onward = CallState::new(node, reply);
+        Passing { node: Rc::clone(node), answering: RefCell::new(Some(answering)), onward }
     }
 
     pub(super) fn settle(&self, ended: Ended) {
+        if !self.onward.has_ended() {
+            // What its result is named by needs the reference alone; an error's references may lead back to it.
+            let ended = ended.clone().into_reference();
+            self.onward.end(ended.map_or_else(Ended::Failed, Ended::Reference));
+        }
         if let Some(answering) = self.answering.take() {
             self.node.answer_with(&answering, ended);
+        }
+    }
+
+    /// Who asked is told when it has settled: it can come home there, too, once nothing that was sent there before is behind.
+    pub(super) fn settle_embargoed(&self, promise: &Rc<Promise>) {
+        self.onward.end(Ended::Reference(Handle::Promise(Rc::clone(promise))));
+        if let Some(answering) = self.answering.take() {
+            promise.tell(&self.node, answering);
         }
     }
 

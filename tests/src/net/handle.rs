@@ -4,8 +4,8 @@ use std::rc::{Rc, Weak};
 use pb_core::message::{ExportId, Failure, ImportId};
 use pb_core::proto::{Host, Key, Place};
 
-use super::call::{CallState, Waiter};
-use super::node::Queued;
+use super::call::{CallState, Ended, Waiter};
+use super::node::{Answering, Node, Queued};
 use super::side::Side;
 
 /// Whatever a message can carry, as a side's program holds it. Clones are one handle.
@@ -164,6 +164,8 @@ impl Drop for Proxy {
 pub struct Promise {
     settled: RefCell<Option<Result<Handle, Failure>>>,
     pub(super) queue: RefCell<Vec<Queued>>,
+    /// Calls of peers that are answered with what it settles to, once what waits has gone.
+    pub(super) answered: RefCell<Vec<Answering>>,
     /// The call whose result it is, which must live on for it to settle.
     source: RefCell<Option<Rc<CallState>>>,
 }
@@ -191,6 +193,15 @@ impl Promise {
             at = next;
         }
         true
+    }
+
+    /// Answers a call with what it settles to.
+    pub(super) fn tell(&self, node: &Rc<Node>, answering: Answering) {
+        match self.settled() {
+            None => self.answered.borrow_mut().push(answering),
+            Some(Ok(handle)) => node.answer_with(&answering, Ended::Reference(handle.end())),
+            Some(Err(failure)) => node.answer_with(&answering, Ended::Failed(failure)),
+        }
     }
 
     /// Settles it and returns what waited.
@@ -279,7 +290,10 @@ impl Host for TestHost {
     }
 
     fn names_result(&self, waiter: &Waiter) -> bool {
-        matches!(waiter, Waiter::Call(_))
+        match waiter {
+            Waiter::Call(_) => true,
+            Waiter::Passing(passing) => passing.onward.is_reference(),
+        }
     }
 
     fn broken(&self, failure: Failure) -> Handle {

@@ -174,7 +174,9 @@ impl Node {
                     self.answer_with(&started.answering, Ended::Failed(stopped()));
                 }
             }
-            Stops::Onward(side, id) => side.with(|connection, out| connection.cancel(*id, out)),
+            Stops::Onward(side, id) => {
+                side.with(|connection, out| connection.give_up(*id, FailureKind::Cancelled, out));
+            }
             Stops::Waiting(promise, id) => {
                 let at = promise.queue.borrow().iter().position(|queued| is_it(&queued.answering, *id));
                 if let Some(at) = at {
@@ -193,6 +195,9 @@ impl Node {
                 Ok(handle) => self.deliver(handle, queued),
                 Err(failure) => self.answer_with(&queued.answering, Ended::Failed(failure.clone())),
             }
+        }
+        for answering in promise.answered.take() {
+            promise.tell(self, answering);
         }
     }
 
@@ -249,6 +254,10 @@ impl Node {
         };
         match queued.answering.clone() {
             Answering::Nobody | Answering::Cast(_) => {
+                // If this goes down the promise of a call that is cancelled later, it must arrive all the same.
+                if let Handle::Result(_) = target {
+                    side.with(|connection, _| connection.want_run(id));
+                }
                 let sent = side.with(|connection, out| connection.cast(outgoing(), out));
                 if let Err(Refused::Moved(handle)) = sent {
                     self.deliver(&handle, queued);
@@ -269,10 +278,21 @@ impl Node {
                 }
             }
             Answering::Peer(from, export, reply) => {
-                let waiter = Waiter::Passing(Passing::new(self, queued.answering.clone()));
+                let passing = Passing::new(self, queued.answering.clone(), reply);
+                let onward = Rc::clone(&passing.onward);
+                let waiter = Waiter::Passing(passing);
                 let sent = side.with(|connection, out| connection.call(outgoing(), reply, waiter, out));
                 match sent {
-                    Ok(id) => self.stop_with(&from, export, Stops::Onward(side, id)),
+                    Ok(id) => {
+                        onward.sent_on(&side, id);
+                        self.stop_with(&from, export, Stops::Onward(side, id));
+                        if reply == Reply::Reference {
+                            let set =
+                                |onward| from.with(|connection, _| connection.set_onward(export, onward));
+                            let refused = set(Handle::Result(onward));
+                            drop(refused);
+                        }
+                    }
                     Err((Refused::Failed(failure) | Refused::Full(failure), Waiter::Passing(passing))) => {
                         passing.settle(Ended::Failed(failure));
                     }

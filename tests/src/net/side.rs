@@ -387,6 +387,12 @@ impl Side {
                 let ended = match outcome {
                     Outcome::Value(carried) => Ended::value(carried),
                     Outcome::Reference(handle) => Ended::Reference(handle),
+                    Outcome::Embargoed(promise) => {
+                        if let (Waiter::Passing(passing), Handle::Promise(promise)) = (&waiter, &promise) {
+                            return passing.settle_embargoed(promise);
+                        }
+                        Ended::Reference(promise)
+                    }
                     Outcome::App(carried) => Ended::app(carried),
                     Outcome::Failed(failure) => Ended::Failed(failure),
                 };
