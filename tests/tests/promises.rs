@@ -377,3 +377,42 @@ async fn what_was_called_on_a_call_that_is_passed_on_and_dropped_leaves_nothing_
         }
     }
 }
+
+#[tokio::test]
+async fn a_promise_that_was_taken_before_its_call_was_sent_is_called_as_soon_as_it_is() {
+    let row = Row::new(0).await;
+    let late = row.mine().echo_late(row.root.clone());
+    let held = late.promised().held();
+    let promise = held.promised();
+    let number = promise.number();
+    assert_eq!(soon(row.root.number()).await, Ok(0));
+    row.ours.open();
+    until(|| row.links[0].0.tables().answers == 2).await;
+    row.owner.open();
+    assert_eq!(soon(number).await, Ok(100));
+    assert!(soon(held).await.expect("it is made").remote().same(&promise));
+    drop((late, promise));
+    row.is_idle().await;
+}
+
+/// All on objects of this process: what fails first fails the others one behind the other.
+#[tokio::test]
+async fn a_long_chain_of_calls_that_wait_here_settles_and_fails_without_recursion() {
+    for fails in [false, true] {
+        let place = Arc::<Place>::default();
+        let root = MyNode::reference(0, &place);
+        let (held, failing) = (root.held(), root.fails_late());
+        let mut node = if fails { failing.promised() } else { held.promised() };
+        for _ in 0..DEEP[usize::from(fails)] {
+            node = node.next().promised();
+        }
+        let number = node.number();
+        place.open();
+        match soon(number).await {
+            Ok(number) => assert_eq!((number, fails), (100 + DEEP[0], false)),
+            Err(failure) => assert!(fails && failure.kind == FailureKind::Broken, "{failure:?}"),
+        }
+        drop((node, held, failing, root));
+        until(|| place.alive.load(SeqCst) == 0).await;
+    }
+}

@@ -1,3 +1,5 @@
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
@@ -178,8 +180,13 @@ impl Promise {
             State::Waiting { draining, .. } if !*draining => *draining = true,
             _ => return,
         }
+        in_turn(Arc::clone(self), result);
+    }
+
+    /// Lets everything go that waits, and then whoever calls go straight.
+    fn drain(&self, result: &Result<Reference, Failure>) {
         loop {
-            match self.next_step(&result) {
+            match self.next_step(result) {
                 Step::Send(waiting) => waiting.into_iter().for_each(|call| call.go(result.as_ref())),
                 Step::Done(watchers, source) => {
                     drop_quietly(source);
@@ -225,6 +232,48 @@ impl Promise {
 impl Default for State {
     fn default() -> Self {
         State::Waiting { queue: Vec::new(), watchers: Watchers::default(), draining: false, source: None }
+    }
+}
+
+type Settlement = (Arc<Promise>, Result<Reference, Failure>);
+
+thread_local! {
+    /// What settles once what settles now has; `None` where nothing does.
+    static SETTLING: RefCell<Option<VecDeque<Settlement>>> = const { RefCell::new(None) };
+}
+
+/// A call that goes as a promise settles may settle the promise of its own result, on which another one waits, and so on: they settle one
+/// behind the other, not each within the one before.
+fn in_turn(promise: Arc<Promise>, result: Result<Reference, Failure>) {
+    let mut next = Some((promise, result));
+    let first = SETTLING.try_with(|settling| {
+        let mut settling = settling.borrow_mut();
+        let first = settling.is_none();
+        let queue = settling.get_or_insert_default();
+        if !first {
+            queue.extend(next.take());
+        }
+        first
+    });
+    // What was queued has been taken. Without the queue, as a thread ends, it settles here.
+    let turn = matches!(first, Ok(true)).then(|| Turn);
+    while let Some((promise, result)) = next.take() {
+        promise.drain(&result);
+        if turn.is_some() {
+            next = SETTLING.with_borrow_mut(|settling| settling.as_mut().and_then(VecDeque::pop_front));
+        }
+    }
+}
+
+/// The outermost settling of a thread. Where it unwinds, what is left settles all the same.
+struct Turn;
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let left = SETTLING.with_borrow_mut(Option::take);
+        for (promise, result) in left.into_iter().flatten() {
+            promise.drain(&result);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::slot::Slot;
 use super::terms::StubOptions;
 use super::{
     Delivered, Errors, IntoObject, Method, Object, Offer, Promise, Signature, Terms, Values, Watcher, local,
-    scope, slot,
+    scope,
 };
 use crate::defer::Deferred;
 use crate::message::{CallOptions, Cause, Failure, FailureKind, ImportId, MethodText, Ran, Reply};
@@ -373,7 +373,7 @@ fn send<A: Values, R: Send + 'static, K: Errors>(
             if let Some(callee) = promise.callee() {
                 return send(&callee, call, slot);
             }
-            slot.set_origin(slot::Origin::Promise(Arc::clone(promise)));
+            slot.set_queued(promise);
             slot.limit(call.terms.deadline);
             let queued = Box::new(QueuedCall { call, slot: Arc::downgrade(slot) });
             if let Err((queued, result)) = promise.queue(queued) {
@@ -395,7 +395,7 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
         distant.line().call(distant.id(), encoded, reply, Waiting::Weak(waiter))
     });
     match sent {
-        Ok(id) => slot.set_origin(slot::Origin::Distant(Arc::clone(distant), id)),
+        Ok(id) => slot.set_sent(distant, id),
         Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant.as_ref()) {
             Some(reference) => send(&reference, call, slot),
             None => slot.fail(failure),

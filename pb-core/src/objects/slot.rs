@@ -125,14 +125,31 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         self.state.lock().promise.strong_count() > 0
     }
 
-    pub(super) fn set_origin(&self, origin: Origin) {
-        let before = {
+    /// The call waits for `promise` to settle.
+    pub(super) fn set_queued(&self, promise: &Arc<Promise>) {
+        let origin = Origin::Promise(Arc::clone(promise));
+        let before = mem::replace(&mut self.state.lock().origin, origin);
+        drop(before);
+    }
+
+    /// The call was sent to `distant`, as call `id` there. What was called on its result meanwhile follows it.
+    pub(super) fn set_sent(self: &Arc<Self>, distant: &Arc<dyn Distant>, id: ImportId) {
+        let (before, promise) = {
             let mut state = self.state.lock();
             // A connection's tables keep the time themselves.
-            let timer = if matches!(origin, Origin::Distant(..)) { state.timer.take() } else { None };
-            (mem::replace(&mut state.origin, origin), timer)
+            let timer = state.timer.take();
+            let before = mem::replace(&mut state.origin, Origin::Distant(Arc::clone(distant), id));
+            let waiting = matches!(state.phase, Phase::Waiting);
+            let promise = state.promise.upgrade().filter(|_| waiting);
+            if promise.is_some() {
+                state.pledged.get_or_insert_default();
+            }
+            ((before, timer), promise)
         };
         drop(before);
+        if let Some(promise) = promise {
+            promise.settle(Ok(distant.promise_of(id, Arc::clone(self) as Arc<dyn Pledge>)));
+        }
     }
 
     /// The method of a local call runs; `stop` stops it, where that may be. Its time may be over by now.
