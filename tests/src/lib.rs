@@ -8,6 +8,7 @@ pub mod live;
 pub mod map;
 pub mod net;
 pub mod process;
+pub mod protocols;
 pub mod quiet;
 pub mod raw;
 pub mod row;

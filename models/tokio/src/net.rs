@@ -183,6 +183,26 @@ impl AsyncRead for OwnedReadHalf {
 }
 
 impl OwnedWriteHalf {
+    /// Itself, which is all of a socket that it knows.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "the trait is of the whole socket, which no half here has"
+    )]
+    pub fn as_ref(&self) -> &Self {
+        self
+    }
+
+    /// Changes nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Drops it.
+    pub fn forget(self) {}
+
     /// Writes what fits.
     ///
     /// # Errors

@@ -302,6 +302,16 @@ impl WriteHalf {
         }
     }
 
+    /// Ends the connection, once the other half is dropped too, without waiting for what was written: over TCP by a reset.
+    pub(super) fn abort(self) {
+        if let WriteHalf::Tcp(half) = self
+            && let Ok(half) = Arc::try_unwrap(half)
+        {
+            let _ = half.as_ref().set_zero_linger();
+            half.forget(); // Else its drop would say in good order that nothing more comes.
+        }
+    }
+
     /// Tells the peer that nothing more comes. A socket does so once every [`Direct`] of it is dropped, too.
     pub async fn finish(self) {
         match self {
