@@ -7,6 +7,7 @@ mod call_error;
 mod circular;
 mod context;
 mod crossing;
+mod distant;
 mod executor;
 mod fate;
 mod incoming;
@@ -21,6 +22,7 @@ mod remote;
 mod revoke;
 mod scope;
 mod scratch;
+mod sending;
 mod signature;
 mod slot;
 mod stub;
@@ -31,6 +33,7 @@ pub use access::Access;
 pub use call_error::{AppError, CallError};
 pub use context::CallContext;
 pub use crossing::Argument;
+pub use distant::{Distant, Encoded, Line, NotSent, Onward, Pledge, Readiness, Waiter, Waiting};
 pub(crate) use executor::drop_quietly;
 pub use executor::{BoxTask, Executor, Stop, first_poll, install};
 pub use fate::Fate;
@@ -40,12 +43,11 @@ pub use local::LocalQueue;
 pub use names::{NameError, Names, named};
 pub use object::{IntoObject, Object, Offer, Referenceable, bind};
 pub use promise::{Promise, Queued, Source};
-pub use reference::{
-    Distant, Encoded, Leads, Line, NotSent, Onward, Pledge, Readiness, Reference, Waiter, Waiting, survivor,
-};
+pub use reference::{Leads, Reference};
 pub use remote::{Broken, Remote};
 pub use revoke::Revoker;
 pub use scope::{decode_with, encode_with};
+pub use sending::survivor;
 pub use signature::{
     AnswerCodec, App, Codec, Codecs, EncodedDefault, ErrorCodec, Errors, Needed, NoError, ResultAlias,
     Signature, Values, no_errors,

@@ -1,0 +1,183 @@
+//! A typed call on its way to wherever its reference leads.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::signature::Needed;
+use super::slot::Slot;
+use super::terms::StubOptions;
+use super::{
+    Codecs as _, Distant, Encoded, Errors, Leads, Method, NoError, NotSent, Queued, Reference, Signature,
+    Terms, Values, Waiting, local, scope, scratch,
+};
+use crate::defer::Deferred;
+use crate::message::{Cause, Failure, FailureKind, Ran, Reply};
+
+impl Reference {
+    /// Calls a method. The call is on its way when this returns; where it cannot be sent, the Deferred fails.
+    pub(super) fn call<A: Values, R: Send + 'static, K: Errors>(
+        &self,
+        method: &'static Method,
+        signature: Signature<A, R, K>,
+        arguments: A,
+        terms: Result<Terms, Failure>,
+        options: Option<Arc<StubOptions>>,
+    ) -> Deferred<R, K::Caller> {
+        let slot = Slot::new(method, signature.ok, signature.err, options);
+        match terms {
+            Ok(terms) => send(self, TypedCall { method, signature, arguments, terms }, &slot),
+            Err(failure) => slot.fail(failure),
+        }
+        Deferred::waiting_for(slot)
+    }
+
+    /// Calls a method that is never answered; what goes wrong is lost, but for a line in the log.
+    pub(super) fn cast<A: Values>(
+        &self,
+        method: &'static Method,
+        signature: Signature<A, (), NoError>,
+        arguments: A,
+        terms: Terms,
+    ) {
+        match self.leads() {
+            Leads::Distant(distant) => {
+                distant.expect_cast();
+                cast(distant.as_ref(), TypedCall { method, signature, arguments, terms });
+            }
+            _ => self.call(method, signature, arguments, Ok(terms), None).detach(),
+        }
+    }
+}
+
+/// A call with its types, on its way to wherever the reference leads.
+struct TypedCall<A: Values, R, K: Errors> {
+    method: &'static Method,
+    signature: Signature<A, R, K>,
+    arguments: A,
+    terms: Terms,
+}
+
+fn send<A: Values, R: Send + 'static, K: Errors>(
+    to: &Reference,
+    call: TypedCall<A, R, K>,
+    slot: &Arc<Slot<R, K>>,
+) {
+    match to.leads() {
+        Leads::Local(object) => local::start(object, call.method, call.arguments, call.terms, slot),
+        Leads::Distant(distant) => send_distant(distant, call, slot),
+        Leads::Promise(promise) => {
+            if let Some(callee) = promise.callee() {
+                return send(&callee, call, slot);
+            }
+            slot.set_queued(promise);
+            slot.limit(call.terms.deadline);
+            let queued = Box::new(QueuedCall { call, slot: Arc::downgrade(slot) });
+            if let Err((queued, result)) = promise.queue(queued) {
+                queued.go(result.as_ref());
+            }
+        }
+        Leads::Broken(failure) => slot.fail(Failure::broken_by(Cause::Broker(Failure::clone(failure)))),
+    }
+}
+
+fn send_distant<A: Values, R: Send + 'static, K: Errors>(
+    distant: &Arc<dyn Distant>,
+    call: TypedCall<A, R, K>,
+    slot: &Arc<Slot<R, K>>,
+) {
+    let reply = if call.signature.ok.reference.is_some() { Reply::Reference } else { Reply::Value };
+    let sent = encoded(&call, |encoded| {
+        let waiter = Arc::downgrade(slot);
+        distant.line().call(distant.id(), encoded, reply, Waiting::Weak(waiter))
+    });
+    match sent {
+        Ok(id) => slot.set_sent(distant, id),
+        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant.as_ref()) {
+            Some(reference) => send(&reference, call, slot),
+            None => slot.fail(failure),
+        },
+        Err(NotSent::Moved(reference)) => send(&reference.callee(), call, slot),
+    }
+}
+
+fn cast<A: Values>(distant: &dyn Distant, call: TypedCall<A, (), NoError>) {
+    match encoded(&call, |encoded| distant.line().cast(distant.id(), encoded)) {
+        Ok(()) => {}
+        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant) {
+            Some(reference) => reference.cast(call.method, call.signature, call.arguments, call.terms),
+            None => tracing::debug!(method = call.method.name(), %failure, "cast not sent"),
+        },
+        Err(NotSent::Moved(reference)) => {
+            reference.callee().cast(call.method, call.signature, call.arguments, call.terms);
+        }
+    }
+}
+
+/// Where a promise has led whose connection takes no calls any more. It may be elsewhere, and outlive it.
+pub fn survivor(distant: &dyn Distant) -> Option<Reference> {
+    distant.settled().map(|settled| settled.callee()).filter(|end| !matches!(end.leads(), Leads::Broken(_)))
+}
+
+/// Encodes the arguments into this thread's scratch buffer and hands them to `send`.
+fn encoded<A: Values, R, K: Errors, T>(
+    call: &TypedCall<A, R, K>,
+    send: impl FnOnce(Encoded<'_>) -> Result<T, NotSent>,
+) -> Result<T, NotSent> {
+    let codecs = &call.signature.arguments;
+    let defaults = match codecs.optional() {
+        0 => &[],
+        _ => call.method.defaults(|| codecs.defaults()),
+    };
+    scratch::with_scratch(|body| {
+        let mut needed = Needed::new(A::Codecs::COUNT, defaults);
+        let (result, references) = scope::encode_with(|| codecs.encode(&call.arguments, body, &mut needed));
+        if let Err(error) = result {
+            let message = format!("the arguments of {} cannot be sent: {error}", call.method.name());
+            return Err(NotSent::Failed(Failure::new(FailureKind::Failed, Ran::No, message)));
+        }
+        let mut options = call.method.flags().answer_options();
+        if let Some(metadata) = &call.terms.metadata {
+            options.get_or_insert_default().metadata.clone_from(metadata);
+        }
+        let method = call.method.text_for(needed.optional());
+        let deadline = call.terms.deadline;
+        let idempotent = call.method.flags().idempotent;
+        send(Encoded { method, idempotent, options, deadline, references: &references, body })
+    })
+}
+
+/// A call that waits for a promise. Its Deferred owns it: once that is gone there is nothing to send.
+struct QueuedCall<A: Values, R, K: Errors> {
+    call: TypedCall<A, R, K>,
+    slot: std::sync::Weak<Slot<R, K>>,
+}
+
+impl<A: Values, R: Send + 'static, K: Errors> Queued for QueuedCall<A, R, K> {
+    fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
+        // Where its time was over while it waited, there is nothing to send either.
+        let Some(slot) = self.slot.upgrade().filter(|slot| slot.is_waiting()) else { return };
+        match to {
+            Err(failure) => slot.fail(Failure::broken_by(Cause::Broker(failure.clone()))),
+            // Only a call that has waited, whose result others may wait for, can close a circle.
+            Ok(reference) if slot.is_named() && leads_back(reference, &slot) => {
+                slot.fail(Failure::circular())
+            }
+            Ok(reference) => {
+                // Nobody is on this stack whose panic it would be: the user's `Serialize` panicked long after the call was made.
+                let sent = catch_unwind(AssertUnwindSafe(|| send(reference, self.call, &slot)));
+                if sent.is_err() {
+                    let message = "encoding the arguments panicked";
+                    slot.fail(Failure::new(FailureKind::Failed, Ran::No, message));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the call of `slot` would wait for itself on `reference`.
+fn leads_back<R: Send + 'static, K: Errors>(reference: &Reference, slot: &Arc<Slot<R, K>>) -> bool {
+    match reference.callee().leads() {
+        Leads::Promise(promise) => promise.waits_for(Arc::as_ptr(slot).cast()),
+        _ => false,
+    }
+}
