@@ -19,6 +19,7 @@ mod names;
 mod onward;
 mod outgoing;
 mod payload;
+mod queue;
 mod silence;
 mod table;
 mod timers;

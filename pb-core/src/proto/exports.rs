@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use super::limits::{CALL_BYTES, OBJECT_BYTES, RESULT_BYTES};
+use super::queue::Queue;
 use super::table::Table;
 use super::timers::Timers;
 use super::{Cost, Garbage, Host, Key, Request, Violation};
@@ -64,7 +65,7 @@ pub(super) struct Running<H: Host> {
     /// The largest answer that the caller takes.
     pub(super) answer_bytes: u64,
     /// What was called on its result, in order.
-    pub(super) queue: Vec<Request<H>>,
+    pub(super) queue: Queue<Request<H>>,
     /// The promise that arguments naming the result were given.
     pub(super) promise: Option<H::Handle>,
     /// The same call where it was passed on: what names the result goes there at once.
@@ -72,8 +73,8 @@ pub(super) struct Running<H: Host> {
     pub(super) canceller: Option<H::Canceller>,
     pub(super) cancelled: bool,
     pub(super) deadline: Option<Instant>,
-    /// The call whose result it may wait for.
-    waits_for: Option<ExportId>,
+    /// The call whose result it may wait for, and the place where it does.
+    waits_for: Option<(ExportId, u64)>,
     /// Its time is over: it was stopped, and says so when it ends.
     pub(super) expired: bool,
 }
@@ -81,7 +82,7 @@ pub(super) struct Running<H: Host> {
 /// What a target id leads to.
 pub(super) enum Target<'a, H: Host> {
     Handle(H::Handle),
-    Queue(&'a mut Vec<Request<H>>),
+    Queue(&'a mut Queue<Request<H>>),
     Dead(Failure),
 }
 
@@ -135,7 +136,7 @@ impl<H: Host> Exports<H> {
             reply,
             cost,
             answer_bytes,
-            queue: Vec::new(),
+            queue: Queue::new(),
             promise: None,
             onward: None,
             canceller: None,
@@ -166,19 +167,17 @@ impl<H: Host> Exports<H> {
         }
     }
 
-    /// The call `id` waits for the result of the call `on`.
-    pub(super) fn wait(&mut self, id: ExportId, on: ExportId) {
+    /// The call `id` waits for the result of the call `on`, at a place of its queue.
+    pub(super) fn wait(&mut self, id: ExportId, on: ExportId, place: u64) {
         if let Some(running) = self.running(id) {
-            running.waits_for = Some(on);
+            running.waits_for = Some((on, place));
         }
     }
 
     /// Takes a call out of the queue in which it waits for another one's result, if it does.
     pub(super) fn take_queued(&mut self, id: ExportId) -> Option<Request<H>> {
-        let on = self.running(id)?.waits_for.take()?;
-        let queue = &mut self.running(on)?.queue;
-        let at = queue.iter().position(|request| request.answer.is_some_and(|(waiting, _)| waiting == id))?;
-        Some(queue.remove(at))
+        let (on, place) = self.running(id)?.waits_for.take()?;
+        self.running(on)?.queue.take(place)
     }
 
     /// Keeps a reference result, or its failure, until the peer's last word.

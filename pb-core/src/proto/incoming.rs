@@ -109,9 +109,10 @@ impl<H: Host> Connection<H> {
                 // What waits must not hold the buffer that it was read into.
                 let body = Bytes::copy_from_slice(&request.arguments.body);
                 let answer = request.answer;
-                queue.push(Request { arguments: Carried { body, ..request.arguments }, ..request });
+                let place =
+                    queue.push(Request { arguments: Carried { body, ..request.arguments }, ..request });
                 if let Some((id, _)) = answer {
-                    self.exports.wait(id, target);
+                    self.exports.wait(id, target, place);
                 }
                 return Ok(None);
             }

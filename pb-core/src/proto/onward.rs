@@ -23,7 +23,7 @@ impl<H: Host> Connection<H> {
             }) => {
                 let before = slot.replace(onward.clone());
                 debug_assert!(before.is_none(), "a call is passed on once");
-                (std::mem::take(queue), promise.take())
+                (queue.take_all(), promise.take())
             }
             _ => return Err(onward),
         };
