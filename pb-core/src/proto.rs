@@ -33,11 +33,11 @@ use bytes::Bytes;
 pub use casts::Cost;
 pub use connection::Connection;
 pub use leaving::Farewell;
-pub use limits::{DEFAULT_ANSWER_BYTES, Limits, MAX_HOPS};
+pub use limits::{DEFAULT_ANSWER_BYTES, LONGEST_TIME, Limits, MAX_HOPS};
 pub use names::Known;
 pub use outgoing::{Outgoing, Refused};
 pub use silence::Silent;
-pub use timers::{MAX_DEADLINE_MS, TimeLimit, exceeded};
+pub use timers::{TimeLimit, exceeded};
 pub use violation::Violation;
 
 use crate::message::{CallOptions, ExportId, Failure, ImportId, Message, Reply};

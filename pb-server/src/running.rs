@@ -3,6 +3,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pb_core::proto::LONGEST_TIME;
 use pb_core::reactor::{Address, Listener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -76,7 +77,7 @@ impl Running {
 
     /// Closes the listeners, and lets each connection finish ([`Broker::leave`](pb_core::Broker::leave)): new calls on the root fail
     /// `Disconnected` and do not run, all others go on. A connection closes once its peer holds nothing of this server's and nothing is in
-    /// flight, and at the latest when `time` is over. Waits until the last has closed, at most some seconds over `time` (see
+    /// flight, and at the latest when `time`, at most 49 days, is over. Waits until the last has closed, at most some seconds over `time` (see
     /// [`Running::shutdown`]). Who has connected and not greeted yet is turned away.
     ///
     /// # Cancel safety
@@ -90,7 +91,7 @@ impl Running {
     /// # Cancel safety
     /// As [`Running::drain`].
     pub async fn drain_unless(mut self, time: Duration, hurry: impl Future<Output = ()>) -> Stopped {
-        self.stop.send_replace(Stop::Drain(Instant::now() + time.min(LONGEST)));
+        self.stop.send_replace(Stop::Drain(Instant::now() + time.min(LONGEST_TIME)));
         let mut hurry = pin!(hurry);
         tokio::select! {
             // Who hurries is heard, however much else there is to do.
@@ -111,8 +112,5 @@ impl Running {
         while self.listeners.join_next().await.is_some() {}
     }
 }
-
-/// Longest time for a drain that is told apart: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 /// How long what was sent may take to leave where somebody hurries.
 const LAST_WORDS: Duration = Duration::from_millis(500);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pb_core::broker::Config;
 use pb_core::message::{AbortCode, Hello, Message, Reject, Rejection, features};
+use pb_core::proto::LONGEST_TIME;
 use pb_core::reactor::Stream;
 use pb_core::wire::frame::MAGIC;
 use pb_server::{Broker, FailureKind, Limits, Ran, Referenceable, Server, Stub, remote_interface};
@@ -172,6 +173,20 @@ async fn who_holds_references_has_the_whole_time_of_a_drain_and_can_end_it_early
         assert_eq!(from.elapsed().as_secs(), if early { 8 } else { 20 });
         client.closed().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_time_a_drain_is_given_its_peers_are_told_49_days_at_the_most() {
+    let running = Server::new(bench().root).listen("mem://drain-longest").await.expect("a name").spawn();
+    let client = pb_client::connect("mem://drain-longest").await.expect("it listens");
+    let room = client.root::<DoorRef>().open().await.expect("a room");
+    let from = Instant::now();
+    let drain = tokio::spawn(running.expect("it listens").drain(Duration::MAX));
+    let leaving = client.leaving().await.expect("it is told");
+    assert_eq!(leaving.left + from.elapsed(), LONGEST_TIME);
+    assert_eq!(LONGEST_TIME.as_secs() / 86_400, 49);
+    drop(room);
+    drain.await.expect("it does not panic");
 }
 
 #[tokio::test(start_paused = true)]

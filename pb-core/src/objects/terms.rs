@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::executor;
 use crate::message::{CallOptions, Failure, FailureKind, MAX_METADATA, MAX_METADATA_BYTES, Ran};
-use crate::proto::{MAX_DEADLINE_MS, exceeded};
+use crate::proto::{LONGEST_TIME, exceeded};
 
 /// Free entries of a call, such as `traceparent`. No key comes twice.
 pub(super) type Metadata = Vec<(Box<str>, Bytes)>;
@@ -79,7 +79,7 @@ impl Terms {
     /// The earlier deadline counts, and the stub's own entries.
     fn join(&mut self, options: &StubOptions) -> Result<(), Failure> {
         if let (Some(time), Some(now)) = (options.within, executor::now()) {
-            let own = now + time.min(Duration::from_millis(MAX_DEADLINE_MS));
+            let own = now + time.min(LONGEST_TIME);
             self.deadline = Some(self.deadline.map_or(own, |inherited| inherited.min(own)));
         }
         if options.metadata.is_empty() {

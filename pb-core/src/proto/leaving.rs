@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::casts::Casts;
 use super::imports::Import;
+use super::limits::LONGEST_TIME;
 use super::{Connection, Garbage, Host, Notice, Outbox, Outcome, TableSizes, Task, Violation};
 use crate::message::{
     Abort, AbortCode, ExportId, Failure, FailureKind, Goaway, ImportId, MAX_TEXT_BYTES, Message, Ran,
@@ -55,7 +56,7 @@ impl<H: Host> Connection<H> {
         if self.ended().is_some() {
             return;
         }
-        let until = now + time.min(LONGEST);
+        let until = now + time.min(LONGEST_TIME);
         match &mut self.leaving.ours {
             Some(leave) if leave.until <= until => return,
             Some(leave) => leave.until = until,
@@ -101,7 +102,7 @@ impl<H: Host> Connection<H> {
         if let Some(before) = self.leaving.theirs.as_ref().filter(|before| before.last != last) {
             return Err(Violation::GoawayChanged { last: last.0, before: before.last.0 });
         }
-        let until = now + Duration::from_millis(goaway.drain_ms).min(LONGEST);
+        let until = now + Duration::from_millis(goaway.drain_ms).min(LONGEST_TIME);
         self.leaving.theirs = Some(Farewell { last, until, reason: goaway.reason });
         Ok(())
     }
@@ -234,6 +235,3 @@ impl<H: Host> Connection<H> {
             && !self.has_last_words()
     }
 }
-
-/// Longest time that a side takes to leave: 2^32 milliseconds, some 49 days.
-const LONGEST: Duration = Duration::from_millis(1 << 32);

@@ -104,6 +104,9 @@ impl Limits {
     }
 }
 
+/// The longest time that a call, a program that leaves or a server that drains can be given, by either side: 2^32 milliseconds, some 49 days.
+/// More counts as that, so that no clock's arithmetic overflows at a peer's word.
+pub const LONGEST_TIME: Duration = Duration::from_millis(1 << 32);
 /// Bounds of `dead_after`: a network's ordinary delays are not silence, and far times must not overflow.
 const SHORTEST_DEAD_AFTER: Duration = Duration::from_millis(20);
 const LONGEST_DEAD_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::limits::LONGEST_TIME;
 use crate::message::{CallOptions, Failure, FailureKind, Ran};
 
 /// The deadlines of a table's calls. Each is taken out as its call ends, so there are never more of them than open calls.
@@ -82,5 +83,5 @@ pub(super) fn given_up(kind: FailureKind) -> Failure {
     }
 }
 
-/// More than this, some 50 days, counts as this: no clock's arithmetic may overflow at a peer's word.
-pub const MAX_DEADLINE_MS: u64 = 1 << 32;
+/// [`LONGEST_TIME`] as a call carries it.
+const MAX_DEADLINE_MS: u64 = LONGEST_TIME.as_millis() as u64;
