@@ -25,7 +25,7 @@ RAN = "no maybe yes".split()
 # `arguments` is a Tuple, `error` the shape of the method's own error, if it has one. Where `result` is REF itself, and
 # not something that holds references, the call asks for a reference (section 7), which can be called at once.
 Method = namedtuple("Method", "name arguments result error", defaults=(UNIT, UNIT, None))
-Call = namedtuple("Call", "flags target result name refs body")
+Call = namedtuple("Call", "flags target result name counts refs body")
 
 
 class Failure(Exception):
@@ -378,17 +378,26 @@ class Peer:
 
     # ---- Calls of the peer's.
 
+    def known(self, method, call):
+        """Our arguments. A newer caller may send more, if it says that so few are enough (section 10)."""
+        ours, r = len(method.arguments.shapes), Reader(call.body)
+        fewest, most = call.counts or (ours, ours)
+        if not fewest <= ours <= most:
+            raise Failure("Incompatible", "no", f"{method.name} has {ours} arguments here, not {fewest} to {most}")
+        return self.whole(method.arguments, r, call.refs) if ours == most else method.arguments.read(r, call.refs)
+
     def on_call(self, r, kind, refs):
         flags, target = r.byte(), r.id()
         result = r.uint() if kind == CALL else None
         number = r.uint()
         if number == 0:
-            name, _fewest = r.text(), r.uint()
-            r.take(8 * r.uint())  # Prints: by them a peer that traces types would compare signatures.
+            name, fewest, prints = r.text(), r.uint(), r.uint()
+            r.take(8 * prints)  # By them a peer that traces types would compare signatures; we go by the numbers.
+            counts = (fewest, fewest + prints - 1) if prints else None
             if not flags & ONCE:
-                self.names.append(name)
+                self.names.append((name, counts))
         elif number <= len(self.names):
-            name = self.names[number - 1]
+            name, counts = self.names[number - 1]
         else:
             raise Violation(f"method {number} was not defined")
         for flag in (LIMIT, DEADLINE, HOPS):
@@ -400,7 +409,7 @@ class Peer:
             self.last_answer += 1
             if result != self.last_answer:
                 raise Violation(f"call {result} is not the next")
-        call = Call(flags, target, result, name, refs, r.rest())
+        call = Call(flags, target, result, name, counts, refs, r.rest())
         try:
             self.serve(call)
         except Failure as failure:
@@ -416,7 +425,7 @@ class Peer:
         try:
             if method is None:
                 raise Failure("Unimplemented" if target else "Broken", "no", f"there is no {call.name} here")
-            arguments = self.whole(method.arguments, Reader(call.body), call.refs)
+            arguments = self.known(method, call)
         except (ValueError, Failure) as error:
             self.drop(call.refs)
             raise error if isinstance(error, Failure) else Failure("Failed", "no", f"the arguments: {error}")

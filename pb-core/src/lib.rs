@@ -8,6 +8,7 @@ extern crate self as pb_core;
 #[cfg(feature = "net")]
 pub mod broker;
 pub mod defer;
+mod macros;
 pub mod message;
 pub mod objects;
 pub mod proto;
@@ -21,7 +22,7 @@ pub use bytes::Bytes;
 pub use defer::{Deferred, DeferredExt, Resolver};
 pub use message::{AppCause, Cause, Failure, FailureKind, Ran};
 pub use objects::{AppError, CallContext, CallError, NameError, Names, Referenceable, Remote, Revoker, Stub};
-pub use pb_derive::{Referenceable, remote_interface};
+pub use macros::{Referenceable, remote_interface};
 #[cfg(feature = "net")]
 pub use reactor::{Address, AddressError};
 
