@@ -20,9 +20,9 @@ pub mod wire;
 pub use broker::{Broker, Leaving, Limits, TableSizes};
 pub use bytes::Bytes;
 pub use defer::{Deferred, DeferredExt, Resolver};
+pub use macros::{Referenceable, remote_interface};
 pub use message::{AppCause, Cause, Failure, FailureKind, Ran};
 pub use objects::{AppError, CallContext, CallError, NameError, Names, Referenceable, Remote, Revoker, Stub};
-pub use macros::{Referenceable, remote_interface};
 #[cfg(feature = "net")]
 pub use reactor::{Address, AddressError};
 

@@ -8,13 +8,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each package of the workspace may depend on among ours, in any way (to build, to run, to test).
-const PACKAGES: [(&str, &[&str]); 6] = [
+const PACKAGES: [(&str, &[&str]); 7] = [
     ("pb-derive", &[]),
     ("pb-core", &["pb-derive"]),
     ("pb-server", &["pb-core", "pb-derive"]),
     ("pb-client", &["pb-core", "pb-derive"]),
     ("pb-examples", &["pb-core", "pb-derive", "pb-server", "pb-client"]),
     ("pb-tests", &["pb-core", "pb-derive", "pb-server", "pb-client"]),
+    ("pb-tests-renamed", &["pb-server"]),
 ];
 
 /// Package to (its manifest, what it depends on).
