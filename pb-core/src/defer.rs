@@ -52,8 +52,8 @@ pub(crate) trait Pending<T, E>: Send + Sync {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, E>>;
     /// From now on dropping this does not cancel the call.
     fn detach(self: Arc<Self>);
-    /// Ends soon, with `why` if with nothing else.
-    fn cancel(self: Arc<Self>, why: Failure);
+    /// Ends soon, with `why` if with nothing else. `false` where it has ended, and only waits to be polled.
+    fn cancel(self: Arc<Self>, why: Failure) -> bool;
     /// The promise of the result, where `T` is a type of which there are promises.
     fn promise(self: Arc<Self>) -> Promising<T>;
     /// Its Deferred is gone, which had made a promise: nobody asks for the result any more but who holds that.
@@ -104,7 +104,7 @@ impl<T, E> Deferred<T, E> {
 
     /// Cancels what `deferred` stands for, and leaves it to be awaited: it fails `Cancelled` soon, unless its canceller
     /// ([`Deferred::with_canceller`]) or an errback says otherwise, or the result has come already. Of a chain, what it waits for now is
-    /// cancelled. A call fails at once, whatever the other side does; it is stopped there unless promises of its result are alive. Twisted:
+    /// cancelled. A call fails at once, whatever the other side does, and what was called on its result fails with it; its method is stopped. Twisted:
     /// `Deferred.cancel`.
     ///
     /// ```
@@ -219,7 +219,9 @@ impl<T: Send, E: Send> Work<T, E> for There<T, E> {
         }
     }
 
-    fn cancel(&mut self, _why: Failure) {}
+    fn cancel(&mut self, _why: Failure) -> bool {
+        false
+    }
 }
 
 struct Running<F> {
@@ -246,11 +248,12 @@ where
         polled.map(Next::Result)
     }
 
-    fn cancel(&mut self, why: Failure) {
-        let Some(future) = self.future.take() else { return };
+    fn cancel(&mut self, why: Failure) -> bool {
+        let Some(future) = self.future.take() else { return false };
         self.cancelled = Some(why);
         drop_quietly(future);
         depth::wake_quietly(self.waker.take());
+        true
     }
 }
 

@@ -8,6 +8,8 @@ mod calls;
 mod cancel;
 #[path = "deferred/executors.rs"]
 mod executors;
+#[path = "deferred/guide.rs"]
+mod guide;
 #[path = "deferred/long.rs"]
 mod long;
 #[path = "deferred/many.rs"]

@@ -80,21 +80,20 @@ impl<T: Send + 'static, E: From<Failure> + Send + 'static> Chain<T, E> {
 
     /// Lets the flow wait, unless it was cancelled or woken meanwhile: then it is given back, to be polled again.
     fn put_back(&self, mut flow: Flow) -> Option<Flow> {
-        loop {
-            let why = {
-                let mut state = self.state.lock();
-                match state.cancel.take() {
-                    Some(why) => why,
-                    None if mem::take(&mut state.again) => return Some(flow),
-                    None => {
-                        state.phase = Phase::Waiting(flow);
-                        return None;
-                    }
+        let why = {
+            let mut state = self.state.lock();
+            let again = mem::take(&mut state.again);
+            match state.cancel.take() {
+                Some(why) => why,
+                None if again => return Some(flow),
+                None => {
+                    state.phase = Phase::Waiting(flow);
+                    return None;
                 }
-            };
-            flow.cancel(why);
-            self.state.lock().again = true;
-        }
+            }
+        };
+        flow.cancel(why);
+        Some(flow)
     }
 
     /// Even the panic of a callback could not be made a failure, for that panicked, too: nothing will come.
@@ -237,38 +236,34 @@ impl<T: Send + 'static, E: From<Failure> + Send + 'static> Pending<T, E> for Cha
         self.start();
     }
 
-    fn cancel(self: Arc<Self>, mut why: Failure) {
+    fn cancel(self: Arc<Self>, why: Failure) -> bool {
         let mut flow = {
             let mut state = self.state.lock();
             match mem::replace(&mut state.phase, Phase::Busy) {
                 Phase::Waiting(flow) => flow,
                 Phase::Busy => {
                     state.cancel.get_or_insert(why);
-                    return;
+                    return true;
                 }
                 ended => {
                     state.phase = ended;
-                    return;
+                    return false;
                 }
             }
         };
-        let waker = loop {
-            flow.cancel(why);
+        flow.cancel(why);
+        let (waker, driven) = {
             let mut state = self.state.lock();
-            match state.cancel.take() {
-                Some(again) => why = again,
-                None => {
-                    state.phase = Phase::Waiting(flow);
-                    let polled = state.drive == Drive::Polled;
-                    break state.waker.take_if(|_| polled);
-                }
-            }
+            state.phase = Phase::Waiting(flow);
+            let driven = state.drive != Drive::Polled;
+            (state.waker.take_if(|_| !driven), driven)
         };
         // It may have been polled in vain meanwhile, or woken.
         wake_quietly(waker);
-        if self.state.lock().drive != Drive::Polled {
+        if driven {
             self.start();
         }
+        true
     }
 
     fn promise(self: Arc<Self>) -> Promising<T> {

@@ -246,7 +246,7 @@ impl<T: Send + 'static, E: Send + 'static> Work<T, E> for Timed<T, E> {
         }
     }
 
-    fn cancel(&mut self, why: Failure) {
-        Work::cancel(&mut self.deferred, why);
+    fn cancel(&mut self, why: Failure) -> bool {
+        Work::cancel(&mut self.deferred, why)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::Deferred;
 use super::depth::drop_quietly;
@@ -40,8 +40,8 @@ impl Step {
 pub(super) trait Work<T, E>: Send {
     /// Its end, once.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next<T, E>>;
-    /// Ends soon, with `why` if with nothing else.
-    fn cancel(&mut self, why: Failure);
+    /// Ends soon, with `why` if with nothing else. `false` where it has ended, and only waits to be polled.
+    fn cancel(&mut self, why: Failure) -> bool;
 }
 
 /// The end of a [`Work`].
@@ -54,18 +54,20 @@ pub(super) enum Next<T, E> {
 pub struct Flow {
     source: Box<dyn Source>,
     stages: VecDeque<Stage>,
+    /// A cancel that met a source which had ended: what is waited for next is cancelled, before so many callbacks are left.
+    cancel: Option<(Failure, usize)>,
 }
 
 trait Source: Send {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step>;
-    fn cancel(&mut self, why: Failure);
+    fn cancel(&mut self, why: Failure) -> bool;
 }
 
 impl Flow {
     pub(super) fn of<T: Send + 'static, E: From<Failure> + Send + 'static>(
         work: impl Work<T, E> + 'static,
     ) -> Self {
-        Flow { source: Box::new(Typed { work, ends: PhantomData }), stages: VecDeque::new() }
+        Flow { source: Box::new(Typed { work, ends: PhantomData }), stages: VecDeque::new(), cancel: None }
     }
 
     /// Adds a callback on a `Result<T, E>`, which leaves a `Result<U, F>`.
@@ -76,6 +78,10 @@ impl Flow {
         U: Send + 'static,
         F: From<Failure> + Send + 'static,
     {
+        // It came after the cancel.
+        if let Some((_, left)) = &mut self.cancel {
+            *left += 1;
+        }
         // One net for the callback and the drop of what it leaves in its closure.
         self.stages.push_back(Box::new(move |result| {
             match catch_unwind(AssertUnwindSafe(move || callback(unpack(result)))) {
@@ -91,7 +97,18 @@ impl Flow {
     /// What comes out at its end. Runs callbacks, so to be called under no lock.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Erased> {
         loop {
-            let mut step = ready!(self.source.poll(cx));
+            let mut step = match self.source.poll(cx) {
+                Poll::Ready(step) => step,
+                Poll::Pending => match self.cancel.take() {
+                    Some((why, left)) => {
+                        if !self.source.cancel(why.clone()) {
+                            self.cancel = Some((why, left));
+                        }
+                        continue;
+                    }
+                    None => return Poll::Pending,
+                },
+            };
             // What has ended is not held while its callbacks run.
             drop_quietly(std::mem::replace(&mut self.source, Box::new(Gone)));
             loop {
@@ -99,6 +116,7 @@ impl Flow {
                     Made::Result(result) => result,
                     Made::Flow(flow) => break self.follow(flow),
                 };
+                self.cancel.take_if(|(_, left)| *left == self.stages.len());
                 match self.stages.pop_front() {
                     Some(stage) => step = stage(result),
                     None => return Poll::Ready(result),
@@ -110,13 +128,20 @@ impl Flow {
     /// Goes on with another one, whose callbacks come first.
     fn follow(&mut self, flow: Flow) {
         self.source = flow.source;
+        // What has ended without having to wait has nothing to be cancelled.
+        if let Some((why, left)) = flow.cancel {
+            self.cancel.get_or_insert((why, left + self.stages.len()));
+        }
         for stage in flow.stages.into_iter().rev() {
             self.stages.push_front(stage);
         }
     }
 
+    /// Cancels what it waits for; where that has ended, what it waits for next.
     pub(super) fn cancel(&mut self, why: Failure) {
-        self.source.cancel(why);
+        if !self.source.cancel(why.clone()) {
+            self.cancel.get_or_insert((why, 0));
+        }
     }
 }
 
@@ -151,9 +176,13 @@ where
         }
     }
 
-    fn cancel(&mut self, why: Failure) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.work.cancel(why))) {
-            drop_quietly(panic);
+    fn cancel(&mut self, why: Failure) -> bool {
+        match catch_unwind(AssertUnwindSafe(|| self.work.cancel(why))) {
+            Ok(taken) => taken,
+            Err(panic) => {
+                drop_quietly(panic);
+                true
+            }
         }
     }
 }
@@ -170,7 +199,9 @@ impl Source for Gone {
         Poll::Pending
     }
 
-    fn cancel(&mut self, _why: Failure) {}
+    fn cancel(&mut self, _why: Failure) -> bool {
+        true
+    }
 }
 
 impl<T: Send + 'static, E: Send + 'static> Work<T, E> for Deferred<T, E> {
@@ -178,7 +209,7 @@ impl<T: Send + 'static, E: Send + 'static> Work<T, E> for Deferred<T, E> {
         self.pending.poll(cx).map(Next::Result)
     }
 
-    fn cancel(&mut self, why: Failure) {
-        Arc::clone(&self.pending).cancel(why);
+    fn cancel(&mut self, why: Failure) -> bool {
+        Arc::clone(&self.pending).cancel(why)
     }
 }

@@ -118,10 +118,13 @@ fn next<T, E>(running: &mut Running<T, E>, cx: &mut Context<'_>) -> Poll<Option<
     Pin::new(running).poll_next(cx)
 }
 
-fn cancel_all<T, E>(running: &mut Running<T, E>, why: &Failure) {
+/// Cancels all that have not ended; `false` where all have.
+fn cancel_all<T, E>(running: &mut Running<T, E>, why: &Failure) -> bool {
+    let mut taken = false;
     for numbered in running.iter_mut() {
-        Arc::clone(&numbered.deferred.pending).cancel(why.clone());
+        taken |= Arc::clone(&numbered.deferred.pending).cancel(why.clone());
     }
+    taken
 }
 
 struct Gather<T, E> {
@@ -150,8 +153,8 @@ impl<T: Send + 'static, E: Send + 'static> Work<Vec<T>, E> for Gather<T, E> {
         }))
     }
 
-    fn cancel(&mut self, why: Failure) {
-        cancel_all(&mut self.running, &why);
+    fn cancel(&mut self, why: Failure) -> bool {
+        cancel_all(&mut self.running, &why)
     }
 }
 
@@ -169,8 +172,8 @@ impl<T: Send + 'static, E: Send + 'static> Work<Vec<Result<T, E>>, E> for Settle
         Poll::Ready(Next::Result(Ok(results.into_iter().flatten().collect())))
     }
 
-    fn cancel(&mut self, why: Failure) {
-        cancel_all(&mut self.running, &why);
+    fn cancel(&mut self, why: Failure) -> bool {
+        cancel_all(&mut self.running, &why)
     }
 }
 
@@ -194,7 +197,7 @@ impl<T: Send + 'static, E: From<Failure> + Send + 'static> Work<T, E> for First<
         Poll::Ready(Next::Result(Err(self.failed.take().unwrap_or_else(none))))
     }
 
-    fn cancel(&mut self, why: Failure) {
-        cancel_all(&mut self.running, &why);
+    fn cancel(&mut self, why: Failure) -> bool {
+        cancel_all(&mut self.running, &why)
     }
 }

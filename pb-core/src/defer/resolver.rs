@@ -74,6 +74,18 @@ enum Phase<T, E> {
     Over,
 }
 
+/// What a cancel met.
+enum GivenUp<T, E> {
+    /// It has ended before.
+    Ended,
+    /// A canceller that fires.
+    Fired(Result<T, E>),
+    /// One that does not fire, or has had the Resolver do so.
+    Silent,
+    /// None.
+    Alone,
+}
+
 /// The Deferred's end.
 pub(super) struct Handle<T, E>(Arc<Cell<T, E>>);
 
@@ -205,7 +217,8 @@ impl<T, E> Cell<T, E> {
         Settlement::Settled
     }
 
-    fn fail(&self, failure: Failure) {
+    /// Whether that ended it.
+    fn fail(&self, failure: Failure) -> bool {
         let phase = match catch_unwind(AssertUnwindSafe(|| (self.failed)(failure))) {
             Ok(error) => Phase::Settled(Err(error)),
             Err(panic) => {
@@ -213,8 +226,12 @@ impl<T, E> Cell<T, E> {
                 Phase::Over
             }
         };
-        if let Settlement::Late(phase) = self.end(phase) {
-            drop_quietly(phase);
+        match self.end(phase) {
+            Settlement::Settled => true,
+            Settlement::Late(phase) => {
+                drop_quietly(phase);
+                false
+            }
         }
     }
 
@@ -232,24 +249,26 @@ impl<T, E> Cell<T, E> {
         Poll::Pending
     }
 
-    /// The Deferred does not want the result any more. What the canceller gives, or nothing; once it was asked.
-    fn give_up(&self, phase: Phase<T, E>) -> Option<Result<T, E>> {
+    /// The Deferred does not want the result any more.
+    fn give_up(&self, phase: Phase<T, E>) -> GivenUp<T, E> {
         let (canceller, listener) = {
             let mut state = self.state.lock();
             if !matches!(state.phase, Phase::Waiting) || state.cancelled {
-                return None;
+                return GivenUp::Ended;
             }
             state.cancelled = true;
             state.phase = phase;
             (state.canceller.take(), state.listener.take())
         };
-        let given = canceller.and_then(|canceller| match catch_unwind(AssertUnwindSafe(canceller)) {
-            Ok(given) => given,
-            Err(panic) => {
+        let given = match canceller.map(|canceller| catch_unwind(AssertUnwindSafe(canceller))) {
+            Some(Ok(Some(result))) => GivenUp::Fired(result),
+            Some(Ok(None)) => GivenUp::Silent,
+            None => GivenUp::Alone,
+            Some(Err(panic)) => {
                 drop_quietly(panic);
-                None
+                GivenUp::Silent
             }
-        });
+        };
         wake_quietly(listener);
         given
     }
@@ -283,7 +302,7 @@ impl<T: Send + 'static, E: Send + 'static> Work<T, E> for Handle<T, E> {
         }
     }
 
-    fn cancel(&mut self, why: Failure) {
+    fn cancel(&mut self, why: Failure) -> bool {
         let cell = &self.0;
         // It may follow another one that nobody has looked at yet.
         let following = {
@@ -297,14 +316,20 @@ impl<T: Send + 'static, E: Send + 'static> Work<T, E> for Handle<T, E> {
             }
         };
         if let Some(deferred) = following {
-            Arc::clone(&deferred.pending).cancel(why);
+            let taken = Arc::clone(&deferred.pending).cancel(why);
             cell.state.lock().phase = Phase::Following(deferred);
-            return;
+            return taken;
         }
         match cell.give_up(Phase::Waiting) {
-            Some(result) => drop_quietly(cell.end(Phase::Settled(result))),
-            None => cell.fail(why),
+            GivenUp::Ended => return false,
+            // The Resolver may have come first all the same.
+            GivenUp::Alone => return cell.fail(why),
+            GivenUp::Silent => {
+                cell.fail(why);
+            }
+            GivenUp::Fired(result) => drop_quietly(cell.end(Phase::Settled(result))),
         }
+        true
     }
 }
 

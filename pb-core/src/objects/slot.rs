@@ -419,11 +419,11 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
     }
 
     /// Whoever waits, or has called on the result, has its end at once, as when the call's time is over.
-    fn cancel(self: Arc<Self>, why: Failure) {
+    fn cancel(self: Arc<Self>, why: Failure) -> bool {
         let (distant, stop) = {
             let mut state = self.state.lock();
             if !matches!(state.phase, Phase::Waiting) {
-                return;
+                return false;
             }
             match &mut state.origin {
                 Origin::Distant(distant, id) => (Some((Arc::clone(distant), *id)), None),
@@ -438,6 +438,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
         if let Some(stop) = stop {
             stop();
         }
+        true
     }
 
     fn promise(self: Arc<Self>) -> Promising<R> {

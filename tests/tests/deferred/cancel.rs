@@ -141,6 +141,52 @@ fn cancelling_a_chain_cancels_what_it_waits_for_now() {
     assert_eq!(kind(now(chain)), FailureKind::Cancelled);
 }
 
+/// The first result is there, and its callback only has to be run: in Twisted it would have been.
+#[test]
+fn cancelling_a_chain_between_two_results_cancels_the_second() {
+    for cancels in [1, 2] {
+        let (first, deferred) = Deferred::<u32>::new();
+        let (second, inner) = Deferred::<u32>::new();
+        let chain = deferred.add_callback(move |_| inner).add_callback(|n| Ok(n + 1));
+        first.resolve(0);
+        for _ in 0..cancels {
+            Deferred::cancel(&chain);
+        }
+        assert_eq!(kind(now(chain)), FailureKind::Cancelled);
+        assert!(second.is_cancelled());
+    }
+}
+
+#[test]
+fn a_cancel_does_not_reach_what_callbacks_added_later_wait_for() {
+    let (first, deferred) = Deferred::<u32>::new();
+    let (second, inner) = Deferred::<u32>::new();
+    first.resolve(0);
+    let chain = deferred.add_callback(|n| Ok(n + 1));
+    Deferred::cancel(&chain);
+    let mut chain = chain.add_callback(move |_| inner);
+    assert!(poll(&mut chain).is_pending());
+    second.resolve(2);
+    assert_eq!(now(chain), Ok(2));
+
+    // The same where the cancelled one is what a callback returns.
+    let (third, inner) = Deferred::<u32>::new();
+    let cancelled = Deferred::<u32>::succeed(1).add_callback(|n| Ok(n + 1));
+    Deferred::cancel(&cancelled);
+    let outer = Deferred::<u32>::succeed(0).add_callback(move |_| cancelled);
+    let mut outer = outer.add_callback(move |_| inner);
+    assert!(poll(&mut outer).is_pending());
+    third.resolve(3);
+    assert_eq!(now(outer), Ok(3));
+
+    let (fourth, inner) = Deferred::<u32>::new();
+    let cancelled = Deferred::<u32>::succeed(1).add_callback(move |_| inner);
+    Deferred::cancel(&cancelled);
+    let outer = Deferred::<u32>::succeed(0).add_callback(move |_| cancelled).add_callback(|n| Ok(n + 1));
+    assert_eq!(kind(now(outer)), FailureKind::Cancelled);
+    assert!(fourth.is_cancelled());
+}
+
 #[test]
 fn errbacks_see_a_cancel_and_may_recover() {
     let (_resolver, deferred) = Deferred::<u32>::new();
