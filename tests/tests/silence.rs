@@ -202,6 +202,46 @@ async fn a_frame_that_comes_byte_by_byte_ends_after_ten_seconds_and_others_are_s
     assert_eq!(honest.root::<EchoRef>().say("fine".into()).await.ok().as_deref(), Some("fine"));
 }
 
+/// Sends `frame`, some bytes each time, with a pause in between. How long that took, or how long the connection lived.
+async fn piecemeal(frame: &[u8], bytes: usize, pause: Duration) -> Result<Duration, Duration> {
+    let (broker, mut peer) = quiet().await;
+    let from = Instant::now();
+    let whole = async {
+        for piece in frame.chunks(bytes) {
+            peer.send(piece).await;
+            sleep(pause).await;
+        }
+    };
+    tokio::select! {
+        lived = lives(&broker) => return Err(lived),
+        () = whole => {}
+    }
+    let took = from.elapsed();
+    loop {
+        match peer.read().await {
+            Some(Message::Resolve(_)) => return Ok(took),
+            Some(Message::Hello(_) | Message::Ping(_)) => {}
+            other => panic!("no answer, but {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_frame_has_ten_seconds_for_each_four_kibibytes_of_it_whatever_comes_meanwhile() {
+    let frame = frame(Message::Call(call(1, "Echo/say", &"x".repeat(40_000))));
+    // On a slow way it takes as long as it takes.
+    let took = piecemeal(&frame, 4096, Duration::from_millis(9_900)).await;
+    assert!(took.is_ok_and(|took| took >= seconds(90)), "{took:?}");
+    let took = piecemeal(&frame, 1024, Duration::from_millis(2_400)).await;
+    assert!(took.is_ok_and(|took| took >= seconds(90)), "{took:?}");
+    // Less than that is too little, though bytes come all the time.
+    for (bytes, pause) in [(1024, 2_600), (1000, 2_500), (100, 300), (1, 3)] {
+        let took = piecemeal(&frame, bytes, Duration::from_millis(pause)).await;
+        let lived = took.expect_err("it is too slow");
+        assert!((seconds(10)..seconds(11)).contains(&lived), "{bytes} bytes each {pause} ms: {lived:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_frame_cut_anywhere_and_then_nothing_ends_after_ten_seconds() {
     let frame = frame(Message::Call(call(1, "Echo/say", &"hello")));
