@@ -15,6 +15,7 @@ mod refusing;
 mod room;
 mod seen;
 mod stranger;
+mod watchdog;
 mod wiring;
 mod writing;
 
@@ -224,6 +225,13 @@ impl Broker {
     /// Whether [`Broker::idle`] would return at once.
     pub fn is_idle(&self) -> bool {
         self.link.line().is_idle()
+    }
+
+    /// How often what the peer sent has held up this connection for a second or longer: a method that blocked its thread, by a long computation
+    /// or `std::thread::sleep`, before it first waited, or a value that did as it was read or dropped. What comes behind it on the connection waits
+    /// meanwhile; `tokio::task::spawn_blocking` is for such work. A process that was stopped counts as held up, too.
+    pub fn held_up(&self) -> u64 {
+        self.link.line().watchdog.count()
     }
 
     /// How many entries the connection's tables have: all 0 where nothing is in flight and nothing is held.

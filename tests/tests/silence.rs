@@ -78,10 +78,11 @@ async fn a_connection_that_is_idle_for_two_hours_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_hangs_for_two_hours_does_not_end_the_connection() {
-    let (_server, client) = pb_server::pair(EchoRef::new(Plain)).await;
+    let (server, client) = pb_server::pair(EchoRef::new(Plain)).await;
     let root: EchoRef = client.root();
     assert!(timeout(seconds(2 * 3600), root.hang()).await.is_err(), "it hangs");
     assert_eq!(root.say("and on".into()).await.ok().as_deref(), Some("and on"));
+    assert_eq!(server.held_up(), 0, "who waits blocks nobody");
 }
 
 #[tokio::test(start_paused = true)]

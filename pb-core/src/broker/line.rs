@@ -11,6 +11,7 @@ use super::link::Link;
 use super::outgoing::{Outgoing, Taken};
 use super::owed::HeldAnswer;
 use super::room::Room;
+use super::watchdog::Watchdog;
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
 use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
@@ -37,6 +38,7 @@ pub(super) struct Line {
     pub(super) handshake: Duration,
     /// Calls that wait until a grant of the peer's has room.
     pub(super) room: Room,
+    pub(super) watchdog: Watchdog,
     /// Who waits for the peer's root to break, with the connection or without.
     watchers: Mutex<Watchers>,
     /// Who waits for the answer to a ping, by its nonce. Locked within the lock of `state`, never around it.
@@ -139,6 +141,7 @@ impl Line {
                     names,
                     handshake: handshake.clamp(SHORTEST_HANDSHAKE, LONGEST_HANDSHAKE),
                     room: Room::default(),
+                    watchdog: Watchdog::default(),
                     watchers: Mutex::new(Watchers::default()),
                     pings: Mutex::default(),
                 }

@@ -147,6 +147,7 @@ impl Reading<'_> {
             let taken = self.take_frames(greeted, now);
             run_ready(self.line);
             self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
+            self.line.watchdog.is_done(self.line.peer_address(), now, Instant::now().into_std());
             greeted = taken?;
             if self.line.ended().is_some() {
                 return Ok(());
