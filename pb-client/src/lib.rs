@@ -12,12 +12,19 @@
 //! ```
 
 mod connect;
+mod driving;
+mod error;
+mod reconnect;
+mod reconnecting;
 
-pub use connect::{ConnectError, connect};
+pub use connect::{Connect, connect};
+pub use error::{ConnectError, HasFailure};
 #[doc(hidden)]
 pub use pb_core::__private;
 pub use pb_core::{
     Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Deferred,
-    DeferredExt, Failure, FailureKind, Leaving, Ran, Referenceable, Remote, Resolver, Revoker, Stub,
+    DeferredExt, Failure, FailureKind, Leaving, Limits, Ran, Referenceable, Remote, Resolver, Revoker, Stub,
     TableSizes, defer, remote_interface,
 };
+pub use reconnect::{Reconnect, State, WhileDown};
+pub use reconnecting::Reconnecting;

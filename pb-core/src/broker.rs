@@ -111,6 +111,11 @@ impl Broker {
         S::from_reference(self.link.root())
     }
 
+    /// The same without a type, for those that build on the broker.
+    pub fn root_reference(&self) -> Reference {
+        self.link.root()
+    }
+
     /// What the peer has published as `name`. The call is sent at once, and what is called on the result goes with it: no further round trip.
     ///
     /// # Errors
@@ -132,6 +137,11 @@ impl Broker {
     /// Dropping the future changes nothing.
     pub async fn closed(&self) -> Failure {
         self.link.line().closed().await
+    }
+
+    /// Why no call of ours is answered any more, where that is so: the connection has ended, or the peer says nothing more.
+    pub fn lost(&self) -> Option<Failure> {
+        self.link.line().lost()
     }
 
     /// Waits until the connection has ended and everything that was sent before the end has left, or cannot leave any more.

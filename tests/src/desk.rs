@@ -76,6 +76,11 @@ impl Office {
     pub fn open(&self) {
         self.gate.send_replace(true);
     }
+
+    /// Holds later calls again.
+    pub fn shut(&self) {
+        self.gate.send_replace(false);
+    }
 }
 
 impl Desk for MyDesk {

@@ -7,7 +7,7 @@ const PAGE: &str = include_str!("../attacks.md");
 /// Rows of the catalogue of attacks that concern the connection, as first and last number.
 const ROWS: [(u32, u32); 4] = [(1, 21), (23, 29), (31, 42), (44, 69)];
 /// Rows of the catalogue of faults that have tests here.
-const FAULTS: [&str; 2] = ["F19", "F20"];
+const FAULTS: [&str; 3] = ["F19", "F20", "F21"];
 
 #[test]
 fn each_attack_has_a_row_and_each_row_names_tests_that_run() {

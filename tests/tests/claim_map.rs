@@ -4,8 +4,8 @@ use pb_tests::map::{faults, rows};
 
 const PAGE: &str = include_str!("../claims.md");
 
-/// Claims about calls, references, order and failures; and the one about what can be called.
-const CLAIMS: [(u32, u32); 2] = [(1, 46), (60, 60)];
+/// Claims about calls, references, order and failures; about connecting again; and the one about what can be called.
+const CLAIMS: [(u32, u32); 3] = [(1, 46), (58, 58), (60, 60)];
 
 #[test]
 fn each_claim_has_a_row_and_each_row_names_tests_that_run() {
