@@ -26,7 +26,7 @@ use crate::defer::Deferred;
 use crate::message::{AbortCode, Failure};
 use crate::objects::{self, BoxTask, Executor, Names, Reference, Stop, Stub};
 pub use crate::proto::{Limits, TableSizes};
-use crate::reactor::Stream;
+use crate::reactor::{Piped, Stream};
 pub use leaving::Leaving;
 use line::Line;
 use link::Link;
@@ -93,6 +93,25 @@ impl Broker {
     pub fn start(stream: Stream, config: Config) -> Broker {
         install_executor();
         Broker { link: Line::start(stream, config) }
+    }
+
+    /// The broker as a [`Protocol`](crate::reactor::Protocol) like any other, which a factory may make: once it has its connection, `with` is
+    /// called with the broker of it, as [`Broker::start`] makes it, and must not wait. [`Broker::start`] on a stream does the same, without the
+    /// copy in each direction that this costs.
+    ///
+    /// ```
+    /// use pb_core::broker::{Broker, Config};
+    /// use pb_core::reactor::{Reactor, for_protocol};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let reactor = Reactor::new();
+    /// let config = || Config { stays: true, ..Config::default() };
+    /// reactor.listen("mem://bank", for_protocol(move || Broker::protocol(config(), drop))).await?;
+    /// # Ok::<(), pb_core::reactor::ListenError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn protocol(config: Config, with: impl FnOnce(Broker) + Send + 'static) -> Piped {
+        Piped::new(move |stream| with(Broker::start(stream, config)))
     }
 
     /// Waits for the peer's hello.

@@ -12,6 +12,7 @@ mod later;
 mod lines;
 mod lost;
 mod mem;
+mod piped;
 mod port;
 mod prefixed;
 mod protocol;
@@ -27,9 +28,15 @@ pub use hub::{Reactor, TriggerId};
 pub use later::DelayedCall;
 pub use lines::{LineProtocol, LineReceiver, LineTooLong, Lines, NotRaw};
 pub use lost::{ConnectFailed, Lost};
+pub use piped::{Piped, PipedRead, PipedWrite};
 pub use port::{ListenError, Port};
 pub use prefixed::{LengthPrefixedReceiver, MessageProtocol, MessageTooLong, Messages, Prefix};
 pub use protocol::{ClientFactory, Factory, ForProtocol, Protocol, Settings, for_protocol};
 pub use shutdown::{Phase, Signal, Stopped};
 pub use stream::{Direct, ListenOptions, Listener, ReadHalf, Stream, WriteHalf};
 pub use transport::{Transport, Written};
+
+/// The code on that page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-twisted-reactor.md")]
+struct FromTwisted;

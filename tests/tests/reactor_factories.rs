@@ -30,10 +30,13 @@ enum News {
     Lost(Lost),
 }
 
+/// What a [`Caller`] does when it has told something.
+type React = Box<dyn Fn(&News, &Connector) + Send + Sync>;
+
 /// A factory that tells, and then does what it was made with.
 struct Caller {
     tell: mpsc::UnboundedSender<News>,
-    react: Box<dyn Fn(&News, &Connector) + Send + Sync>,
+    react: React,
     accept: bool,
 }
 

@@ -585,29 +585,32 @@ async fn a_peer_that_never_closes_cannot_hold_up_the_end_either() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn bytes_of_one_write_stay_together() {
-    let (mut tellers, _told) = Tellers::silent();
-    tellers.settings = Settings::default().limit_bytes(usize::MAX);
-    let (transport, mut wire) = pair(&tellers);
-    let writing: Vec<_> = (0..8u8)
-        .map(|n| {
-            let transport = transport.clone();
-            tokio::spawn(async move {
-                for round in 0..500u16 {
-                    transport.write_sequence(&[&[n], &round.to_be_bytes(), &[n; 13]]);
-                }
+    let dir = tempfile::tempdir().unwrap();
+    for address in addresses(dir.path()) {
+        let (mut tellers, _told) = Tellers::silent();
+        tellers.settings = Settings::default().limit_bytes(usize::MAX);
+        let (transport, mut wire) = one(&address, tellers).await;
+        let writing: Vec<_> = (0..8u8)
+            .map(|n| {
+                let transport = transport.clone();
+                tokio::spawn(async move {
+                    for round in 0..2000u16 {
+                        transport.write_sequence(&[&[n], &round.to_be_bytes(), &[n; 397]]);
+                    }
+                })
             })
-        })
-        .collect();
-    let mut rounds = [0u16; 8];
-    for _ in 0..8 * 500 {
-        let piece = wire.receive(16).await;
-        let n = piece[0];
-        assert_eq!(piece[1..3], rounds[n as usize].to_be_bytes(), "in the order of its thread");
-        assert_eq!(piece[3..], [n; 13]);
-        rounds[n as usize] += 1;
-    }
-    for writing in writing {
-        writing.await.expect("no panic");
+            .collect();
+        let mut rounds = [0u16; 8];
+        for _ in 0..8 * 2000 {
+            let piece = wire.receive(400).await;
+            let n = piece[0];
+            assert_eq!(piece[1..3], rounds[n as usize].to_be_bytes(), "in the order of its thread");
+            assert!(piece[3..] == [n; 397]);
+            rounds[n as usize] += 1;
+        }
+        for writing in writing {
+            writing.await.expect("no panic");
+        }
     }
 }
 

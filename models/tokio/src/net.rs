@@ -211,6 +211,14 @@ impl OwnedWriteHalf {
         self.0.write(bytes)
     }
 
+    /// Writes what fits of the first piece.
+    ///
+    /// # Errors
+    /// As `try_write`.
+    pub fn try_write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        slices.first().map_or(Ok(0), |first| self.0.write(first))
+    }
+
     /// Waits for room.
     ///
     /// # Errors

@@ -96,9 +96,7 @@ impl<P: Protocol> Driver<P> {
                 continue; // Who was told may have ordered something else.
             }
             if orders.said_all && self.batch.is_empty() {
-                if let Some(write) = self.write.take() {
-                    write.finish().await;
-                }
+                self.finish().await;
                 if self.heard_all {
                     return Err(Lost::Closed);
                 }
@@ -150,6 +148,7 @@ impl<P: Protocol> Driver<P> {
         let transport = &*transport;
         let writing = write.as_mut().filter(|_| !batch.is_empty());
         let take = |bytes: &[u8]| {
+            transport.shared.begin_work();
             protocol.as_mut().is_some_and(|protocol| {
                 catch_unwind(AssertUnwindSafe(|| protocol.data_received(transport, bytes))).is_ok()
             })
@@ -189,9 +188,7 @@ impl<P: Protocol> Driver<P> {
     /// Ends this side's direction, and reads on for a moment without looking: a socket that is closed over unread bytes may take back what
     /// was written last. Says why the connection is over.
     async fn close(&mut self, reason: Lost) -> Lost {
-        if let Some(write) = self.write.take() {
-            write.finish().await;
-        }
+        self.finish().await;
         let until_then = Instant::now() + LINGER;
         let mut left = LINGER_BYTES;
         let shared = Arc::clone(&self.made.transport.shared);
@@ -213,7 +210,16 @@ impl<P: Protocol> Driver<P> {
         reason
     }
 
+    /// Tells the other side that nothing more comes.
+    async fn finish(&mut self) {
+        self.made.transport.shared.end_direct();
+        if let Some(write) = self.write.take() {
+            write.finish().await;
+        }
+    }
+
     fn abort(&mut self) {
+        self.made.transport.shared.end_direct();
         if let Some(write) = self.write.take() {
             write.abort();
         }
@@ -223,6 +229,7 @@ impl<P: Protocol> Driver<P> {
 impl<P: Protocol> Made<P> {
     fn call(&mut self, call: impl FnOnce(&mut P, &Transport)) -> Result<(), Lost> {
         let Some(protocol) = &mut self.protocol else { return Ok(()) };
+        self.transport.shared.begin_work();
         catch_unwind(AssertUnwindSafe(|| call(protocol, &self.transport))).map_err(|_| Lost::Panicked)
     }
 

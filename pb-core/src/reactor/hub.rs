@@ -144,7 +144,7 @@ impl Reactor {
             Ok((None, _)) => return Err(Lost::Refused),
             Err(_) => return Err(Lost::Panicked),
         };
-        let transport = Transport::new(stream.peer(), settings);
+        let transport = Transport::new(stream.peer(), settings, stream.direct());
         let open = self.register(&transport);
         // Made here, so that it hears of the end even if its task never runs.
         let driving = drive(stream, protocol, transport.clone());

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Address;
 use super::mem::{self, MemListener, PIPE_BYTES};
+use super::piped::{PipedRead, PipedWrite};
 #[cfg(unix)]
 use super::unix as paths;
 
@@ -62,6 +63,8 @@ pub enum ReadHalf {
     Unix(unix::OwnedReadHalf),
     /// Of a pipe in this process.
     Mem(tokio::io::ReadHalf<DuplexStream>),
+    /// Of a connection that a protocol has: [`Piped`](super::Piped).
+    Piped(PipedRead),
 }
 
 /// The half that is written.
@@ -73,6 +76,8 @@ pub enum WriteHalf {
     Unix(Arc<unix::OwnedWriteHalf>),
     /// Of a pipe in this process.
     Mem(tokio::io::WriteHalf<DuplexStream>),
+    /// Of a connection that a protocol has: [`Piped`](super::Piped).
+    Piped(PipedWrite),
 }
 
 impl Listener {
@@ -209,6 +214,10 @@ impl Stream {
         Ok(Stream { read: ReadHalf::Tcp(read), write: WriteHalf::Tcp(Arc::new(write)), peer })
     }
 
+    pub(super) fn piped(read: ReadHalf, write: WriteHalf, peer: String) -> Self {
+        Stream { read, write, peer }
+    }
+
     #[cfg(unix)]
     fn unix(stream: tokio::net::UnixStream, peer: String) -> Self {
         let (read, write) = stream.into_split();
@@ -218,6 +227,11 @@ impl Stream {
     fn mem(stream: DuplexStream, peer: String) -> Self {
         let (read, write) = split(stream);
         Stream { read: ReadHalf::Mem(read), write: WriteHalf::Mem(write), peer }
+    }
+
+    /// The means to write without waiting, where the transport has them.
+    pub(super) fn direct(&self) -> Option<Direct> {
+        self.write.direct()
     }
 
     /// The address of the other side.
@@ -238,6 +252,7 @@ impl AsyncRead for ReadHalf {
             #[cfg(unix)]
             ReadHalf::Unix(half) => Pin::new(half).poll_read(cx, buf),
             ReadHalf::Mem(half) => Pin::new(half).poll_read(cx, buf),
+            ReadHalf::Piped(half) => half.poll_read(cx, buf),
         }
     }
 }
@@ -265,6 +280,23 @@ impl Direct {
     }
 }
 
+impl Direct {
+    /// The same for several pieces in one write, as far as the system takes so many.
+    pub(super) fn try_write_parts(&self, parts: &[&[u8]]) -> io::Result<usize> {
+        match parts {
+            [one] => self.try_write(one),
+            parts => {
+                let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
+                match &self.0 {
+                    Socket::Tcp(half) => half.try_write_vectored(&slices),
+                    #[cfg(unix)]
+                    Socket::Unix(half) => half.try_write_vectored(&slices),
+                }
+            }
+        }
+    }
+}
+
 impl WriteHalf {
     /// The means to write without waiting, where the transport has them.
     pub fn direct(&self) -> Option<Direct> {
@@ -272,7 +304,7 @@ impl WriteHalf {
             WriteHalf::Tcp(half) => Some(Direct(Socket::Tcp(Arc::clone(half)))),
             #[cfg(unix)]
             WriteHalf::Unix(half) => Some(Direct(Socket::Unix(Arc::clone(half)))),
-            WriteHalf::Mem(_) => None,
+            WriteHalf::Mem(_) | WriteHalf::Piped(_) => None,
         }
     }
 
@@ -299,6 +331,7 @@ impl WriteHalf {
                 }
             },
             WriteHalf::Mem(half) => half.write(bytes).await,
+            WriteHalf::Piped(half) => half.write(bytes).await,
         }
     }
 
@@ -321,6 +354,7 @@ impl WriteHalf {
             WriteHalf::Mem(mut half) => {
                 let _ = half.shutdown().await;
             }
+            WriteHalf::Piped(half) => half.finish(),
         }
     }
 }

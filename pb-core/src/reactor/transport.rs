@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::{Lost, Settings};
+use super::{Direct, Lost, Settings};
 
 /// A connection, as its protocol and whoever else writes to it see it. Clones are handles to the same one; none of them keeps it open, and
 /// it stays when the last is dropped: it ends by its own calls, or by the other side.
@@ -58,6 +58,10 @@ struct State {
     said_all: bool,
     ending: Option<Ending>,
     over: bool,
+    /// The task is at work, and looks here before it waits: what is written leaves with the rest, in one piece.
+    busy: bool,
+    /// Whoever writes while nothing waits writes from where it is, instead of waking the task.
+    direct: Option<Direct>,
 }
 
 /// This side ends the connection.
@@ -78,9 +82,9 @@ pub(super) struct Orders {
 }
 
 impl Transport {
-    pub(super) fn new(peer: &str, settings: Settings) -> Self {
+    pub(super) fn new(peer: &str, settings: Settings, direct: Option<Direct>) -> Self {
         let shared = Shared {
-            state: Mutex::default(),
+            state: Mutex::new(State { direct, ..State::default() }),
             wake: Notify::new(),
             room: Notify::new(),
             ended: watch::Sender::new(None),
@@ -111,10 +115,13 @@ impl Transport {
             self.shared.wake.notify_one();
             return Written::Closed;
         }
+        let mut written = if waiting_bytes == 0 { state.write_directly(parts) } else { 0 };
         for part in parts {
-            state.out.extend_from_slice(part);
+            let skipped = written.min(part.len());
+            state.out.extend_from_slice(&part[skipped..]);
+            written -= skipped;
         }
-        if waiting_bytes == 0 {
+        if waiting_bytes == 0 && !state.out.is_empty() && !state.busy {
             self.shared.wake.notify_one();
         }
         if state.waiting() > high_bytes {
@@ -248,6 +255,14 @@ impl State {
     fn waiting(&self) -> usize {
         self.out.len() + self.in_hand
     }
+
+    /// Writes as much as the socket takes at once, and says how much. An error is the task's to meet.
+    fn write_directly(&self, parts: &[&[u8]]) -> usize {
+        match &self.direct {
+            Some(direct) if !self.busy => direct.try_write_parts(parts).unwrap_or(0),
+            _ => 0,
+        }
+    }
 }
 
 impl Shared {
@@ -270,9 +285,21 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// What the handles want now; what they have written joins `batch`, if that is empty.
+    /// The task begins to work, and looks at its orders before it waits again.
+    pub(super) fn begin_work(&self) {
+        self.state.lock().busy = true;
+    }
+
+    /// Nobody but the task writes any more.
+    pub(super) fn end_direct(&self) {
+        let direct = self.state.lock().direct.take();
+        drop(direct);
+    }
+
+    /// What the handles want now, before the task waits; what they have written joins `batch`, if that is empty.
     pub(super) fn orders(&self, batch: &mut Vec<u8>) -> Orders {
         let mut state = self.state.lock();
+        state.busy = false;
         if batch.is_empty() && !state.out.is_empty() {
             std::mem::swap(&mut state.out, batch);
             state.in_hand = batch.len();
@@ -312,6 +339,9 @@ impl Shared {
         let mut state = self.state.lock();
         state.over = true;
         (state.out, state.in_hand) = (Vec::new(), 0);
+        let direct = state.direct.take();
+        drop(state);
+        drop(direct);
     }
 
     /// The protocol has heard of the end.
