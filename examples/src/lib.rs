@@ -1,3 +1,4 @@
 //! What the example programs are made of.
 
+pub mod chat;
 pub mod files;
