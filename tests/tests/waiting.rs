@@ -205,3 +205,31 @@ fn calls_that_are_cancelled_while_they_wait_at_a_middleman_leave_nothing() {
     drop((held, far));
     runtime.block_on(until(|| brokers.iter().all(|broker| broker.tables() == TableSizes::default())));
 }
+
+/// Calls of a peer's that wait for a promise of this process, and of this process's own.
+#[test]
+fn calls_that_are_cancelled_while_they_wait_for_a_promise_leave_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let gate = MyGate::new();
+    let (promise, server, client, far) = runtime.block_on(async {
+        let promise = GateRef::new(Arc::clone(&gate)).keep(GateRef::new(MyGate::new()));
+        let (server, client) = joined(MiddleRef::new(MyMiddle(promise.promised())), 1000).await;
+        let far = soon(client.root::<MiddleRef>().gate()).await.expect("a reference");
+        (promise, server, client, far)
+    });
+    let round = || {
+        runtime.block_on(async {
+            let dropped: Vec<_> = (0..100).map(|n| far.echo(n)).collect();
+            let own: Vec<_> = (0..100).map(|n| promise.echo(n)).collect();
+            until(|| server.tables().answers == 100).await;
+            drop((dropped, own));
+            until(|| server.tables().answers == 0 && client.tables().calls == 0).await;
+        });
+    };
+    (0..10).for_each(|_| round());
+    let left = allocation_counter::measure(|| (0..100).for_each(|_| round())).bytes_current;
+    assert!(left < 100_000, "{left} bytes are left of 20,000 calls");
+    let kept = (far.echo(1), promise.echo(2));
+    gate.open.send_replace(true);
+    assert_eq!(runtime.block_on(async { (soon(kept.0).await, soon(kept.1).await) }), (Ok(1), Ok(2)));
+}

@@ -211,8 +211,7 @@ impl Waits {
             let stop = move || {
                 let stopped = waiting.lock().take();
                 if let Some(request) = stopped {
-                    let message = "cancelled before it started";
-                    request.fail(Failure::new(FailureKind::Cancelled, Ran::No, message));
+                    request.fail(Failure::cancelled_early());
                 }
             };
             Request::stop_with(&line, answer, Box::new(stop));
@@ -222,6 +221,10 @@ impl Waits {
 }
 
 impl Queued for Waits {
+    fn is_given_up(&self) -> bool {
+        self.0.lock().is_none()
+    }
+
     fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
         let waiting = self.0.lock().take();
         let Some(request) = waiting else { return };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::executor::drop_quietly;
+use super::queued::{Queue, Queued};
 use super::reference::Circle;
 use super::{Reference, Watcher, Watchers};
 use crate::message::{Failure, FailureKind, Ran};
@@ -25,16 +26,10 @@ pub trait Source: Send + Sync {
 /// Promises that wait for each other in a row, at the most: more are taken for a circle.
 const MAX_STEPS: usize = 1 << 16;
 
-/// A call that waits for a promise.
-pub trait Queued: Send {
-    /// Goes where the promise leads. Runs on the thread that settles it, under no lock.
-    fn go(self: Box<Self>, to: Result<&Reference, &Failure>);
-}
-
 enum State {
     /// `draining` once it is settled, until everything that waited has gone.
     Waiting {
-        queue: Vec<Box<dyn Queued>>,
+        queue: Queue,
         watchers: Watchers,
         draining: bool,
         /// What must live on for the promise to settle: the call whose result it is. That may end with the promise itself, so it is let
@@ -52,8 +47,12 @@ enum State {
 impl Promise {
     /// A promise that holds `source` until it is settled.
     pub fn new(source: Option<Arc<dyn Source>>) -> Arc<Self> {
-        let state =
-            State::Waiting { queue: Vec::new(), watchers: Watchers::default(), draining: false, source };
+        let state = State::Waiting {
+            queue: Queue::default(),
+            watchers: Watchers::default(),
+            draining: false,
+            source,
+        };
         Arc::new(Promise { state: Mutex::new(state) })
     }
 
@@ -162,14 +161,13 @@ impl Promise {
     /// Hands it back with where it can go at once: the promise has settled.
     #[allow(clippy::type_complexity, reason = "the call and where it goes, named where it is used")]
     pub fn queue(&self, call: Box<dyn Queued>) -> Result<(), (Box<dyn Queued>, Result<Reference, Failure>)> {
-        match &mut *self.state.lock() {
-            State::Settled(result) => Err((call, result.clone())),
-            State::Lent { target, .. } => Err((call, Ok(target.clone()))),
-            State::Waiting { queue, .. } => {
-                queue.push(call);
-                Ok(())
-            }
-        }
+        let given_up = match &mut *self.state.lock() {
+            State::Settled(result) => return Err((call, result.clone())),
+            State::Lent { target, .. } => return Err((call, Ok(target.clone()))),
+            State::Waiting { queue, .. } => queue.push(call),
+        };
+        drop_quietly(given_up);
+        Ok(())
     }
 
     /// Settles it: what waited goes in order, then everything goes straight. A second settlement changes nothing. A promise
@@ -218,7 +216,7 @@ impl Promise {
     fn next_step(&self, result: &Result<Reference, Failure>) -> Step {
         let mut state = self.state.lock();
         match &mut *state {
-            State::Waiting { queue, .. } if !queue.is_empty() => Step::Send(mem::take(queue)),
+            State::Waiting { queue, .. } if !queue.is_empty() => Step::Send(queue.take()),
             State::Waiting { watchers, source, .. } => {
                 let (watchers, source) = (mem::take(watchers), source.take());
                 *state = State::Settled(result.clone());
@@ -231,7 +229,12 @@ impl Promise {
 
 impl Default for State {
     fn default() -> Self {
-        State::Waiting { queue: Vec::new(), watchers: Watchers::default(), draining: false, source: None }
+        State::Waiting {
+            queue: Queue::default(),
+            watchers: Watchers::default(),
+            draining: false,
+            source: None,
+        }
     }
 }
 
@@ -293,9 +296,9 @@ impl Drop for Promise {
                     reference.into_promise().and_then(Arc::into_inner)
                 }
                 State::Settled(Err(_)) => None,
-                State::Waiting { queue, .. } => {
+                State::Waiting { mut queue, .. } => {
                     let failure = Failure::new(FailureKind::Broken, Ran::No, "the promise was never settled");
-                    break queue.into_iter().for_each(|call| call.go(Err(&failure)));
+                    break queue.take().into_iter().for_each(|call| call.go(Err(&failure)));
                 }
             };
             match next {

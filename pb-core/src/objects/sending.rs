@@ -153,6 +153,10 @@ struct QueuedCall<A: Values, R, K: Errors> {
 }
 
 impl<A: Values, R: Send + 'static, K: Errors> Queued for QueuedCall<A, R, K> {
+    fn is_given_up(&self) -> bool {
+        self.slot.strong_count() == 0
+    }
+
     fn go(self: Box<Self>, to: Result<&Reference, &Failure>) {
         // Where its time was over while it waited, there is nothing to send either.
         let Some(slot) = self.slot.upgrade().filter(|slot| slot.is_waiting()) else { return };
