@@ -96,6 +96,14 @@ pub enum Action {
     Detach { at: u8, call: u8 },
     /// It drops a reference.
     Release { at: u8, held: u8 },
+    /// The next call of its must have ended so many milliseconds after it is made.
+    Hurry { at: u8, millis: u8 },
+    /// So many milliseconds pass.
+    Pass { millis: u8 },
+    /// It holds a form of a reference that it can take back.
+    Lend { at: u8, held: u8 },
+    /// It takes one back.
+    Revoke { at: u8, lent: u8 },
     /// It holds the references that a waiting method was given.
     Arguments { at: u8, waiting: u8 },
     /// A waiting method ends.
@@ -187,7 +195,11 @@ fn action(dice: &mut Dice, cuts: bool) -> Action {
             };
             Action::Answer { at, waiting: number, end }
         }
-        68..92 => Action::Deliver { way: at },
+        68..85 => Action::Deliver { way: at },
+        85..88 => Action::Hurry { at, millis: number },
+        88 => Action::Pass { millis: number },
+        89 | 90 => Action::Lend { at, held: number },
+        91 => Action::Revoke { at, lent: number },
         92 => Action::Settle,
         93 | 94 => Action::Flush { way: at },
         95 => Action::Block { way: at },

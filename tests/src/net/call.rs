@@ -1,8 +1,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
-use pb_core::message::{Failure, ImportId, Reply};
+use pb_core::message::{Cause, Failure, FailureKind, ImportId, Reply};
 use pb_core::proto::Carried;
 
 use super::handle::{Handle, Promise, TestHost};
@@ -30,7 +31,8 @@ impl Ended {
     fn into_reference(self) -> Result<Handle, Failure> {
         match self {
             Ended::Reference(handle) => Ok(handle),
-            Ended::Failed(failure) => Err(failure),
+            Ended::Failed(failure) if failure.kind == FailureKind::Broken => Err(failure),
+            Ended::Failed(failure) => Err(no_reference().caused_by(Cause::Broker(failure))),
             _ => Err(no_reference()),
         }
     }
@@ -59,6 +61,10 @@ pub struct CallState {
     children: RefCell<Vec<Weak<CallState>>>,
     /// The test's [`Call`] is gone: nobody asks for the method's own error any more.
     abandoned: Cell<bool>,
+    /// When it must have ended.
+    pub(super) deadline: Cell<Option<Instant>>,
+    /// It ended because its time was over, where no connection knows it.
+    pub(super) expired: Cell<bool>,
 }
 
 impl Call {
@@ -169,6 +175,8 @@ impl CallState {
             on: RefCell::default(),
             children: RefCell::default(),
             abandoned: Cell::new(false),
+            deadline: Cell::new(None),
+            expired: Cell::new(false),
         })
     }
 
@@ -182,6 +190,23 @@ impl CallState {
 
     pub(super) fn sent_on(&self, side: &Rc<Side>, id: ImportId) {
         self.sent.replace(Some((Rc::downgrade(side), id)));
+    }
+
+    pub(super) fn was_sent(&self) -> bool {
+        self.sent.borrow().is_some()
+    }
+
+    /// The peer has answered it. What leads to its own result is broken: it would hold itself for good.
+    pub(super) fn answered(self: &Rc<Self>, ended: Ended) {
+        match &ended {
+            Ended::Reference(handle) if handle.leads_to(Rc::as_ptr(self) as usize) => {
+                if let Some(side) = self.side().upgrade() {
+                    side.with(|connection, _| connection.break_result(self.id(), no_reference()));
+                }
+                self.end(Ended::Failed(no_reference()));
+            }
+            _ => self.end(ended),
+        }
     }
 
     pub(super) fn has_ended(&self) -> bool {

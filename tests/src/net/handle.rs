@@ -5,6 +5,7 @@ use pb_core::message::{ExportId, Failure, ImportId};
 use pb_core::proto::{Host, Key, Place};
 
 use super::call::{CallState, Ended, Waiter};
+use super::lent::Lent;
 use super::node::{Answering, Node, Queued};
 use super::side::Side;
 
@@ -19,6 +20,8 @@ pub enum Handle {
     Result(Rc<CallState>),
     /// Something that the holder's side will settle.
     Promise(Rc<Promise>),
+    /// Something that the holder can take back.
+    Lent(Rc<Lent>),
 }
 
 impl Handle {
@@ -32,67 +35,13 @@ impl Handle {
         self.end().address() == other.end().address()
     }
 
-    /// The end of the settled promises that it leads through.
-    pub fn end(&self) -> Handle {
-        match self {
-            Handle::Promise(promise) => match promise.settled() {
-                Some(Ok(handle)) => handle.end(),
-                _ => self.clone(),
-            },
-            Handle::Result(call) => match call.settled_reference() {
-                Some(handle) => handle.end(),
-                None => self.clone(),
-            },
-            _ => self.clone(),
-        }
-    }
-
-    /// Why it is broken, if it is.
-    pub(super) fn broken(&self) -> Option<Failure> {
-        match self.end() {
-            Handle::Object(_) => None,
-            Handle::Proxy(proxy) => proxy.broken().into_iter().next(),
-            Handle::Promise(promise) => promise.settled().and_then(Result::err),
-            Handle::Result(call) => call.failed(),
-        }
-    }
-
-    /// The same handle, not held.
-    pub(super) fn weak(&self) -> Weakly {
-        match self {
-            Handle::Object(_) => Weakly::Lasting,
-            Handle::Proxy(proxy) => Weakly::Proxy(Rc::downgrade(proxy)),
-            Handle::Promise(promise) => Weakly::Promise(Rc::downgrade(promise)),
-            Handle::Result(call) => Weakly::Result(Rc::downgrade(call)),
-        }
-    }
-
     pub(super) fn address(&self) -> usize {
         match self {
             Handle::Object(object) => Rc::as_ptr(object) as usize,
             Handle::Proxy(proxy) => Rc::as_ptr(proxy) as usize,
             Handle::Result(call) => Rc::as_ptr(call) as usize,
             Handle::Promise(promise) => Rc::as_ptr(promise) as usize,
-        }
-    }
-}
-
-/// What an export leads to, for who watches it.
-pub(super) enum Weakly {
-    /// An object of this program's, which never breaks.
-    Lasting,
-    Proxy(Weak<Proxy>),
-    Promise(Weak<Promise>),
-    Result(Weak<CallState>),
-}
-
-impl Weakly {
-    pub(super) fn upgrade(&self) -> Option<Handle> {
-        match self {
-            Weakly::Lasting => None,
-            Weakly::Proxy(proxy) => proxy.upgrade().map(Handle::Proxy),
-            Weakly::Promise(promise) => promise.upgrade().map(Handle::Promise),
-            Weakly::Result(call) => call.upgrade().map(Handle::Result),
+            Handle::Lent(lent) => Rc::as_ptr(lent) as usize,
         }
     }
 }
@@ -188,7 +137,7 @@ impl Promise {
             if Rc::ptr_eq(&source, call) {
                 return true;
             }
-            let on = source.on.borrow().as_ref().map(Handle::end);
+            let on = source.on.borrow().as_ref().map(Handle::way);
             let Some(Handle::Promise(next)) = on else { return false };
             at = next;
         }
@@ -271,7 +220,9 @@ impl Host for TestHost {
         match handle {
             Handle::Proxy(proxy) => distant(&proxy.side, proxy.id),
             Handle::Result(call) => distant(&call.side(), call.id()),
-            Handle::Object(_) | Handle::Promise(_) => Place::Ours(Key { object: handle.address(), facet: 0 }),
+            Handle::Object(_) | Handle::Promise(_) | Handle::Lent(_) => {
+                Place::Ours(Key { object: handle.address(), facet: 0 })
+            }
         }
     }
 
@@ -321,6 +272,10 @@ impl std::fmt::Debug for Handle {
                 None => f.write_str("promise"),
                 Some(Ok(handle)) => write!(f, "promise of {handle:?}"),
                 Some(Err(failure)) => write!(f, "promise broken: {failure}"),
+            },
+            Handle::Lent(lent) => match lent.leads() {
+                Ok(handle) => write!(f, "lent {handle:?}"),
+                Err(failure) => write!(f, "lent no more: {failure}"),
             },
         }
     }

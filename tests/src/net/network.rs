@@ -241,11 +241,24 @@ impl Network {
     }
 
     fn handle_timeouts(&self, until: Instant) {
-        let next =
+        let of_sides =
             || self.sides().filter_map(|(side, _)| Some((side.timeout()?, side))).min_by_key(|due| due.0);
-        while let Some((due, side)) = next().filter(|due| due.0 <= until) {
-            self.log.pass_to(due);
-            side.handle_timeout();
+        let of_nodes =
+            || self.nodes.iter().filter_map(|node| Some((node.timeout()?, node))).min_by_key(|due| due.0);
+        loop {
+            match (of_sides(), of_nodes()) {
+                (side, Some((due, node)))
+                    if due <= until && side.as_ref().is_none_or(|side| due <= side.0) =>
+                {
+                    self.log.pass_to(due);
+                    node.expire(due);
+                }
+                (Some((due, side)), _) if due <= until => {
+                    self.log.pass_to(due);
+                    side.handle_timeout();
+                }
+                _ => break,
+            }
         }
     }
 
@@ -270,7 +283,9 @@ impl Network {
         let until = self.log.now() + duration;
         loop {
             while self.deliver_first(self.log.now()) {}
-            let due = self.sides().filter_map(|(side, _)| side.timeout()).chain(self.next_arrival()).min();
+            let nodes = self.nodes.iter().filter_map(|node| node.timeout());
+            let sides = self.sides().filter_map(|(side, _)| side.timeout());
+            let due = sides.chain(nodes).chain(self.next_arrival()).min();
             let Some(due) = due.filter(|due| *due <= until) else { break };
             self.handle_timeouts(due);
             self.log.pass_to(due);

@@ -10,6 +10,7 @@ use pb_core::proto::{Answer, Cost, MAX_HOPS, Outgoing, Refused, TimeLimit};
 
 use super::call::{Call, CallState, Ended, Passing, Waiter, text};
 use super::handle::{Canceller, Handle, Object, Promise, Stops};
+use super::lent::Lent;
 use super::side::Side;
 
 /// A program with its connections, which does what the names of its methods say, and passes on what is called on others' references.
@@ -21,10 +22,12 @@ pub struct Node {
     name: String,
     root: Rc<Object>,
     sides: RefCell<Vec<Weak<Side>>>,
-    waiting: RefCell<Vec<Started>>,
+    pub(super) waiting: RefCell<Vec<Started>>,
     arrived: RefCell<Vec<Arrival>>,
     methods: RefCell<HashMap<String, Arc<MethodText>>>,
     promises: RefCell<Vec<Weak<Promise>>>,
+    /// Those with a deadline, which may never be sent.
+    pub(super) timed: RefCell<Vec<Weak<CallState>>>,
     calls: RefCell<Vec<Weak<CallState>>>,
     objects: RefCell<Vec<Weak<Object>>>,
     ready: Cell<bool>,
@@ -54,7 +57,7 @@ pub struct Started {
     pub body: String,
     /// The references in them.
     pub handles: Vec<Handle>,
-    answering: Answering,
+    pub(super) answering: Answering,
 }
 
 /// Where an answer goes.
@@ -115,6 +118,7 @@ impl Node {
             arrived: RefCell::default(),
             methods: RefCell::default(),
             promises: RefCell::default(),
+            timed: RefCell::default(),
             calls: RefCell::default(),
             ready: Cell::new(false),
             deadline: Cell::new(None),
@@ -203,7 +207,15 @@ impl Node {
 
     /// Brings a call to where `target` leads.
     pub(super) fn deliver(self: &Rc<Self>, target: &Handle, queued: Queued) {
+        if matches!(&queued.answering, Answering::Local(call, _) if call.upgrade().is_some_and(|call| call.expired.get()))
+        {
+            return; // Nobody waits for it any more.
+        }
         match target.end() {
+            Handle::Lent(lent) => match lent.leads() {
+                Ok(next) => self.deliver(&next, queued),
+                Err(failure) => self.answer_with(&queued.answering, Ended::Failed(failure)),
+            },
             Handle::Object(object) => self.start(object, queued),
             Handle::Promise(promise) => match promise.settled() {
                 Some(Err(failure)) => self.answer_with(&queued.answering, Ended::Failed(failure)),
@@ -382,7 +394,7 @@ impl Node {
                     Ended::App(..) | Ended::Failed(_) => false,
                 };
                 let ended = if disagree { Ended::Failed(incompatible()) } else { ended };
-                if let Some(call) = call.upgrade() {
+                if let Some(call) = call.upgrade().filter(|call| !call.expired.get()) {
                     call.end(ended);
                 }
             }
@@ -461,6 +473,7 @@ impl Node {
     ) -> Call {
         let call = Call::new(self, reply);
         self.calls.borrow_mut().push(Rc::downgrade(&call.0));
+        self.time(&call.0, self.deadline.get());
         self.set_out(on, method, body, with, Answering::Local(Rc::downgrade(&call.0), reply));
         call
     }
@@ -507,6 +520,12 @@ impl Node {
         self.promises.borrow_mut().push(Rc::downgrade(promise));
     }
 
+    /// Takes back what was lent.
+    pub fn revoke(self: &Rc<Self>, lent: &Lent) {
+        lent.revoke();
+        self.ready();
+    }
+
     /// How many calls of peers were sent on to others, or back.
     pub fn passed_on(&self) -> usize {
         self.passed_on.get()
@@ -543,17 +562,17 @@ impl Node {
 
 /// Where a promise leads that settles to `handle`: to the end of what has settled already. What is broken is not held on to.
 fn join(promise: &Rc<Promise>, handle: &Handle) -> Result<Handle, Failure> {
-    let end = handle.end();
-    let broken = match &end {
+    let broken = match &handle.way() {
         Handle::Promise(at) if Rc::ptr_eq(at, promise) => Some(no_reference()),
         Handle::Promise(at) => at.settled().and_then(Result::err),
         Handle::Result(call) => call.side().upgrade().and_then(|side| {
             let settled = side.with(|connection, _| connection.settled(call.id()));
             settled.and_then(Result::err)
         }),
+        Handle::Lent(lent) => lent.leads().err(),
         Handle::Object(_) | Handle::Proxy(_) => None,
     };
-    broken.map_or(Ok(end), Err)
+    broken.map_or(Ok(handle.end()), Err)
 }
 
 pub(super) fn no_reference() -> Failure {

@@ -12,10 +12,11 @@ use pb_core::proto::{
 use pb_core::wire::frame::{self, Decoded};
 
 use super::call::{Ended, Waiter};
-use super::handle::{Handle, Proxy, TestHost, Weakly};
+use super::handle::{Handle, Proxy, TestHost};
 use super::log::{Log, content};
 use super::node::{Answering, Casting, Node, Queued};
 use super::oracle::{End, Oracle};
+use super::way::Weakly;
 
 /// One end of one connection: tables, and what is on its way to the other end. Of a side's program it is that program ([`Node`]), too.
 pub struct Side {
@@ -399,7 +400,7 @@ impl Side {
                 match &waiter {
                     Waiter::Call(waiting) => {
                         if let Some(call) = waiting.call.upgrade() {
-                            call.end(ended);
+                            call.answered(ended);
                         }
                     }
                     Waiter::Passing(passing) => passing.settle(ended),

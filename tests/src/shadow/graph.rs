@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::{How, Method};
 
@@ -7,6 +8,9 @@ use super::{How, Method};
 pub(super) struct Shadow {
     objects: Vec<Object>,
     calls: Vec<Call>,
+    lent: Vec<Lent>,
+    /// The time since the run began.
+    pub(super) now: Duration,
     /// The last number that arrived through each reference.
     arrived: Vec<u32>,
     /// The network was damaged, or is so narrow that calls may be refused: any call may fail, but none may go astray.
@@ -19,6 +23,8 @@ pub(super) enum To {
     Object(usize),
     /// To what a call ends with.
     Result(usize),
+    /// To what was lent, until it is taken back.
+    Lent(usize),
 }
 
 /// The end of the way.
@@ -38,6 +44,12 @@ struct Object {
     kept: Vec<To>,
 }
 
+struct Lent {
+    to: To,
+    /// How many calls had been made when it was taken back.
+    revoked: Option<usize>,
+}
+
 /// A call as it was made.
 pub(super) struct Call {
     pub(super) on: To,
@@ -52,6 +64,8 @@ pub(super) struct Call {
     pub(super) dropped: bool,
     /// Its caller does not wait for it, and nothing can cancel it.
     pub(super) alone: bool,
+    /// When its time is over: from then on it may end in any way, but has ended.
+    pub(super) deadline: Option<Duration>,
 }
 
 /// What a method gave.
@@ -73,6 +87,22 @@ impl Shadow {
     pub(super) fn reference(&mut self) -> usize {
         self.arrived.push(0);
         self.arrived.len() - 1
+    }
+
+    /// Lends what leads to `to`.
+    pub(super) fn lend(&mut self, to: To) -> usize {
+        self.lent.push(Lent { to, revoked: None });
+        self.lent.len() - 1
+    }
+
+    /// Takes back what was lent: no call that is made from here on gets through.
+    pub(super) fn revoke(&mut self, lent: usize) {
+        self.lent[lent].revoked.get_or_insert(self.calls.len());
+    }
+
+    /// Whether the time of a call is over.
+    pub(super) fn is_late(&self, call: usize) -> bool {
+        self.calls[call].deadline.is_some_and(|deadline| deadline <= self.now)
     }
 
     pub(super) fn calls(&self) -> usize {
@@ -99,13 +129,17 @@ impl Shadow {
                 "call {tag} has arrived at object {object} of node {node}, not at {wanted:?}"
             ));
         }
-        let (through, number) = call.through;
+        if self.is_taken_back(tag) {
+            return Err(format!("call {tag} has arrived by way of what had been taken back before"));
+        }
+        let (through, number) = self.calls[tag].through;
         let before = std::mem::replace(&mut self.arrived[through], number);
         if before >= number {
             return Err(format!(
                 "call {tag}, number {number} through reference {through}, came behind {before}"
             ));
         }
+        let call = &self.calls[tag];
         let (how, with, method) = (call.how, call.with.clone(), call.method);
         let mut made = None;
         let ended = match method {
@@ -131,12 +165,30 @@ impl Shadow {
         Ok(made)
     }
 
-    /// Where a reference leads by what is known.
+    /// Whether call `tag` was made when something on its way had been taken back.
+    fn is_taken_back(&self, tag: usize) -> bool {
+        let mut at = self.calls[tag].on;
+        for _ in 0..=self.calls.len() + self.lent.len() {
+            match at {
+                To::Lent(lent) if self.lent[lent].revoked.is_some_and(|calls| calls <= tag) => return true,
+                To::Lent(lent) => at = self.lent[lent].to,
+                To::Result(call) => match &self.calls[call].ended {
+                    Some(Ended::Reference(next)) => at = *next,
+                    _ => return false,
+                },
+                To::Object(_) => return false,
+            }
+        }
+        false
+    }
+
+    /// Where a reference leads by what is known. What went through something lent before that was taken back goes on.
     pub(super) fn reach(&self, to: To) -> Reached {
         let mut at = to;
-        for _ in 0..=self.calls.len() {
+        for _ in 0..=self.calls.len() + self.lent.len() {
             match at {
                 To::Object(object) => return Reached::Object(object),
+                To::Lent(lent) => at = self.lent[lent].to,
                 To::Result(call) => match &self.calls[call].ended {
                     Some(Ended::Reference(next)) => at = *next,
                     Some(_) => return Reached::Nothing,
@@ -147,13 +199,15 @@ impl Shadow {
         Reached::Circle
     }
 
-    /// Whether a reference is sure to lead to its object: no call on the way was given up.
+    /// Whether a reference is sure to lead to its object: no call on the way was given up or late, and nothing was taken back.
     fn is_sure(&self, to: To) -> bool {
         let mut at = to;
-        for _ in 0..=self.calls.len() {
+        for _ in 0..=self.calls.len() + self.lent.len() {
             match at {
                 To::Object(_) => return true,
-                To::Result(call) if self.calls[call].dropped => return false,
+                To::Lent(lent) if self.lent[lent].revoked.is_some() => return false,
+                To::Lent(lent) => at = self.lent[lent].to,
+                To::Result(call) if self.calls[call].dropped || self.is_late(call) => return false,
                 To::Result(call) => match &self.calls[call].ended {
                     Some(Ended::Reference(next)) => at = *next,
                     _ => return false,
@@ -173,7 +227,7 @@ impl Shadow {
             None => &[],
         };
         let mut all = std::iter::once(&call.on).chain(&call.with).chain(given);
-        self.lenient || call.dropped || all.any(|to| !self.is_sure(*to))
+        self.lenient || call.dropped || self.is_late(tag) || all.any(|to| !self.is_sure(*to))
     }
 
     /// Whether something waits for itself that nothing can cancel, or that is held by the arguments of another that waits, or leads to itself:
@@ -196,12 +250,16 @@ impl Shadow {
             if self.calls[at].arrived || matches!(self.calls[at].ended, Some(Ended::Failed)) {
                 return Err(format!("call {tag} waits for call {at}, which has arrived"));
             }
+            if self.is_late(at) {
+                return Err(format!("call {tag} waits for call {at}, whose time is over"));
+            }
             let mut to = self.calls[at].on;
             at = loop {
                 match to {
                     To::Object(object) => {
                         return Err(format!("call {tag} was lost: call {at} was to reach object {object}"));
                     }
+                    To::Lent(lent) => to = self.lent[lent].to,
                     To::Result(call) if !seen.insert(call) => return Ok(()),
                     To::Result(call) => match &self.calls[call].ended {
                         Some(Ended::Reference(next)) => to = *next,

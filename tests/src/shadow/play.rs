@@ -1,12 +1,15 @@
+mod ending;
+
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
 
 use pb_core::message::Reply;
 use pb_core::proto::Limits;
 
 use super::graph::{self, Shadow, To};
 use super::{Action, End, How, Method, Ref, Run};
-use crate::net::{Call, Ended, Handle, Network, Object, TOO_MANY_HOPS};
+use crate::net::{Call, Ended, Handle, Lent, Network, Object};
 
 /// What happened in a run, to see that runs are worth something.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -21,6 +24,10 @@ pub struct Tally {
     pub cancels: usize,
     /// Calls that waited for themselves in the end.
     pub circles: usize,
+    /// Calls that ended because their time was over.
+    pub late: usize,
+    /// References that were taken back.
+    pub revoked: usize,
 }
 
 impl Tally {
@@ -34,6 +41,8 @@ impl Tally {
         self.embargoes += other.embargoes;
         self.cancels += other.cancels;
         self.circles += other.circles;
+        self.late += other.late;
+        self.revoked += other.revoked;
     }
 }
 
@@ -69,6 +78,7 @@ struct Play {
     own: Vec<(Weak<Object>, usize)>,
     /// The objects that calls made.
     made: Vec<Option<usize>>,
+    start: Instant,
     tally: Tally,
 }
 
@@ -81,6 +91,10 @@ struct Program {
     seen: usize,
     /// References to the roots of its peers.
     roots: Vec<Held>,
+    /// What it can take back, and its shadow.
+    lent: Vec<(Rc<Lent>, usize)>,
+    /// How many milliseconds the next call has.
+    hurry: Option<u8>,
 }
 
 /// A reference.
@@ -123,7 +137,8 @@ impl Play {
             let path = path(&mut shadow, To::Object(other));
             programs[one].roots.push(Held { handle: network.root(one, other), path });
         }
-        Play { network, shadow, programs, links, own: Vec::new(), made: Vec::new(), tally: Tally::default() }
+        let (start, tally) = (network.now(), Tally::default());
+        Play { network, shadow, programs, links, own: Vec::new(), made: Vec::new(), start, tally }
     }
 
     fn act(&mut self, action: Action) -> Result<(), String> {
@@ -150,6 +165,10 @@ impl Play {
                     drop(all.swap_remove(at));
                 }
             }
+            Action::Hurry { at, millis } => self.programs[node(at)].hurry = Some(millis),
+            Action::Pass { millis } => self.pass(millis.into())?,
+            Action::Lend { at, held } => self.lend(node(at), held),
+            Action::Revoke { at, lent } => self.revoke(node(at), lent),
             Action::Arguments { at, waiting } => self.arguments(node(at), waiting),
             Action::Answer { at, waiting, end } => self.answer(node(at), waiting, end),
             Action::Deliver { way } => self.deliver(way),
@@ -237,6 +256,7 @@ impl Play {
     fn send(&mut self, at: usize, how: How, method: Method, on: &Held, with: &[Held]) {
         let tag = self.shadow.calls();
         on.path.count.set(on.path.count.get() + 1);
+        let within = self.programs[at].hurry.take().map(|millis| Duration::from_millis(millis.into()));
         self.shadow.call(graph::Call {
             on: on.path.to,
             with: with.iter().map(|held| held.path.to).collect(),
@@ -247,18 +267,55 @@ impl Play {
             ended: None,
             dropped: how == How::Cast,
             alone: how == How::Cast,
+            deadline: within.map(|within| self.shadow.now + within),
         });
         self.made.push(None);
         let handles: Vec<_> = with.iter().map(|held| held.handle.clone()).collect();
         let (node, body) = (self.network.node(at), tag.to_string());
-        let reply = match how {
-            How::Cast => return node.cast(&on.handle, method.name(), &body, &handles),
-            How::Value => Reply::Value,
-            How::Reference => Reply::Reference,
+        let timed = |call: &dyn Fn() -> Option<Call>| match within {
+            Some(within) => self.network.within(at, within, call),
+            None => call(),
         };
-        let call = node.call(&on.handle, method.name(), &body, &handles, reply);
+        let reply = if how == How::Reference { Reply::Reference } else { Reply::Value };
+        let call = timed(&|| match how {
+            How::Cast => {
+                node.cast(&on.handle, method.name(), &body, &handles);
+                None
+            }
+            _ => Some(node.call(&on.handle, method.name(), &body, &handles, reply)),
+        });
+        let Some(call) = call else { return };
         let result = path(&mut self.shadow, To::Result(tag));
         self.programs[at].calls.push(Made { call, tag, result });
+    }
+
+    /// Time passes. A call whose time is over by then has ended for its caller, whatever the others do.
+    fn pass(&mut self, millis: u64) -> Result<(), String> {
+        self.network.advance(Duration::from_millis(millis));
+        self.shadow.now = self.network.now() - self.start;
+        self.look()?;
+        let waits = |made: &&Made| self.shadow.is_late(made.tag) && !made.call.has_ended();
+        match self.programs.iter().flat_map(|program| &program.calls).find(waits) {
+            Some(made) => Err(format!("call {} waits on, though its time is over", made.tag)),
+            None => Ok(()),
+        }
+    }
+
+    fn lend(&mut self, at: usize, held: u8) {
+        let Held { handle, path: Path { to, .. } } = self.resolve(at, Ref::Held(held));
+        let (lent, shadow) = (Lent::of(&handle), self.shadow.lend(to));
+        let path = path(&mut self.shadow, To::Lent(shadow));
+        self.programs[at].held.push(Held { handle: Handle::Lent(Rc::clone(&lent)), path });
+        self.programs[at].lent.push((lent, shadow));
+    }
+
+    fn revoke(&mut self, at: usize, lent: u8) {
+        let all = &mut self.programs[at].lent;
+        let Some(index) = pick(all, lent) else { return };
+        let (lent, shadow) = all.swap_remove(index);
+        self.shadow.revoke(shadow);
+        self.network.node(at).revoke(&lent);
+        self.tally.revoked += 1;
     }
 
     fn promise(&mut self, at: usize, call: u8) {
@@ -358,105 +415,6 @@ impl Play {
         }
         Ok(())
     }
-
-    /// Everything ends: what is under way arrives, methods that wait are answered until none does, and every reference is called once more.
-    fn wind_up(&mut self) -> Result<(), String> {
-        for (from, to) in self.links.clone().into_iter().flat_map(|(one, other)| [(one, other), (other, one)])
-        {
-            self.network.unblock(from, to);
-        }
-        self.end_all()?;
-        for at in 0..self.programs.len() {
-            for held in self.programs[at].held.clone().into_iter().rev().take(PROBES) {
-                self.send(at, How::Value, Method::Say, &held, &[]);
-                self.look()?;
-            }
-        }
-        self.end_all()?;
-        // What was lost without a word is known at last.
-        if self.shadow.lenient {
-            self.tell_all();
-            self.end_all()?;
-        }
-        self.judge()
-    }
-
-    fn end_all(&mut self) -> Result<(), String> {
-        loop {
-            self.settle()?;
-            let waits = |at: &usize| self.network.node(*at).waiting_count() > 0;
-            let Some(at) = (0..self.programs.len()).find(waits) else { return Ok(()) };
-            // Each second one with something that is held: a promise at times, and so a circle.
-            let (_, given) = self.network.node(at).waiting_at(0);
-            let end = if given.is_empty() { End::One(Ref::Held(self.made.len() as u8)) } else { End::Given };
-            self.answer(at, 0, end);
-            self.look()?;
-        }
-    }
-
-    fn tell_all(&mut self) {
-        for (one, other) in self.links.clone() {
-            if self.network.is_damaged(one, other) {
-                self.network.tell(one, other);
-                self.network.tell(other, one);
-            }
-        }
-    }
-
-    /// Every call that was not given up has ended as it must, or waits for itself.
-    fn judge(&mut self) -> Result<(), String> {
-        let mut circles = 0;
-        for program in &self.programs {
-            for Made { call, tag, .. } in &program.calls {
-                let Some(ended) = call.ended() else {
-                    self.shadow.waits_for_itself(*tag)?;
-                    circles += 1;
-                    continue;
-                };
-                let shadow = self.shadow.get(*tag).ended.clone();
-                let right = match (&ended, &shadow) {
-                    (Ended::Value(handles, _), Some(graph::Ended::Value(given)))
-                    | (Ended::App(handles, _), Some(graph::Ended::Error(given))) => {
-                        handles.len() == given.len()
-                    }
-                    (Ended::Reference(_), Some(graph::Ended::Reference(_))) => true,
-                    (Ended::Failed(failure), _) => self.shadow.may_fail(*tag) || is_far(failure),
-                    _ => false,
-                };
-                if !right {
-                    return Err(format!("call {tag} has ended wrongly: {call:?}; the shadow: {shadow:?}"));
-                }
-            }
-        }
-        self.tally.circles = circles;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Tally, String> {
-        let mut tally = self.tally;
-        let programs = std::mem::take(&mut self.programs);
-        drop(programs);
-        if self.shadow.is_stuck() {
-            self.links.iter().for_each(|(one, other)| self.network.cut(*one, *other));
-        }
-        let nodes: Vec<_> = (0..self.network.count()).map(|at| Rc::clone(self.network.node(at))).collect();
-        // What runs at the end counts too; but a network that has finished is gone.
-        let sent = |message_type| self.network.sent(message_type);
-        (tally.calls, tally.resolved, tally.rejected) = (sent(2), sent(4), sent(5));
-        (tally.cancels, tally.embargoes) = (sent(7), sent(8) / 2);
-        self.network.finish();
-        for node in nodes {
-            tally.arrived += node.arrived_since(0).len();
-            tally.passed_on += node.passed_on();
-            if node.living() > 0 {
-                return Err(format!("{} objects live on at {}", node.living(), node.name()));
-            }
-        }
-        match self.own.iter().position(|(object, _)| object.strong_count() > 0) {
-            Some(at) => Err(format!("object o{at} lives on")),
-            None => Ok(tally),
-        }
-    }
 }
 
 fn path(shadow: &mut Shadow, to: To) -> Path {
@@ -470,18 +428,6 @@ fn pick<T>(all: &[T], number: u8) -> Option<usize> {
 fn tag_of(text: &str) -> usize {
     text.parse().expect("bodies and names are numbers here")
 }
-
-/// A path that grew over too many middlemen fails by rule; or what broke for that.
-fn is_far(failure: &pb_core::message::Failure) -> bool {
-    failure.message.contains(TOO_MANY_HOPS)
-        || failure.cause.as_deref().is_some_and(|cause| match cause {
-            pb_core::message::Cause::Broker(cause) => is_far(cause),
-            pb_core::message::Cause::App(_) => false,
-        })
-}
-
-/// References of each node that are called once more in the end: the newest.
-const PROBES: usize = 16;
 
 /// The smallest grants that there are; nobody may pass them even once.
 fn small() -> Limits {

@@ -1,19 +1,20 @@
 //! The same runs on real brokers: what `play` proves of the tables, this proves of what drives them. The programs are objects behind
 //! stubs, the links pipes whose bytes come in odd pieces; the runtime has one thread and a clock that stands still.
 
+mod ending;
 mod link;
 mod things;
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use pb_core::message::{Cause, Failure};
-use pb_server::{CallError, Deferred, TableSizes};
+use pb_core::message::{Cause, Failure, FailureKind};
+use pb_server::{CallError, Deferred, Revoker};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::graph::{self, Shadow, To};
 use super::{Action, End, How, Method, Ref, Run, Tally};
@@ -48,6 +49,7 @@ struct Play {
     own: Vec<usize>,
     made: Vec<Option<usize>>,
     seen: usize,
+    start: Instant,
 }
 
 #[derive(Default)]
@@ -55,12 +57,18 @@ struct Program {
     held: Vec<Held>,
     roots: Vec<Held>,
     calls: Vec<Made>,
+    /// What it can take back, and its shadow.
+    lent: Vec<(Revoker, usize)>,
+    /// How many milliseconds the next call has.
+    hurry: Option<u8>,
 }
 
 #[derive(Clone)]
 struct Held {
     stub: ThingRef,
     path: Path,
+    /// How long calls on it have: on the promise of a call's result as long as that call.
+    within: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -74,6 +82,7 @@ struct Made {
     call: Pending,
     tag: usize,
     result: Path,
+    within: Option<Duration>,
 }
 
 enum Pending {
@@ -109,11 +118,12 @@ impl Play {
             let link = link(nodes, nodes.map(|node| &roots[node])).await?;
             for (end, other) in [(0, 1), (1, 0)] {
                 let path = path(&mut shadow, To::Object(nodes[other]));
-                programs[nodes[end]].roots.push(Held { stub: link.brokers[end].root(), path });
+                programs[nodes[end]].roots.push(Held { stub: link.brokers[end].root(), path, within: None });
             }
             links.push(link);
         }
-        Ok(Play { world, shadow, programs, links, own: Vec::new(), made: Vec::new(), seen: 0 })
+        let (own, made, start) = (Vec::new(), Vec::new(), Instant::now());
+        Ok(Play { world, shadow, programs, links, own, made, seen: 0, start })
     }
 
     async fn act(&mut self, action: Action) -> Result<(), String> {
@@ -144,6 +154,10 @@ impl Play {
                     drop(all.swap_remove(at));
                 }
             }
+            Action::Hurry { at, millis } => self.programs[node(at)].hurry = Some(millis),
+            Action::Pass { millis } => self.pass(millis.into()).await?,
+            Action::Lend { at, held } => self.lend(node(at), held),
+            Action::Revoke { at, lent } => self.revoke(node(at), lent),
             Action::Arguments { at, waiting } => self.arguments(node(at), waiting),
             Action::Answer { at, waiting, end } => self.answer(node(at), waiting, end),
             Action::Deliver { way } => {
@@ -186,7 +200,7 @@ impl Play {
                 let object = self.shadow.object(at);
                 let stub = self.world.thing(at, Name::Own(self.own.len()));
                 self.own.push(object);
-                Held { stub, path: path(&mut self.shadow, To::Object(object)) }
+                Held { stub, path: path(&mut self.shadow, To::Object(object)), within: None }
             }
         }
     }
@@ -203,6 +217,9 @@ impl Play {
         };
         let takes = matches!(method, Method::Keep | Method::Echo | Method::Fail | Method::Hold);
         let with = if takes { with } else { &[] };
+        let hurry = self.programs[at].hurry.take().map(|millis| Duration::from_millis(millis.into()));
+        let within = hurry.or(on.within);
+        self.shadow.now = self.start.elapsed();
         self.shadow.call(graph::Call {
             on: on.path.to,
             with: with.iter().map(|held| held.path.to).collect(),
@@ -213,9 +230,11 @@ impl Play {
             ended: None,
             dropped: how == How::Cast,
             alone: how == How::Cast,
+            deadline: within.map(|within| self.shadow.now + within),
         });
         self.made.push(None);
-        let (stub, tag) = (&on.stub, number as u64);
+        let hurried = hurry.map(|within| on.stub.within(within));
+        let (stub, tag) = (hurried.as_ref().unwrap_or(&on.stub), number as u64);
         let mut given = with.iter().map(|held| held.stub.clone());
         let (first, second) = (given.next(), given.next());
         let call = match method {
@@ -230,14 +249,36 @@ impl Play {
             Method::Hold => Pending::One(stub.hold(tag, first, second)),
         };
         let result = path(&mut self.shadow, To::Result(number));
-        self.programs[at].calls.push(Made { call, tag: number, result });
+        self.programs[at].calls.push(Made { call, tag: number, result, within });
+    }
+
+    async fn pass(&mut self, millis: u64) -> Result<(), String> {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        self.shadow.now = self.start.elapsed();
+        self.look()
+    }
+
+    fn lend(&mut self, at: usize, held: u8) {
+        let Held { stub, path: Path { to, .. }, .. } = self.resolve(at, Ref::Held(held));
+        let ((stub, revoker), shadow) = (stub.remote().revocable(), self.shadow.lend(to));
+        let path = path(&mut self.shadow, To::Lent(shadow));
+        self.programs[at].held.push(Held { stub, path, within: None });
+        self.programs[at].lent.push((revoker, shadow));
+    }
+
+    fn revoke(&mut self, at: usize, lent: u8) {
+        let all = &mut self.programs[at].lent;
+        let Some(index) = usize::from(lent).checked_rem(all.len()) else { return };
+        let (revoker, shadow) = all.swap_remove(index);
+        self.shadow.revoke(shadow);
+        revoker.revoke("told to");
     }
 
     fn promise(&mut self, at: usize, call: u8) {
         let program = &mut self.programs[at];
         let Some(index) = usize::from(call).checked_rem(program.calls.len()) else { return };
-        let Made { call: Pending::One(call), result, .. } = &program.calls[index] else { return };
-        let held = Held { stub: call.promised(), path: result.clone() };
+        let Made { call: Pending::One(call), result, within, .. } = &program.calls[index] else { return };
+        let held = Held { stub: call.promised(), path: result.clone(), within: *within };
         program.held.push(held);
     }
 
@@ -274,12 +315,16 @@ impl Play {
         };
         let Some(ended) = ended else { return Ok(Some(made)) };
         self.look()?;
+        self.shadow.now = self.start.elapsed();
         let shadow = self.shadow.get(tag).ended.clone();
         let right = match (&ended, &shadow) {
             (Got::Reference(_), Some(graph::Ended::Reference(_))) => true,
             (Got::Value(value), Some(graph::Ended::Value(_))) => *value == tag as u64,
             (Got::Error(got), Some(graph::Ended::Error(given))) => got.len() == given.len(),
             (Got::Error(got), Some(graph::Ended::Failed)) => got.is_empty(),
+            (Got::Failed(failure), _) if failure.kind == FailureKind::DeadlineExceeded => {
+                self.shadow.is_late(tag)
+            }
             (Got::Failed(failure), _) => self.shadow.may_fail(tag) || is_far(failure),
             _ => false,
         };
@@ -288,7 +333,7 @@ impl Play {
         }
         match (ended, shadow) {
             (Got::Reference(stub), _) => {
-                self.programs[at].held.push(Held { stub, path: made.result.clone() });
+                self.programs[at].held.push(Held { stub, path: made.result.clone(), within: None });
             }
             (Got::Error(got), Some(graph::Ended::Error(given))) => self.hold(at, got, given),
             _ => {}
@@ -299,7 +344,7 @@ impl Play {
     fn hold(&mut self, at: usize, stubs: Vec<ThingRef>, given: Vec<To>) {
         for (stub, to) in stubs.into_iter().zip(given) {
             let path = path(&mut self.shadow, to);
-            self.programs[at].held.push(Held { stub, path });
+            self.programs[at].held.push(Held { stub, path, within: None });
         }
     }
 
@@ -352,74 +397,6 @@ impl Play {
             self.made[tag as usize] = self.shadow.arrive(tag as usize, node, object)?;
         }
         Ok(())
-    }
-
-    async fn wind_up(&mut self) -> Result<(), String> {
-        (0..2 * self.links.len() as u8).for_each(|way| self.block(way, false));
-        self.end_all().await?;
-        for at in 0..self.programs.len() {
-            for held in self.programs[at].held.clone().into_iter().rev().take(8) {
-                self.call(at, How::Value, Method::Say, &held, &[]);
-            }
-        }
-        self.end_all().await?;
-        for at in 0..self.programs.len() {
-            for made in std::mem::take(&mut self.programs[at].calls) {
-                if let Some(made) = self.judge(at, made)? {
-                    self.shadow.waits_for_itself(made.tag)?;
-                    self.programs[at].calls.push(made);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn end_all(&mut self) -> Result<(), String> {
-        loop {
-            settle().await;
-            self.look()?;
-            let waits = |at: &usize| !self.world.waiting_at(*at).is_empty();
-            let Some(at) = (0..self.programs.len()).find(waits) else { return Ok(()) };
-            self.answer(
-                at,
-                0,
-                if self.made.len().is_multiple_of(3) { End::One(Ref::Held(7)) } else { End::Given },
-            );
-        }
-    }
-
-    /// Drops everything: the tables are empty and every object is gone.
-    async fn finish(mut self) -> Result<(), String> {
-        self.world.forget_kept();
-        self.programs.clear();
-        settle().await;
-        self.world.forget_kept();
-        settle().await;
-        if self.shadow.is_stuck() {
-            self.links.iter().for_each(|link| link.brokers[0].close());
-            settle().await;
-        }
-        for Link { nodes, brokers, .. } in &self.links {
-            for (node, broker) in nodes.iter().zip(brokers) {
-                if broker.tables() != TableSizes::default() {
-                    return Err(format!("at {node} of link {nodes:?} is left: {:?}", broker.tables()));
-                }
-            }
-        }
-        self.links.iter().for_each(|link| link.brokers[0].close());
-        self.links.clear();
-        settle().await;
-        match self.world.alive.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            alive => {
-                let living = |(node, name, kept): &(usize, Name, Weak<_>)| {
-                    (kept.strong_count() > 0).then_some((*node, *name))
-                };
-                let living: Vec<_> = lock(&self.world.things).iter().filter_map(living).collect();
-                let waiting = lock(&self.world.waiting).len();
-                Err(format!("{alive} objects live on: {living:?}; {waiting} methods wait"))
-            }
-        }
     }
 }
 

@@ -113,6 +113,15 @@ fn simpler(action: Action, nodes: u8) -> Vec<Action> {
         Action::Answer { at, waiting, end } => {
             all.extend(numbers(waiting).map(|waiting| Action::Answer { at: at % nodes, waiting, end }));
         }
+        Action::Hurry { at, millis } => {
+            all.extend(numbers(millis).map(|millis| Action::Hurry { at: at % nodes, millis }));
+        }
+        Action::Lend { at, held } => {
+            all.extend(numbers(held).map(|held| Action::Lend { at: at % nodes, held }));
+        }
+        Action::Revoke { at, lent } => {
+            all.extend(numbers(lent).map(|lent| Action::Revoke { at: at % nodes, lent }));
+        }
         _ => {}
     }
     all.push(action);
