@@ -69,3 +69,44 @@ fn found_by_seed_251361() {
     };
     plays(&run);
 }
+
+/// What was called by a result's id went before what waited in the promise that names it.
+#[test]
+fn found_by_seed_799991() {
+    let run = Run {
+        nodes: 2,
+        links: vec![(0, 1)],
+        small: true,
+        actions: vec![
+            Call { at: 0, how: Reference, method: Say, on: Held(133), with: [None, None] },
+            Call { at: 0, how: Reference, method: Echo, on: Held(16), with: [None, None] },
+            Deliver { way: 190 },
+            Deliver { way: 118 },
+            Call { at: 0, how: Reference, method: Hold, on: Held(72), with: [None, None] },
+            Deliver { way: 50 },
+            Call { at: 1, how: Cast, method: Say, on: Root(3), with: [None, None] },
+            Call { at: 1, how: Reference, method: Hold, on: Held(108), with: [None, None] },
+            Deliver { way: 133 },
+            Deliver { way: 161 },
+            Take { at: 0, call: 0 },
+            Promise { at: 0, call: 0 },
+            Call { at: 0, how: Reference, method: Echo, on: Held(48), with: [None, None] },
+            Deliver { way: 33 },
+            Deliver { way: 67 },
+            Promise { at: 1, call: 0 },
+            Call { at: 0, how: Value, method: Fail, on: Root(0), with: [None, None] },
+            Call { at: 1, how: Reference, method: Hold, on: Root(0), with: [None, None] },
+            Answer { at: 0, waiting: 0, end: One(Held(151)) },
+            Release { at: 0, held: 0 },
+            Promise { at: 1, call: 0 },
+            Promise { at: 1, call: 1 },
+            Answer { at: 1, waiting: 0, end: One(Held(50)) },
+            Deliver { way: 156 },
+            Deliver { way: 78 },
+            Call { at: 1, how: Cast, method: Open, on: Held(243), with: [None, None] },
+            Deliver { way: 190 },
+            Call { at: 1, how: Cast, method: Open, on: Held(88), with: [None, None] },
+        ],
+    };
+    plays(&run);
+}

@@ -360,3 +360,35 @@ fn a_call_that_the_peer_resolves_to_its_own_promise_is_broken() {
         net.finish();
     }
 }
+
+/// Some calls come by way of a promise that came home, and those behind them by the result's own id: there were two queues, and the second went
+/// first. Found by seed 799991 of the random programs.
+#[test]
+fn what_comes_by_a_results_id_starts_behind_what_waits_in_the_promise_that_names_it() {
+    let net = Net::new();
+    let hold = |who| net.refer(who, &net.root(who), "hold", "", &[]);
+    let (x, y, z) = (hold(A), hold(B), hold(B));
+    let piped = net.call(A, &x.promised(), "say", "piped", &[]);
+    net.run();
+    let answer = |who, ended| {
+        let started = net.side(who).take("hold");
+        net.side(who).answer(started, ended);
+    };
+    // B's y is A's x, and that is B's z, which A has not answered.
+    answer(B, Ended::Reference(z.promised()));
+    let say = |n: usize| net.call(B, &y.promised(), "say", &n.to_string(), &[]);
+    let first = say(0);
+    answer(A, Ended::Reference(x.promised()));
+    net.run();
+    let second = say(1);
+    net.run();
+    assert!(said(&net, A).is_empty());
+    answer(A, Ended::Reference(Handle::object("mine")));
+    net.run();
+    let third = say(2);
+    net.run();
+    let numbers: Vec<_> = said(&net, A).into_iter().filter(|line| line != "mine.say(piped)").collect();
+    assert_eq!(numbers, in_order(3));
+    drop((x, y, z, piped, first, second, third));
+    net.finish();
+}

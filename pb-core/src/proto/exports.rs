@@ -82,6 +82,8 @@ pub(super) struct Running<H: Host> {
 /// What a target id leads to.
 pub(super) enum Target<'a, H: Host> {
     Handle(H::Handle),
+    /// The promise of a running call's result, which has come home: what was called on that waits there, and what comes now is behind it.
+    Promise(H::Handle),
     Queue(&'a mut Queue<Request<H>>),
     Dead(Failure),
 }
@@ -208,6 +210,9 @@ impl<H: Host> Exports<H> {
                 Ok(Target::Handle(handle.clone()))
             }
             Some(Export::Running(Running { onward: Some(onward), .. })) => Ok(Target::Handle(onward.clone())),
+            Some(Export::Running(Running { reply: Reply::Reference, promise: Some(promise), .. })) => {
+                Ok(Target::Promise(promise.clone()))
+            }
             Some(Export::Running(running)) if running.reply == Reply::Reference => {
                 Ok(Target::Queue(&mut running.queue))
             }
@@ -234,7 +239,7 @@ impl<H: Host> Exports<H> {
             return Ok(Ok(promise.get_or_insert_with(make).clone()));
         }
         match self.target(id)? {
-            Target::Handle(handle) => Ok(Ok(handle)),
+            Target::Handle(handle) | Target::Promise(handle) => Ok(Ok(handle)),
             Target::Dead(failure) => Ok(Err(failure)),
             Target::Queue(_) => Err(Violation::NotAReference { id: id.0 }),
         }

@@ -105,12 +105,13 @@ impl<H: Host> Connection<H> {
                 self.tasks.push_back(Task::Start(Start { target: handle, on_root, request }));
                 return Ok(None);
             }
+            Ok(Target::Promise(target)) => {
+                self.tasks.push_back(Task::Start(Start { target, on_root: false, request: kept(request) }));
+                return Ok(None);
+            }
             Ok(Target::Queue(queue)) => {
-                // What waits must not hold the buffer that it was read into.
-                let body = Bytes::copy_from_slice(&request.arguments.body);
                 let answer = request.answer;
-                let place =
-                    queue.push(Request { arguments: Carried { body, ..request.arguments }, ..request });
+                let place = queue.push(kept(request));
                 if let Some((id, _)) = answer {
                     self.exports.wait(id, target, place);
                 }
@@ -354,4 +355,10 @@ impl<H: Host> Connection<H> {
             }
         }
     }
+}
+
+/// What waits must not hold the buffer that it was read into.
+fn kept<H: Host>(request: Request<H>) -> Request<H> {
+    let body = Bytes::copy_from_slice(&request.arguments.body);
+    Request { arguments: Carried { body, ..request.arguments }, ..request }
 }
