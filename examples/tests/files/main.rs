@@ -47,6 +47,25 @@ fn unlock(root: &Path) {
 }
 
 #[test]
+fn a_tree_is_served_at_several_addresses_until_the_server_is_told_to_end() {
+    let scratch = tempfile::tempdir().unwrap();
+    let source = scratch.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    let socket = format!("unix://{}", scratch.path().join("files.sock").display());
+    let (serving, urls) = Serving::start_at(&source, &["tcp://127.0.0.1:0", &socket]);
+    assert_eq!(urls[1], socket);
+    for (number, url) in urls.iter().enumerate() {
+        let dest = scratch.path().join(number.to_string());
+        copy(url, &dest).succeeded();
+        assert_eq!(fs::read(dest.join("file")).unwrap(), b"content");
+    }
+    assert_eq!(serving.terminate(), Some(0));
+    assert!(!scratch.path().join("files.sock").exists());
+    copy(&socket, &scratch.path().join("late")).failed_with("cannot connect to unix://");
+}
+
+#[test]
 fn a_copy_is_the_same_tree() {
     let scratch = tempfile::tempdir().unwrap();
     let (source, dest) = (scratch.path().join("source"), scratch.path().join("dest"));

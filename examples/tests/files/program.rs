@@ -28,18 +28,31 @@ pub struct Serving {
 
 impl Serving {
     pub fn start(dir: &Path) -> Serving {
+        Serving::start_at(dir, &["tcp://127.0.0.1:0"]).0
+    }
+
+    /// The same at several addresses; all of them.
+    pub fn start_at(dir: &Path, listen: &[&str]) -> (Serving, Vec<String>) {
         let mut child = Command::new(binary())
             .arg("serve")
             .arg(dir)
+            .args(listen.iter().flat_map(|address| ["--listen", address]))
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url =
-            line.strip_prefix("listening on ").expect("the first line says where").trim_end().to_owned();
-        Serving { child, url }
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().take(listen.len());
+        let says = "each of the first lines says where";
+        let urls = lines.map(|line| line.unwrap().strip_prefix("listening on ").expect(says).to_owned());
+        let urls: Vec<String> = urls.collect();
+        (Serving { child, url: urls[0].clone() }, urls)
+    }
+
+    /// Tells it to end, and says with which status it did.
+    pub fn terminate(mut self) -> Option<i32> {
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
+        assert!(sent.unwrap().success());
+        self.child.wait().unwrap().code()
     }
 }
 
