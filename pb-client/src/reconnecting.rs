@@ -123,7 +123,7 @@ impl Reconnecting {
     }
 
     /// Does `call` with the server's root, and again with that of the next connection where it fails because one was lost, up to `times` times more. What it is
-    /// given must be fit to be done twice: a call that was lost on its way may have run, or not. All other errors, the methods' own among them, are
+    /// given must be fit to be done twice, as methods that their trait marks `#[remote(idempotent)]` are: a call that was lost on its way may have run, or not. All other errors, the methods' own among them, are
     /// returned at once, and at last that of the last time.
     ///
     /// ```no_run
