@@ -351,6 +351,20 @@ async fn a_deferred_that_is_resolved_with_its_own_promise_is_broken() {
     assert!(texts.iter().any(|text| text.contains("itself")), "{texts:?}");
 }
 
+#[tokio::test]
+async fn deferreds_that_are_resolved_with_each_others_promises_are_broken() {
+    let ((first, one), (second, other), (third, last)) =
+        (Deferred::<NodeRef>::new(), Deferred::<NodeRef>::new(), Deferred::<NodeRef>::new());
+    let calls = [one.say(1), other.say(2), last.say(3)];
+    first.resolve(other.promised());
+    second.resolve(last.promised());
+    third.resolve(one.promised());
+    for call in calls {
+        assert_eq!(soon(call).await.expect_err("it leads in a circle").kind, FailureKind::Broken);
+    }
+    assert_eq!(soon(one.say(4)).await.expect_err("the same").kind, FailureKind::Broken);
+}
+
 /// Names that `Deferred` uses for what it does not take by method syntax.
 #[remote_interface]
 trait Named {
