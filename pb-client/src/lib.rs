@@ -22,9 +22,9 @@ pub use error::{ConnectError, HasFailure};
 #[doc(hidden)]
 pub use pb_core::__private;
 pub use pb_core::{
-    Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Deferred,
-    DeferredExt, Failure, FailureKind, Leaving, Limits, Ran, Referenceable, Remote, Resolver, Revoker, Stub,
-    TableSizes, defer, remote_interface,
+    Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Counters,
+    Deferred, DeferredExt, Failure, FailureKind, Leaving, Limits, Ran, Referenceable, Remote, Resolver,
+    Revoker, Stub, TableSizes, Traffic, defer, remote_interface,
 };
 pub use reconnect::{Reconnect, State, WhileDown};
 pub use reconnecting::Reconnecting;

@@ -2,6 +2,7 @@
 //! One task reads and starts methods, one writes; callers append from their own threads.
 
 mod breaking;
+mod counters;
 mod forward;
 mod leaving;
 mod line;
@@ -27,6 +28,7 @@ use crate::message::{AbortCode, Failure};
 use crate::objects::{self, BoxTask, Executor, Names, Reference, Stop, Stub};
 pub use crate::proto::{Limits, TableSizes};
 use crate::reactor::{Piped, Stream};
+pub use counters::{Counters, Failures, Traffic};
 pub use leaving::Leaving;
 use line::Line;
 use link::Link;
@@ -266,6 +268,21 @@ impl Broker {
     /// How many entries the connection's tables have: all 0 where nothing is in flight and nothing is held.
     pub fn tables(&self) -> TableSizes {
         self.link.line().sizes()
+    }
+
+    /// What has gone over the connection until now: calls, answers, failures by kind, bytes, both ways; and the sizes of its tables. One lock is taken
+    /// for a moment, so it may be asked often; also when the connection has ended.
+    ///
+    /// ```
+    /// # use pb_core::{Broker, FailureKind};
+    /// # fn report(broker: &Broker) {
+    /// let now = broker.counters();
+    /// println!("{} calls made, {} answered", now.sent.calls, now.received.values + now.received.errors);
+    /// println!("{} of the peer's were refused", now.sent.failures.of(FailureKind::Overloaded));
+    /// # }
+    /// ```
+    pub fn counters(&self) -> Counters {
+        self.link.line().counters()
     }
 }
 

@@ -17,7 +17,7 @@ pub mod reactor;
 pub mod wire;
 
 #[cfg(feature = "net")]
-pub use broker::{Broker, Leaving, Limits, TableSizes};
+pub use broker::{Broker, Counters, Leaving, Limits, TableSizes, Traffic};
 pub use bytes::Bytes;
 pub use defer::{Deferred, DeferredExt, Resolver};
 pub use macros::{Referenceable, remote_interface};

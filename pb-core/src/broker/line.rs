@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::breaking::ExportWatch;
+use super::counters::{Counters, Traffic};
 use super::link::Link;
 use super::outgoing::{Outgoing, Taken};
 use super::owed::HeldAnswer;
@@ -14,7 +15,7 @@ use super::room::Room;
 use super::watchdog::Watchdog;
 use super::wiring::Wiring;
 use super::{Config, reading, writing};
-use crate::message::{Abort, AbortCode, ExportId, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
+use crate::message::{Abort, AbortCode, Cap, ExportId, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
 use crate::objects::{Names, Reference, Watcher, Watchers, drop_quietly};
 use crate::proto::{Connection, Garbage, Notice, Outbox, Silent, TableSizes, Task, Violation};
 use crate::reactor::{Direct, Stream};
@@ -48,6 +49,8 @@ pub(super) struct Line {
 pub(super) struct State {
     pub(super) connection: Connection<Wiring>,
     out: Outgoing,
+    /// What has been read since the connection began.
+    received: Traffic,
     /// How many wait until nothing remains.
     pub(super) idlers: usize,
     /// What was freed of the peer's grants when somebody was told last.
@@ -131,7 +134,14 @@ impl Line {
                 let out = Outgoing::new(&Message::Hello(hello));
                 Line {
                     me: line.clone(),
-                    state: Mutex::new(State { connection, out, idlers: 0, told: 0, wakes_at: None }),
+                    state: Mutex::new(State {
+                        connection,
+                        out,
+                        received: Traffic::default(),
+                        idlers: 0,
+                        told: 0,
+                        wakes_at: None,
+                    }),
                     write: Notify::new(),
                     read: Notify::new(),
                     changed: Notify::new(),
@@ -204,18 +214,35 @@ impl Line {
     ///
     /// # Errors
     /// What the peer did wrong.
-    pub(super) fn take(&self, message: Message, now: Instant) -> Result<Turn, Violation> {
+    pub(super) fn take(&self, message: Message, bytes: usize, now: Instant) -> Result<Turn, Violation> {
         let goaway = matches!(message, Message::Goaway(_));
-        let turn = self.turn(|connection, out| connection.handle(message, now, out));
+        let turn = self.turn(|connection, out, received| {
+            received.count(&message, bytes);
+            connection.handle(message, now, out)
+        });
         if goaway {
             self.changed.notify_waiters();
         }
         turn
     }
 
+    /// Puts a message of a type into the tables that this side does not know.
+    ///
+    /// # Errors
+    /// What the peer did wrong.
+    pub(super) fn take_unknown(
+        &self,
+        message_type: u8,
+        caps: Vec<Cap>,
+        bytes: usize,
+    ) -> Result<(), Violation> {
+        self.state.lock().received.count_unknown(bytes);
+        self.with(|connection, out| connection.handle_unknown(message_type, caps, out))
+    }
+
     /// What to do next, notices first. Calls are not started while too much waits to be written.
     pub(super) fn next_step(&self) -> Turn {
-        match self.turn(|_, _| Ok::<_, std::convert::Infallible>(())) {
+        match self.turn(|_, _, _| Ok::<_, std::convert::Infallible>(())) {
             Ok(turn) => turn,
             Err(never) => match never {},
         }
@@ -223,12 +250,12 @@ impl Line {
 
     fn turn<E>(
         &self,
-        work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing) -> Result<(), E>,
+        work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing, &mut Traffic) -> Result<(), E>,
     ) -> Result<Turn, E> {
         let (worked, turn, after) = {
             let mut state = self.state.lock();
-            let State { connection, out, .. } = &mut *state;
-            let worked = work(connection, out);
+            let State { connection, out, received, .. } = &mut *state;
+            let worked = work(connection, out, received);
             let ended = connection.ended().is_some();
             let may_start = ended || !connection.is_unread(out);
             let mut turn =
@@ -484,6 +511,11 @@ impl Line {
 
     pub(super) fn sizes(&self) -> TableSizes {
         self.state.lock().connection.sizes()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let state = self.state.lock();
+        Counters { sent: state.out.sent, received: state.received, tables: state.connection.sizes() }
     }
 
     pub(super) fn peer_address(&self) -> &str {

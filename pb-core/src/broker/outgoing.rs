@@ -1,5 +1,6 @@
 //! The frames that a connection has made and not written, and who is to write them.
 
+use super::counters::Traffic;
 use crate::message::Message;
 use crate::proto::Outbox;
 use crate::wire::frame;
@@ -15,6 +16,8 @@ pub(super) struct Outgoing {
     writer: Writer,
     /// The reading task handles a batch of frames, and writes at its end what came of them.
     batching: bool,
+    /// What has been sent since the connection began.
+    pub(super) sent: Traffic,
 }
 
 /// Who writes.
@@ -44,7 +47,17 @@ impl Outgoing {
     pub(super) fn new(hello: &Message<&[u8]>) -> Self {
         let mut bytes = frame::MAGIC.to_vec();
         frame::encode(hello, &mut bytes);
-        Outgoing { bytes, answers: 0, taken: 0, taken_answers: 0, writer: Writer::Called, batching: false }
+        let mut sent = Traffic::default();
+        sent.count(hello, bytes.len() - frame::MAGIC.len());
+        Outgoing {
+            bytes,
+            answers: 0,
+            taken: 0,
+            taken_answers: 0,
+            writer: Writer::Called,
+            batching: false,
+            sent,
+        }
     }
 
     /// Whether the caller must call the writing task now. `more`: there are bytes that are not made yet.
@@ -124,8 +137,10 @@ impl Outbox for Outgoing {
     fn send(&mut self, message: Message<&[u8]>) {
         let before = self.bytes.len();
         frame::encode(&message, &mut self.bytes);
+        let bytes = self.bytes.len() - before;
+        self.sent.count(&message, bytes);
         if message.is_prompted() {
-            self.answers += self.bytes.len() - before;
+            self.answers += bytes;
         }
     }
 

@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
+use super::counters;
 use super::forward::{self, Request};
 use super::line::{First, Line, Rest, STALL, Turn};
 use super::link::Link;
@@ -327,9 +328,10 @@ impl Reading<'_> {
 /// Puts one frame that was read at `now` into the tables, and does what follows from it. Says whether what waits to be written is a batch
 /// by now.
 fn handle(line: &Arc<Line>, frame: Bytes, now: std::time::Instant) -> Result<bool, End> {
+    let bytes = counters::whole(frame.len());
     match frame::decode(frame)? {
         Decoded::Message(message) => {
-            let turn = line.take(message, now)?;
+            let turn = line.take(message, bytes, now)?;
             if turn.ended
                 && let Some(reason) = line.ended()
             {
@@ -342,7 +344,7 @@ fn handle(line: &Arc<Line>, frame: Bytes, now: std::time::Instant) -> Result<boo
             Ok(full)
         }
         Decoded::Unknown { message_type, caps } => {
-            line.with(|connection, out| connection.handle_unknown(message_type, caps, out))?;
+            line.take_unknown(message_type, caps, bytes)?;
             Ok(false)
         }
     }
