@@ -1,5 +1,5 @@
 //! References to objects, local or not: what a stub holds, what a served struct becomes, and how a typed call turns into an
-//! encoded one and back. Knows no socket, no task and no clock; connections come in as [`Line`]s, and the
+//! encoded one and back. Knows no socket, no task and no clock; connections come in as [`Carrier`]s, and the
 //! means to run, to wait and to know the time as an [`Executor`].
 
 mod access;
@@ -34,7 +34,7 @@ pub use access::Access;
 pub use call_error::{AppError, CallError};
 pub use context::CallContext;
 pub use crossing::Argument;
-pub use distant::{Distant, Encoded, Line, NotSent, Onward, Pledge, Readiness, Waiter, Waiting};
+pub use distant::{Carrier, Distant, Encoded, NotSent, Onward, Pledge, Readiness, Waiter, Waiting};
 pub(crate) use executor::drop_quietly;
 pub use executor::{BoxTask, Executor, Stop, first_poll, install};
 pub use fate::Fate;

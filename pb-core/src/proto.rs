@@ -35,7 +35,7 @@ pub use connection::Connection;
 pub use leaving::Farewell;
 pub use limits::{DEFAULT_ANSWER_BYTES, LONGEST_TIME, Limits, MAX_HOPS};
 pub use names::Known;
-pub use outgoing::{Outgoing, Refused};
+pub use outgoing::{OwnCall, Refused};
 pub use silence::Silent;
 pub use timers::{TimeLimit, exceeded};
 pub use violation::Violation;

@@ -25,7 +25,7 @@ impl Link {
     /// The peer's root.
     pub(super) fn root(&self) -> Reference {
         match self.me.upgrade() {
-            Some(link) => Reference::distant(Arc::new(Held::new(link, ImportId::ROOT, 0))),
+            Some(link) => Reference::distant(Arc::new(Proxy::new(link, ImportId::ROOT, 0))),
             None => unreachable!("a link that is called is alive"),
         }
     }
@@ -39,7 +39,7 @@ impl Drop for Link {
 
 /// An object of the peer's that we hold. As it dies it gives back the mentions that it received, no more and no less: later ones are
 /// another handle's.
-pub(super) struct Held {
+pub(super) struct Proxy {
     link: Arc<Link>,
     id: ImportId,
     mentions: AtomicU64,
@@ -53,9 +53,9 @@ struct Fate {
     watchers: Watchers,
 }
 
-impl Held {
+impl Proxy {
     pub(super) fn new(link: Arc<Link>, id: ImportId, mentions: u64) -> Self {
-        Held { link, id, mentions: AtomicU64::new(mentions), fate: Mutex::new(None) }
+        Proxy { link, id, mentions: AtomicU64::new(mentions), fate: Mutex::new(None) }
     }
 
     /// One more mention has come. Called under the connection's lock only.
@@ -78,7 +78,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Proxy {
     fn drop(&mut self) {
         if self.id != ImportId::ROOT {
             let mentions = *self.mentions.get_mut();
@@ -87,12 +87,12 @@ impl Drop for Held {
     }
 }
 
-impl Distant for Held {
+impl Distant for Proxy {
     fn id(&self) -> ImportId {
         self.id
     }
 
-    fn line(&self) -> &dyn objects::Line {
+    fn line(&self) -> &dyn objects::Carrier {
         self.link.line.as_ref()
     }
 
@@ -130,7 +130,7 @@ fn ready(link: &Arc<Link>) -> objects::Readiness {
 }
 
 /// The result of a call of ours that is not known yet.
-struct Asked {
+struct PromisedResult {
     link: Arc<Link>,
     id: ImportId,
     /// The call, which lives as long as somebody names its result.
@@ -138,15 +138,15 @@ struct Asked {
 }
 
 fn promise_of(link: &Arc<Link>, id: ImportId, call: Arc<dyn Pledge>) -> Reference {
-    Reference::distant(Arc::new(Asked { link: Arc::clone(link), id, call }))
+    Reference::distant(Arc::new(PromisedResult { link: Arc::clone(link), id, call }))
 }
 
-impl Distant for Asked {
+impl Distant for PromisedResult {
     fn id(&self) -> ImportId {
         self.id
     }
 
-    fn line(&self) -> &dyn objects::Line {
+    fn line(&self) -> &dyn objects::Carrier {
         self.link.line.as_ref()
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::forward::{Request, send_on};
 use super::line::Line;
 use crate::message::{Failure, FailureKind, Ran};
-use crate::objects::{Distant, Line as _, Onward};
+use crate::objects::{Carrier as _, Distant, Onward};
 
 /// A call that waits for room. Its caller may cancel it meanwhile, wherever it is.
 pub(super) struct Parked {

@@ -6,7 +6,7 @@ use crate::message::{ExportId, Failure, FailureKind, ImportId, Reply};
 use crate::objects::{self, Answerer, Encoded, NotSent, Onward, Waiting, WireAnswer};
 use crate::proto::{self, Answer, Refused, TimeLimit};
 
-impl objects::Line for Line {
+impl objects::Carrier for Line {
     fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize
     }
@@ -85,10 +85,10 @@ impl Answerer for Line {
     }
 }
 
-fn outgoing(target: ImportId, call: Encoded<'_>) -> proto::Outgoing<'_, Wiring> {
+fn outgoing(target: ImportId, call: Encoded<'_>) -> proto::OwnCall<'_, Wiring> {
     let Encoded { method, idempotent: _, options, deadline, references, body } = call;
     let within = deadline.map(|deadline| TimeLimit { deadline, now: tokio::time::Instant::now().into_std() });
-    proto::Outgoing { target, method, options, within, handles: references, body }
+    proto::OwnCall { target, method, options, within, handles: references, body }
 }
 
 fn not_sent(refused: Refused<Wiring>) -> NotSent {

@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::breaking::ExportWatch;
-use super::link::{Held, Link};
+use super::link::{Link, Proxy};
 use crate::message::ImportId;
 use crate::objects::Leads;
 use crate::objects::{Bound, Promise, Reference, Stop, Waiting};
@@ -23,7 +23,7 @@ impl Host for Wiring {
     type Handle = Reference;
     type Waiter = Waiting;
     type Canceller = Stop;
-    type Proxy = Weak<Held>;
+    type Proxy = Weak<Proxy>;
     type Watch = Arc<ExportWatch>;
     type Memo = Memo;
 
@@ -53,7 +53,7 @@ impl Host for Wiring {
         }
     }
 
-    fn mention(&self, id: ImportId, proxy: &mut Option<Weak<Held>>) -> (Reference, bool) {
+    fn mention(&self, id: ImportId, proxy: &mut Option<Weak<Proxy>>) -> (Reference, bool) {
         if let Some(held) = proxy.as_ref().and_then(Weak::upgrade) {
             held.mentioned();
             return (Reference::distant(held), false);
@@ -66,7 +66,7 @@ impl Host for Wiring {
             );
             return (Reference::broken(Arc::new(gone)), true);
         };
-        let held = Arc::new(Held::new(link, id, 1));
+        let held = Arc::new(Proxy::new(link, id, 1));
         *proxy = Some(Arc::downgrade(&held));
         (Reference::distant(held), true)
     }

@@ -11,7 +11,7 @@ pub trait Distant: Send + Sync {
     /// Its id on its connection.
     fn id(&self) -> ImportId;
     /// Its connection.
-    fn line(&self) -> &dyn Line;
+    fn line(&self) -> &dyn Carrier;
     /// Why it is broken, if it is; else `watcher` is woken when it may be, or, for a promise, when it may have settled.
     fn broken(&self, watcher: &Arc<dyn Watcher>) -> Option<Failure>;
     /// A promise of the result of call `id` on the same connection, which keeps `call` alive.
@@ -36,7 +36,7 @@ pub trait Pledge: Send + Sync {
 }
 
 /// A connection, as references see it. Cancel and detach are for calls that were sent; late ones change nothing.
-pub trait Line: Send + Sync {
+pub trait Carrier: Send + Sync {
     /// The same number for the same connection while it lives.
     fn address(&self) -> usize;
     /// Sends a call; `waiter` is told the answer.

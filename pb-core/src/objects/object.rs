@@ -85,15 +85,15 @@ pub trait Object: Send + Sync {
 }
 
 /// A struct, and the interface that it is handed out as.
-pub(super) struct Held<T> {
+pub(super) struct Served<T> {
     object: Arc<T>,
     first: Offer<T>,
     queue: LocalQueue,
 }
 
-impl<T: Referenceable> Held<T> {
+impl<T: Referenceable> Served<T> {
     pub(super) fn new(object: Arc<T>, first: Offer<T>) -> Self {
-        Held { object, first, queue: LocalQueue::default() }
+        Served { object, first, queue: LocalQueue::default() }
     }
 
     fn offer(&self, index: usize) -> Option<&Offer<T>> {
@@ -108,7 +108,7 @@ impl<T: Referenceable> Held<T> {
     }
 }
 
-impl<T: Referenceable> Object for Held<T> {
+impl<T: Referenceable> Object for Served<T> {
     fn interface(&self, index: usize) -> Option<&'static Interface> {
         self.offer(index).map(|offer| (offer.interface)())
     }

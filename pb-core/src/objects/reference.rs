@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::object::Held;
+use super::object::Served;
 use super::{Distant, IntoObject, Object, Offer, Promise};
 use crate::message::Failure;
 use crate::proto::Key;
@@ -33,7 +33,7 @@ pub enum Leads<'a> {
 impl Reference {
     /// A reference to an object of this process, handed out as `first`.
     pub fn new<O: IntoObject>(object: O, first: Offer<O::Object>) -> Self {
-        Self::local(Arc::new(Held::new(object.into_object(), first)))
+        Self::local(Arc::new(Served::new(object.into_object(), first)))
     }
 
     /// A reference to an object of this process.

@@ -7,7 +7,7 @@ use super::casts::Casts;
 use super::exports::Exports;
 use super::imports::{Import, Imports};
 use super::last_words::LastWords;
-use super::leaving::Leaving;
+use super::leaving::Departure;
 use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
 use super::names::Names;
 use super::silence::{Due, Silence, Silent};
@@ -47,7 +47,7 @@ pub struct Connection<H: Host> {
     pub(super) tasks: VecDeque<Task<H>>,
     pub(super) notices: VecDeque<Notice<H>>,
     pub(super) garbage: Vec<Garbage<H>>,
-    pub(super) leaving: Leaving,
+    pub(super) leaving: Departure,
     /// New exports that may break.
     pub(super) exported: Vec<(ExportId, H::Handle)>,
     pub(super) ended: Option<Failure>,
@@ -91,7 +91,7 @@ impl<H: Host> Connection<H> {
             tasks: VecDeque::new(),
             notices: VecDeque::new(),
             garbage: Vec::new(),
-            leaving: Leaving::default(),
+            leaving: Departure::default(),
             exported,
             ended: None,
         }

@@ -50,7 +50,7 @@ pub(super) enum Export<H: Host> {
     /// An object that is broken, until the peer has given back what it holds.
     Broken { cause: Box<Cause>, mentions: u64, asked: bool },
     /// A call that has no answer yet, under a positive id.
-    Running(Running<H>),
+    Running(RunningCall<H>),
     /// A reference result, until the peer's last word. `home`: it is the peer's own.
     Settled { handle: H::Handle, home: bool },
     /// A rejected reference result, until the peer's last word.
@@ -58,7 +58,7 @@ pub(super) enum Export<H: Host> {
 }
 
 /// A call of the peer's that has no answer yet.
-pub(super) struct Running<H: Host> {
+pub(super) struct RunningCall<H: Host> {
     pub(super) reply: Reply,
     /// What it takes, given back with the answer.
     pub(super) cost: Cost,
@@ -134,7 +134,7 @@ impl<H: Host> Exports<H> {
         self.running_bytes += cost.body;
         self.running_extra += cost.extra;
         self.due.add(deadline, id.0);
-        let running = Running {
+        let running = RunningCall {
             reply,
             cost,
             answer_bytes,
@@ -151,7 +151,7 @@ impl<H: Host> Exports<H> {
     }
 
     /// Ends a call that is about to be answered. `None` where it is not running: the connection has ended meanwhile.
-    pub(super) fn end(&mut self, id: ExportId) -> Option<Running<H>> {
+    pub(super) fn end(&mut self, id: ExportId) -> Option<RunningCall<H>> {
         match self.open.remove(&id.0) {
             Some(Export::Running(running)) => {
                 self.due.remove(running.deadline, id.0);
@@ -188,7 +188,7 @@ impl<H: Host> Exports<H> {
         self.open.insert(id.0, settled);
     }
 
-    pub(super) fn running(&mut self, id: ExportId) -> Option<&mut Running<H>> {
+    pub(super) fn running(&mut self, id: ExportId) -> Option<&mut RunningCall<H>> {
         match self.open.get_mut(&id.0) {
             Some(Export::Running(running)) => Some(running),
             _ => None,
@@ -209,10 +209,12 @@ impl<H: Host> Exports<H> {
             Some(Export::Object { handle, .. } | Export::Settled { handle, .. }) => {
                 Ok(Target::Handle(handle.clone()))
             }
-            Some(Export::Running(Running { onward: Some(onward), .. })) => Ok(Target::Handle(onward.clone())),
-            Some(Export::Running(Running { reply: Reply::Reference, promise: Some(promise), .. })) => {
-                Ok(Target::Promise(promise.clone()))
+            Some(Export::Running(RunningCall { onward: Some(onward), .. })) => {
+                Ok(Target::Handle(onward.clone()))
             }
+            Some(Export::Running(RunningCall {
+                reply: Reply::Reference, promise: Some(promise), ..
+            })) => Ok(Target::Promise(promise.clone())),
             Some(Export::Running(running)) if running.reply == Reply::Reference => {
                 Ok(Target::Queue(&mut running.queue))
             }
@@ -233,7 +235,7 @@ impl<H: Host> Exports<H> {
         id: ExportId,
         make: impl Fn() -> H::Handle,
     ) -> Result<Result<H::Handle, Failure>, Violation> {
-        if let Some(Export::Running(Running { reply: Reply::Reference, promise, onward: None, .. })) =
+        if let Some(Export::Running(RunningCall { reply: Reply::Reference, promise, onward: None, .. })) =
             self.open.get_mut(&id.0)
         {
             return Ok(Ok(promise.get_or_insert_with(make).clone()));
@@ -391,7 +393,7 @@ impl<H: Host> Exports<H> {
     /// Whether the call was cancelled, or is gone.
     pub(super) fn is_cancelled(&self, id: ExportId) -> bool {
         self.cancelled > 0
-            && !matches!(self.open.get(&id.0), Some(Export::Running(Running { cancelled: false, .. })))
+            && !matches!(self.open.get(&id.0), Some(Export::Running(RunningCall { cancelled: false, .. })))
     }
 
     pub(super) fn running_count(&self) -> u64 {

@@ -13,7 +13,7 @@ use crate::message::{
 
 /// What both sides have said about leaving, and what is left to wait for.
 #[derive(Default)]
-pub(super) struct Leaving {
+pub(super) struct Departure {
     /// This side leaves.
     ours: Option<Leave>,
     /// The peer leaves.

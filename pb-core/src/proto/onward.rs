@@ -1,6 +1,6 @@
 //! Calls of the peer's that are passed on, whose results are called before they have come (`docs/protocol.md`, section 9).
 
-use super::exports::Running;
+use super::exports::RunningCall;
 use super::{Connection, Host, Start, Task};
 use crate::message::{ExportId, Reply};
 
@@ -12,7 +12,7 @@ impl<H: Host> Connection<H> {
     /// The handle, to be dropped: the call has ended, was cancelled, its time is over, or it asked for a value.
     pub fn set_onward(&mut self, id: ExportId, onward: H::Handle) -> Result<(), H::Handle> {
         let (queue, promise) = match self.exports.running(id) {
-            Some(Running {
+            Some(RunningCall {
                 reply: Reply::Reference,
                 cancelled: false,
                 expired: false,

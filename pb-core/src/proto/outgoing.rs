@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::answer_limit;
-use super::exports::{Export, Running};
+use super::exports::{Export, RunningCall};
 use super::imports::{Reached, Wanted};
 use super::limits::ENVELOPE_BYTES;
 use super::payload::Planned;
@@ -15,7 +15,7 @@ use crate::message::{
 };
 
 /// A call of ours, encoded.
-pub struct Outgoing<'a, H: Host> {
+pub struct OwnCall<'a, H: Host> {
     /// What is called.
     pub target: ImportId,
     /// The method.
@@ -47,7 +47,7 @@ impl<H: Host> Connection<H> {
     /// [`Refused`], with the waiter that was not needed; nothing was sent or recorded.
     pub fn call(
         &mut self,
-        call: Outgoing<'_, H>,
+        call: OwnCall<'_, H>,
         reply: Reply,
         waiter: H::Waiter,
         out: &mut impl Outbox,
@@ -71,7 +71,7 @@ impl<H: Host> Connection<H> {
     ///
     /// # Errors
     /// [`Refused`]; nothing was sent or recorded.
-    pub fn cast(&mut self, call: Outgoing<'_, H>, out: &mut impl Outbox) -> Result<(), Refused<H>> {
+    pub fn cast(&mut self, call: OwnCall<'_, H>, out: &mut impl Outbox) -> Result<(), Refused<H>> {
         let (method, caps) = self.prepare(&call, None)?;
         if self.counts_casts() {
             self.imports.casts.add(call.body.len() as u64);
@@ -85,7 +85,7 @@ impl<H: Host> Connection<H> {
     /// Checks everything before anything is counted. What it returns must be sent.
     fn prepare(
         &mut self,
-        call: &Outgoing<'_, H>,
+        call: &OwnCall<'_, H>,
         reply: Option<Reply>,
     ) -> Result<(MethodName, Vec<Cap>), Refused<H>> {
         if let Some(failure) = &self.ended {
@@ -120,7 +120,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// Whether the call could be sent at all, if nothing else were on its way.
-    fn could_fit(&self, call: &Outgoing<'_, H>, reply: Option<Reply>) -> Result<(), Failure> {
+    fn could_fit(&self, call: &OwnCall<'_, H>, reply: Option<Reply>) -> Result<(), Failure> {
         let (bytes, granted) = (call.body.len() as u64, self.granted.call_bytes);
         if bytes > granted && (reply.is_some() || self.counts_casts()) {
             let message =
@@ -136,7 +136,7 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    fn check_grants(&self, call: &Outgoing<'_, H>, reply: Option<Reply>) -> Result<(), Failure> {
+    fn check_grants(&self, call: &OwnCall<'_, H>, reply: Option<Reply>) -> Result<(), Failure> {
         let (calls, bytes) = self.unanswered();
         if reply.is_none() && !self.counts_casts() {
             return Ok(());
@@ -207,7 +207,7 @@ impl<H: Host> Connection<H> {
 
     fn plan_answer(
         &mut self,
-        running: &Running<H>,
+        running: &RunningCall<H>,
         handles: &[H::Handle],
         body: &[u8],
         out: &impl Outbox,
@@ -228,7 +228,7 @@ impl<H: Host> Connection<H> {
     fn answer_reference(
         &mut self,
         id: ExportId,
-        running: Running<H>,
+        running: RunningCall<H>,
         handle: H::Handle,
         out: &mut impl Outbox,
     ) {
@@ -267,7 +267,7 @@ impl<H: Host> Connection<H> {
     fn reject_running(
         &mut self,
         id: ExportId,
-        running: Running<H>,
+        running: RunningCall<H>,
         mut failure: Failure,
         out: &mut impl Outbox,
     ) {
@@ -283,7 +283,13 @@ impl<H: Host> Connection<H> {
     }
 
     /// Fails everything that waited for a call that was rejected, and for those calls in turn.
-    fn settle_rejected(&mut self, id: ExportId, running: Running<H>, cause: Cause, out: &mut impl Outbox) {
+    fn settle_rejected(
+        &mut self,
+        id: ExportId,
+        running: RunningCall<H>,
+        cause: Cause,
+        out: &mut impl Outbox,
+    ) {
         let failure = Failure::broken_by(cause.clone());
         let mut work = vec![(id, running, cause)];
         while let Some((id, running, cause)) = work.pop() {

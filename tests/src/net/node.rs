@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pb_core::message::{CallOptions, ExportId, Failure, FailureKind, MethodText, Ran, Reply};
-use pb_core::proto::{Answer, Cost, MAX_HOPS, Outgoing, Refused, TimeLimit};
+use pb_core::proto::{Answer, Cost, MAX_HOPS, OwnCall, Refused, TimeLimit};
 
 use super::call::{Call, CallState, Ended, Passing, Waiter, text};
 use super::handle::{Canceller, Handle, Object, Promise, Stops};
@@ -256,7 +256,7 @@ impl Node {
                 return self.answer_with(&queued.answering, Ended::Failed(failure));
             }
         }
-        let outgoing = || Outgoing {
+        let outgoing = || OwnCall {
             target: id,
             method: &queued.method,
             options: options.clone().boxed(),
