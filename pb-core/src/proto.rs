@@ -4,6 +4,7 @@
 //! hand out what is to be done. Time comes in as `now`, and `poll_timeout` says when `handle_timeout` wants to be called. It never runs a method, never drops what its owner handed in (see [`Connection::take_garbage`])
 //! and never sees a byte of a body.
 
+mod answering;
 mod breaking;
 mod budget;
 mod casts;
