@@ -1,0 +1,6 @@
+use pb_core::Referenceable;
+
+#[derive(Referenceable)]
+trait Bank {}
+
+fn main() {}
