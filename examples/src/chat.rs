@@ -142,4 +142,4 @@ const NAME_CHARS: usize = 20;
 /// How long a name may take to come.
 const NAME_TIME: Duration = Duration::from_secs(60);
 /// What may wait for somebody who does not read.
-const UNREAD_BYTES: usize = 256 << 10;
+const UNREAD_BYTES: usize = 128 << 10;

@@ -213,6 +213,7 @@ async fn a_piped_stream_that_is_dropped_closes_and_one_that_is_lost_says_why() {
     let mut some = [0; 4];
     soon(read.read_exact(&mut some)).await.expect("they came");
     transport.fail("for a reason");
+    let _ = wire.rest().await;
     drop(wire);
     soon(transport.closed()).await;
     let error = soon(read.read(&mut some)).await.expect_err("it was lost");

@@ -83,8 +83,7 @@ enum Event {
 impl<P: Protocol> Driver<P> {
     /// Runs until this side ends the connection, with nothing left to write if it was to flush, or it is lost.
     async fn run(&mut self) -> Result<Ending, Lost> {
-        self.made.begun = true;
-        self.made.call(P::connection_made)?;
+        self.made.begin()?;
         loop {
             let orders = self.made.transport.shared.orders(&mut self.batch);
             if let Some(ending) = &orders.ending
@@ -147,11 +146,12 @@ impl<P: Protocol> Driver<P> {
         let Made { protocol, transport, .. } = made;
         let transport = &*transport;
         let writing = write.as_mut().filter(|_| !batch.is_empty());
-        let take = |bytes: &[u8]| {
-            transport.shared.begin_work();
-            protocol.as_mut().is_some_and(|protocol| {
+        let take = |bytes: &[u8]| match protocol {
+            // Another thread may have ended it since this began to wait.
+            Some(protocol) if transport.shared.begin_work() => {
                 catch_unwind(AssertUnwindSafe(|| protocol.data_received(transport, bytes))).is_ok()
-            })
+            }
+            _ => true,
         };
         let mut take = Some(take);
         tokio::select! {
@@ -227,9 +227,23 @@ impl<P: Protocol> Driver<P> {
 }
 
 impl<P: Protocol> Made<P> {
-    fn call(&mut self, call: impl FnOnce(&mut P, &Transport)) -> Result<(), Lost> {
-        let Some(protocol) = &mut self.protocol else { return Ok(()) };
+    /// Tells the protocol that its connection is there, whatever has become of that meanwhile: so the end has a beginning.
+    fn begin(&mut self) -> Result<(), Lost> {
+        self.begun = true;
         self.transport.shared.begin_work();
+        self.tell_protocol(P::connection_made)
+    }
+
+    /// Tells the protocol something, unless this side has ended the connection.
+    fn call(&mut self, call: impl FnOnce(&mut P, &Transport)) -> Result<(), Lost> {
+        if !self.transport.shared.begin_work() {
+            return Ok(());
+        }
+        self.tell_protocol(call)
+    }
+
+    fn tell_protocol(&mut self, call: impl FnOnce(&mut P, &Transport)) -> Result<(), Lost> {
+        let Some(protocol) = &mut self.protocol else { return Ok(()) };
         catch_unwind(AssertUnwindSafe(|| call(protocol, &self.transport))).map_err(|_| Lost::Panicked)
     }
 

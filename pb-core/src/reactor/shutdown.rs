@@ -93,7 +93,7 @@ impl Reactor {
     /// cannot be had, it goes on without.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime with its I/O and time enabled.
     ///
     /// # Cancel safety
     /// Dropping the future stops the stopping: what has begun to close goes on closing.

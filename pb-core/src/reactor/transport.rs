@@ -285,9 +285,11 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// The task begins to work, and looks at its orders before it waits again.
-    pub(super) fn begin_work(&self) {
-        self.state.lock().busy = true;
+    /// The task begins to work, and looks at its orders before it waits again. Says whether this side has not ended the connection.
+    pub(super) fn begin_work(&self) -> bool {
+        let mut state = self.state.lock();
+        state.busy = true;
+        state.ending.is_none()
     }
 
     /// Nobody but the task writes any more.
