@@ -13,6 +13,7 @@ mod fate;
 mod incoming;
 mod interface;
 mod local;
+#[cfg_attr(not(feature = "net"), allow(dead_code, reason = "names are served to connections"))]
 mod names;
 mod object;
 mod promise;

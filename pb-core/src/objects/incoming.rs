@@ -228,6 +228,7 @@ impl Incoming {
     }
 
     /// Answers with what `find` finds for the one text that is the argument. A call of this process's own ends without an answer.
+    #[cfg_attr(not(feature = "net"), allow(dead_code, reason = "names are served to connections"))]
     pub(super) fn look_up(self, find: impl FnOnce(&str) -> Result<Reference, Failure>) -> Started {
         let Arguments::Wire { references, body, responder } = self.arguments else { return Started::Done };
         let codecs = (super::Argument::<String>::NEW.argument().crosses(),);
