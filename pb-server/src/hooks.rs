@@ -18,6 +18,8 @@ pub struct Ended {
     pub reason: Failure,
     /// How long it lasted from when the peer's hello had come.
     pub lasted: Duration,
+    /// What went over it, both ways, up to then.
+    pub counters: pb_core::Counters,
 }
 
 type Connected = Box<dyn Fn(&Peer, &Broker) + Send + Sync>;
@@ -57,16 +59,17 @@ pub(crate) struct Guest<'a> {
     hooks: &'a Hooks,
     counters: &'a Counters,
     peer: &'a Peer,
+    broker: &'a Broker,
     since: Instant,
     pub(crate) reason: Failure,
 }
 
 impl<'a> Guest<'a> {
     /// `reason` is what ended the connection where nothing else is said before this is dropped.
-    pub(crate) fn new(house: &'a House, peer: &'a Peer, broker: &Broker, reason: Failure) -> Self {
+    pub(crate) fn new(house: &'a House, peer: &'a Peer, broker: &'a Broker, reason: Failure) -> Self {
         let House { hooks, counters, .. } = house;
         // From here on: whoever is told of the beginning is told of the end.
-        let guest = Guest { hooks, counters, peer, since: Instant::now(), reason };
+        let guest = Guest { hooks, counters, peer, broker, since: Instant::now(), reason };
         hooks.greet(peer, broker);
         guest
     }
@@ -74,7 +77,11 @@ impl<'a> Guest<'a> {
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
-        let ended = Ended { reason: self.reason.clone(), lasted: self.since.elapsed() };
+        let ended = Ended {
+            reason: self.reason.clone(),
+            lasted: self.since.elapsed(),
+            counters: self.broker.counters(),
+        };
         self.counters.ended.count();
         self.hooks.part(self.peer, &ended);
     }

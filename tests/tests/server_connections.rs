@@ -257,6 +257,30 @@ async fn a_hook_reaches_the_root_that_the_peer_serves() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_connection_tells_what_went_over_it() {
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&ends);
+    let server = Server::new(Office::new().desk(1))
+        .on_disconnected(move |_, ended| told.lock().expect("nobody panics in it").push(ended.counters));
+    let running = start(server).await;
+    for calls in [0, 3] {
+        let client = pb_client::connect(running.url()).await.expect("it listens");
+        for _ in 0..calls {
+            soon(client.root::<DeskRef>().number()).await.expect("it answers");
+        }
+        let sent = client.counters().sent;
+        assert_eq!(sent.calls, calls);
+        client.close();
+        let count = || ends.lock().expect("nobody panics in it").len();
+        until(|| count() == 1, || "it was not told".to_owned()).await;
+        let ended = ends.lock().expect("nobody panics in it").pop().expect("it was told");
+        assert_eq!(ended.received.calls, calls, "{ended:?}");
+        assert!(ended.received.bytes >= sent.bytes, "{ended:?} of {sent:?}");
+    }
+    soon(running.shutdown()).await;
+}
+
+#[tokio::test]
 async fn statistics_add_up() {
     let running = start(Server::new(Office::new().desk(1))).await;
     let meter = running.meter();
