@@ -13,6 +13,10 @@ type Log = Arc<Mutex<Vec<(u8, u8)>>>;
 struct Noted(Log, u8, u8);
 
 impl Queued for Noted {
+    fn is_given_up(&self) -> bool {
+        false
+    }
+
     fn go(self: Box<Self>, _: Result<&Reference, &Failure>) {
         self.0.lock().expect("nobody panics").push((self.1, self.2));
     }
