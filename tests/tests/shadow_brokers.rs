@@ -79,3 +79,29 @@ fn an_error_that_leads_to_its_own_calls_promise_is_let_go_with_the_deferred() {
         plays(actions);
     }
 }
+
+/// A call that has ended kept what it was called on, which may lead to the call's own promise: as its caller has it, and as a middleman that
+/// passed it on. Found by seed 4196.
+#[test]
+fn a_call_on_what_leads_to_its_own_result_fails_and_holds_nothing() {
+    let hold = |at, on| Call { at, how: Reference, method: Hold, on, with: [None, None] };
+    for (middle, method) in [(false, Open), (false, Hold), (true, Open), (true, Hold)] {
+        let mut actions = vec![
+            hold(1, Root(0)),
+            Promise { at: 1, call: 0 },
+            hold(0, Root(0)),
+            Promise { at: 0, call: 0 },
+            Call { at: 0, how: Reference, method, on: Held(0), with: [None, None] },
+            Promise { at: 0, call: 1 },
+            Settle,
+            Block { way: 0 },
+            Answer { at: 1, waiting: 0, end: One(Held(0)) },
+            Answer { at: 0, waiting: 0, end: One(Held(1)) },
+        ];
+        if middle {
+            actions.push(Block { way: 1 });
+        }
+        actions.extend([Unblock { way: 0 }, Settle]);
+        plays(actions);
+    }
+}

@@ -117,6 +117,10 @@ impl Distant for Proxy {
         None
     }
 
+    fn alone(&self) -> Option<Arc<dyn Distant>> {
+        None
+    }
+
     fn expect_cast(&self) {}
 
     fn ready(&self) -> objects::Readiness {
@@ -167,6 +171,10 @@ impl Distant for PromisedResult {
             let settled = self.link.line.with(|connection, _| connection.settled(self.id))?;
             Some(settled.unwrap_or_else(|failure| Reference::broken(Arc::new(failure))))
         })
+    }
+
+    fn alone(&self) -> Option<Arc<dyn Distant>> {
+        Some(Arc::new(Proxy::new(Arc::clone(&self.link), ImportId::ROOT, 0)))
     }
 
     fn expect_cast(&self) {

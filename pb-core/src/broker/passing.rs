@@ -1,7 +1,7 @@
 //! A call that was passed on: its answer goes back, and what is called on its result follows before that has come.
 
 use std::mem;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -17,19 +17,35 @@ use crate::objects::{
 pub(super) struct Passing {
     reply: Reply,
     state: Mutex<State>,
-    /// Where the call went. Set behind the sending: an answer may be quicker.
-    sent: OnceLock<(Arc<dyn Distant>, ImportId)>,
 }
 
 #[derive(Default)]
 struct State {
     /// Gone once it has answered.
     responder: Option<Responder>,
+    /// Where the call went. Set behind the sending: an answer may be quicker.
+    sent: Option<(Arc<dyn Distant>, ImportId)>,
+    /// It has its answer.
+    ended: bool,
     /// What the call gave.
     given: Option<Reference>,
     watchers: Watchers,
     /// Keeps this while the answer waits for the end of an embargo.
     waits: Option<Arc<Passing>>,
+}
+
+impl State {
+    /// A call that has ended does not need what it was called on any more; and that may lead to the promise of this call by now, and would hold
+    /// it, and so itself.
+    fn let_target_go(&mut self) -> Option<Arc<dyn Distant>> {
+        match &mut self.sent {
+            Some((distant, _)) if self.ended => {
+                let alone = distant.alone()?;
+                Some(mem::replace(distant, alone))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Passing {
@@ -38,12 +54,17 @@ impl Passing {
         let line = Arc::clone(&request.line) as Arc<dyn Answerer>;
         let responder = Some(Responder::new(line, request.answer));
         let state = Mutex::new(State { responder, ..State::default() });
-        Arc::new(Passing { reply, state, sent: OnceLock::new() })
+        Arc::new(Passing { reply, state })
     }
 
     /// The call was passed on to `distant`, as call `id` there. What stops it is left with who asked, as is the promise of its result.
     pub(super) fn sent(self: Arc<Self>, distant: &Arc<dyn Distant>, id: ImportId, request: Request) {
-        let _ = self.sent.set((Arc::clone(distant), id));
+        let target = {
+            let mut state = self.state.lock();
+            state.sent = Some((Arc::clone(distant), id));
+            state.let_target_go()
+        };
+        drop(target);
         let (onward, passing) = (Arc::clone(distant), Arc::downgrade(&self));
         let stop = move || {
             // Somebody may still name the result, which is broken from now on.
@@ -85,11 +106,12 @@ impl Passing {
 
     /// What the call gave is known: whoever watches the promise looks again.
     fn give(&self, given: Option<Reference>) {
-        let watchers = {
+        let (watchers, target) = {
             let mut state = self.state.lock();
-            state.given = given;
-            mem::take(&mut state.watchers)
+            (state.given, state.ended) = (given, true);
+            (mem::take(&mut state.watchers), state.let_target_go())
         };
+        drop(target);
         watchers.wake();
     }
 
@@ -163,7 +185,7 @@ impl Pledge for Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        if let Some((distant, id)) = self.sent.take()
+        if let Some((distant, id)) = self.state.get_mut().sent.take()
             && self.reply == Reply::Reference
         {
             distant.line().cancel(id);

@@ -18,6 +18,8 @@ pub trait Distant: Send + Sync {
     fn promise_of(&self, id: ImportId, call: Arc<dyn Pledge>) -> Reference;
     /// What it has settled to, if it was a promise and has.
     fn settled(&self) -> Option<Reference>;
+    /// Something of the same connection that keeps no call alive; `None` where this is such itself.
+    fn alone(&self) -> Option<Arc<dyn Distant>>;
     /// A cast follows: if this is the result of a call, that call runs to its end though nobody waits.
     fn expect_cast(&self);
     /// Waits until its connection has room for a call.

@@ -75,6 +75,20 @@ enum Phase<R, K: Errors> {
 }
 
 impl<R, K: Errors> State<R, K> {
+    /// A call that has ended does not need what it was called on any more; and that may lead to the promise of this call by now, and would hold
+    /// it, and so itself.
+    fn let_target_go(&mut self) -> Option<Origin> {
+        match &mut self.origin {
+            Origin::Distant(distant, id)
+                if self.pledged.is_some() && !matches!(self.phase, Phase::Waiting) =>
+            {
+                let alone = distant.alone()?;
+                Some(Origin::Distant(mem::replace(distant, alone), *id))
+            }
+            _ => None,
+        }
+    }
+
     /// Of an error that nobody asks for only what calls on the promise fail with is kept. The references in it may lead to the promise, which
     /// would hold them, and so itself.
     fn let_error_go(&mut self) -> Vec<Reference> {
@@ -144,9 +158,12 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             if promise.is_some() {
                 state.pledged.get_or_insert_default();
             }
-            ((before, timer), promise)
+            let target = state.let_target_go();
+            ((before, timer, target), promise)
         };
-        drop(before);
+        let (before, timer, target) = before;
+        drop((before, timer));
+        target.into_iter().for_each(drop_in_turn);
         if let Some(promise) = promise {
             promise.settle(Ok(distant.promise_of(id, Arc::clone(self) as Arc<dyn Pledge>)));
         }
@@ -245,9 +262,10 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             }
         };
         let (waker, keep, timer) = (state.waker.take(), state.keep.take(), state.timer.take());
-        let unheard = state.let_error_go();
+        let (unheard, target) = (state.let_error_go(), state.let_target_go());
         drop(state);
         drop(timer);
+        target.into_iter().for_each(drop_in_turn);
         drop_quietly(unheard);
         if let Some((promise, result)) = promise {
             promise.settle(result);
