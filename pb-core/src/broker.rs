@@ -2,6 +2,7 @@
 //! One task reads and starts methods, one writes; callers append from their own threads.
 
 mod breaking;
+mod chunks;
 mod counters;
 mod forward;
 mod leaving;

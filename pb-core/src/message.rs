@@ -78,13 +78,53 @@ pub enum Cap {
 
 /// What a message carries: the capabilities that its body names by index, and the body itself.
 ///
-/// `B` is the body's form: [`Bytes`] where it was received, `&[u8]` where it is about to be sent.
+/// `B` is the body's form: [`Bytes`] where it was received, [`Body`] where it is about to be sent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Payload<B = Bytes> {
     /// At most [`MAX_CAPS`].
     pub caps: Vec<Cap>,
     /// Opaque here; the body codec of the dialect made it.
     pub body: B,
+}
+
+/// An encoded body on its way out.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// Bytes that their owner uses again: who keeps them copies them.
+    Lent(&'a [u8]),
+    /// A buffer of its own, which can be kept as it is.
+    Own(&'a Bytes),
+}
+
+impl Body<'_> {
+    /// From so many bytes on a body is worth a buffer of its own, which is sent without being copied.
+    pub const LARGE_BYTES: usize = 16 << 10;
+
+    /// No bytes.
+    pub const EMPTY: Body<'static> = Body::Lent(&[]);
+}
+
+impl std::ops::Deref for Body<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Body::Lent(bytes) => bytes,
+            Body::Own(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Body<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl<'a> From<&'a [u8]> for Body<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Body::Lent(bytes)
+    }
 }
 
 /// Capabilities in one message, at the most: more than a sane method takes, and less than a table can be filled with.
@@ -134,6 +174,17 @@ pub enum Message<B = Bytes> {
 }
 
 impl<B> Message<B> {
+    /// Its body, where it has one.
+    pub fn body(&self) -> Option<&B> {
+        match self {
+            Message::Call(Call { payload, .. })
+            | Message::Cast(Cast { payload, .. })
+            | Message::Resolve(Resolve { payload, .. })
+            | Message::Reject(Reject { rejection: Rejection::App(payload), .. }) => Some(&payload.body),
+            _ => None,
+        }
+    }
+
     /// Whether it is sent because of what the other side sent, and so is held against that side as long as it does not read it.
     pub fn is_prompted(&self) -> bool {
         match self {

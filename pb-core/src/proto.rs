@@ -13,6 +13,7 @@ mod deadlines;
 mod exports;
 mod imports;
 mod incoming;
+mod lagging;
 mod last_words;
 mod leaving;
 mod limits;
@@ -41,7 +42,7 @@ pub use silence::Silent;
 pub use timers::{TimeLimit, exceeded};
 pub use violation::Violation;
 
-use crate::message::{CallOptions, ExportId, Failure, ImportId, Message, Reply};
+use crate::message::{Body, CallOptions, ExportId, Failure, ImportId, Message, Reply};
 
 /// What the tables keep for their owner and never look into.
 pub trait Host {
@@ -102,9 +103,11 @@ pub struct Key {
 /// Takes the messages that a connection sends, in their order.
 pub trait Outbox {
     /// Takes one message.
-    fn send(&mut self, message: Message<&[u8]>);
+    fn send(&mut self, message: Message<Body<'_>>);
     /// Bytes of what the peer made us send ([`Message::is_prompted`]) that have not left yet.
     fn unread(&self) -> u64;
+    /// Bytes of such messages that were ever sent.
+    fn prompted(&self) -> u64;
 }
 
 /// A payload with its capabilities turned into handles.
@@ -132,11 +135,11 @@ pub enum Outcome<H: Host> {
 /// What a method of ours ended with, on its way to the peer.
 pub enum Answer<'a, H: Host> {
     /// A value: the references in it and its encoded body.
-    Value(&'a [H::Handle], &'a [u8]),
+    Value(&'a [H::Handle], Body<'a>),
     /// The one reference that was asked for.
     Reference(H::Handle),
     /// The method's own error.
-    App(&'a [H::Handle], &'a [u8]),
+    App(&'a [H::Handle], Body<'a>),
     /// A failure of the broker.
     Failed(Failure),
 }

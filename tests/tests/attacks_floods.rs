@@ -247,10 +247,10 @@ fn objects_that_are_asked_for_and_never_released_end_at_the_budget_and_their_rel
         assert_eq!((held + refused, &caller.abort), (15_000, &None));
         assert!(held > 1000 && refused > 1000, "{caller:?}");
         caller.release((caller.object..0).rev()).await;
-        for _ in 0..20 {
+        for _ in 0..15 {
             caller.batch(Reply::Reference, "Prey/open", |_| None).await;
         }
-        assert_eq!((caller.resolved, caller.overloaded), (held + 2000, refused), "there is room again");
+        assert_eq!((caller.resolved, caller.overloaded), (held + 1500, refused), "there is room again");
     });
 }
 

@@ -48,10 +48,13 @@ impl Host for Bare {
 struct Sent(usize);
 
 impl Outbox for Sent {
-    fn send(&mut self, _: Message<&[u8]>) {
+    fn send(&mut self, _: Message<Body<'_>>) {
         self.0 += 1;
     }
     fn unread(&self) -> u64 {
+        0
+    }
+    fn prompted(&self) -> u64 {
         0
     }
 }

@@ -21,6 +21,13 @@ impl Worker {
         Worker::run(Command::new(program), arguments)
     }
 
+    /// The same, with `environment` beside what it inherits.
+    pub fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Result<Worker> {
+        let mut command = Command::new(std::env::current_exe().context("this program cannot be found")?);
+        command.envs(environment.iter().copied());
+        Worker::run(command, arguments)
+    }
+
     /// The same, yielding to all other processes: for who stands for somebody on another machine, with processors of its own.
     pub fn start_elsewhere(arguments: &[&str]) -> Result<Worker> {
         let mut command = Command::new("nice");

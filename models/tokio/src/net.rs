@@ -211,12 +211,13 @@ impl OwnedWriteHalf {
         self.0.write(bytes)
     }
 
-    /// Writes what fits of the first piece.
+    /// Writes what fits of several.
     ///
     /// # Errors
-    /// As `try_write`.
-    pub fn try_write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        slices.first().map_or(Ok(0), |first| self.0.write(first))
+    /// As [`OwnedWriteHalf::try_write`].
+    pub fn try_write_vectored(&self, chunks: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        let all: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect();
+        self.0.write(&all)
     }
 
     /// Waits for room.

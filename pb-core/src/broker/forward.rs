@@ -12,7 +12,7 @@ use super::owed::Casting;
 use super::parked::Parked;
 use super::passing::Passing;
 use super::wiring::Memo;
-use crate::message::{CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
+use crate::message::{Body, CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::{
     Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
     Reference, Responder, Started, Stop, Terms, Waiter, Waiting, WireAnswer, bind, first_poll, survivor,
@@ -157,7 +157,7 @@ pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Re
         options: options.boxed(),
         deadline: request.deadline,
         references: &request.references,
-        body: &request.body,
+        body: Body::Lent(&request.body),
     };
     let Some((_, reply)) = request.answer else {
         // If this goes down the promise of a call that is cancelled later, it must arrive all the same.

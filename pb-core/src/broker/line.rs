@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::breaking::ExportWatch;
+use super::chunks::Chunks;
 use super::counters::{Counters, Traffic};
 use super::link::Link;
 use super::outgoing::{Outgoing, Taken};
@@ -323,7 +324,7 @@ impl Line {
     }
 
     /// Moves what is to be written into `batch`, which is empty.
-    pub(super) fn take_batch(&self, batch: &mut Vec<u8>) -> Taken {
+    pub(super) fn take_batch(&self, batch: &mut Chunks) -> Taken {
         let (taken, after) = {
             let mut state = self.state.lock();
             let State { connection, out, .. } = &mut *state;
@@ -354,7 +355,7 @@ impl Line {
     ///
     /// # Errors
     /// The socket's.
-    pub(super) fn end_batch(&self, direct: Option<&Direct>, batch: &mut Vec<u8>) -> std::io::Result<()> {
+    pub(super) fn end_batch(&self, direct: Option<&Direct>, batch: &mut Chunks) -> std::io::Result<()> {
         let (writes, after) = {
             let mut state = self.state.lock();
             let State { connection, out, .. } = &mut *state;
@@ -366,18 +367,17 @@ impl Line {
         if !writes {
             return Ok(());
         }
-        let tried = match direct.map(|direct| direct.try_write(batch)) {
+        let tried = match direct.map(|direct| direct.try_write_vectored(&batch.slices())) {
             None => Ok(0),
             Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
             Some(tried) => tried,
         };
+        batch.advance(*tried.as_ref().unwrap_or(&0));
         let call = {
             let mut state = self.state.lock();
             let more = state.connection.has_last_words() || state.connection.ended().is_some();
-            state.out.end_direct(*tried.as_ref().unwrap_or(&0), batch, more)
+            state.out.end_direct(batch, more)
         };
-        batch.clear();
-        batch.shrink_to(KEPT_BYTES);
         if call {
             self.write.notify_one();
         }
@@ -602,8 +602,6 @@ fn discard(garbage: Garbage<Wiring>) {
 
 /// Outgoing bytes that are written in the middle of a batch, so that its first answers need not wait for its last call.
 const FULL_BATCH: usize = 64 << 10;
-/// A larger buffer is given back once its batch is written.
-pub(super) const KEPT_BYTES: usize = 256 << 10;
 /// Bounds of the time that a hello may take.
 const SHORTEST_HANDSHAKE: Duration = Duration::from_millis(10);
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(3600);

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::forward::Request;
 use super::line::Line;
-use crate::message::{ExportId, FailureKind, ImportId, Reply};
+use crate::message::{Body, ExportId, FailureKind, ImportId, Reply};
 use crate::objects::{
     Answerer, Delivered, Distant, Leads, Pledge, Reference, Responder, Waiter, Watcher, Watchers, WireAnswer,
 };
@@ -145,9 +145,11 @@ impl Waiter for Passing {
             Delivered::Value(..) | Delivered::App(..) | Delivered::Failed(_) => None,
         };
         match answer {
-            Delivered::Value(references, body) => self.answer(WireAnswer::Value(&references, &body)),
+            Delivered::Value(references, body) => {
+                self.answer(WireAnswer::Value(&references, Body::Lent(&body)))
+            }
             Delivered::Reference(reference) => self.answer(WireAnswer::Reference(reference)),
-            Delivered::App(references, body) => self.answer(WireAnswer::App(&references, &body)),
+            Delivered::App(references, body) => self.answer(WireAnswer::App(&references, Body::Lent(&body))),
             Delivered::Failed(failure) => self.answer(WireAnswer::Failed(failure)),
         }
         self.give(given);

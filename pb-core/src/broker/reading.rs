@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
+use super::chunks::Chunks;
 use super::counters;
 use super::forward::{self, Request};
 use super::line::{First, Line, Rest, STALL, Turn};
@@ -82,7 +83,8 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         half,
         direct,
         buffer: BytesMut::new(),
-        batch: Vec::new(),
+        grown: false,
+        batch: Chunks::default(),
         read_bytes: READ_BYTES.min(2 * line.frame_bytes as usize),
         due: None,
         due_from: 0,
@@ -110,8 +112,10 @@ struct Reading<'a> {
     half: ReadHalf,
     direct: Option<Direct>,
     buffer: BytesMut,
+    /// `buffer` was made for one large frame.
+    grown: bool,
     /// What this task writes itself, empty between batches.
-    batch: Vec<u8>,
+    batch: Chunks,
     /// Bytes that one read may take: no more than the largest frame needs.
     read_bytes: usize,
     /// When the hello, or more of a started frame, must have come.
@@ -195,9 +199,10 @@ impl Reading<'_> {
     async fn linger(&mut self) {
         let until = Instant::now() + LINGER;
         let mut left = LINGER_BYTES;
+        self.buffer = BytesMut::new();
         while left > 0 {
             self.buffer.clear();
-            self.buffer.reserve(READ_BYTES);
+            self.buffer.reserve(LINGER_STEP);
             match timeout_at(until, self.half.read_buf(&mut self.buffer)).await {
                 Ok(Ok(read)) if read > 0 => left = left.saturating_sub(read),
                 _ => return,
@@ -223,6 +228,11 @@ impl Reading<'_> {
         self.left = false;
         while let Some(frame) = frame::split(&mut self.buffer, if greeted { limit } else { HELLO_BYTES })? {
             self.due = None;
+            if self.grown {
+                // While the frame waits or is worked on nothing else holds its bytes.
+                self.grown = false;
+                self.buffer = BytesMut::from(&self.buffer[..]);
+            }
             self.work += 1 + frame.len() / WORK_BYTES;
             if handle(self.line, frame, now)? {
                 self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
@@ -252,19 +262,27 @@ impl Reading<'_> {
     }
 
     /// Makes room for the next read: for what a small connection reads at once, or for more of a large frame. A claimed length costs
-    /// nothing: the buffer doubles as the bytes come, and ends at the frame's length.
-    fn make_room(&mut self) {
+    /// little: the buffer is four times what has come, and ends at the frame's length.
+    ///
+    /// # Errors
+    /// The frame is an answer that will be refused: it need not come first.
+    fn make_room(&mut self) -> Result<(), Violation> {
         let (have, room) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
         match frame::whole_len(&self.buffer) {
             Some(whole) if whole > have && have >= self.read_bytes / 4 && room > 0 => {}
             Some(whole) if whole > have && have >= self.read_bytes / 4 => {
-                let mut larger = BytesMut::with_capacity(whole.min(2 * have));
+                if let Some((id, bytes)) = frame::begun_answer(&self.buffer) {
+                    self.line.lock().connection.expect_answer(id, bytes)?;
+                }
+                let mut larger = BytesMut::with_capacity(whole.min(4 * have));
                 larger.extend_from_slice(&self.buffer);
                 self.buffer = larger;
+                self.grown = true;
             }
             _ if room < self.read_bytes / 4 => self.buffer.reserve(self.read_bytes),
             _ => {}
         }
+        Ok(())
     }
 
     fn set_alarm(&mut self, timeout: Option<std::time::Instant>) {
@@ -293,7 +311,7 @@ impl Reading<'_> {
                 return Ok(true);
             }
             self.set_alarm(timeout);
-            self.make_room();
+            self.make_room()?;
             let before = self.buffer.len();
             let due = self.due;
             let read = async {
@@ -423,5 +441,6 @@ const READ_BYTES: usize = 64 << 10;
 /// How long, and how much, is read without looking after an abort.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 4 << 20;
+const LINGER_STEP: usize = 4096;
 /// Bytes of a started frame that must have come before its time is set anew.
 const PROGRESS_BYTES: usize = 4096;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::line::{KEPT_BYTES, Line, STALL};
+use super::chunks::Chunks;
+use super::line::{Line, STALL};
 use super::outgoing::Taken;
 use super::reading::run_ready;
 use crate::message::{Failure, FailureKind, Ran};
@@ -27,7 +28,7 @@ impl Drop for Gone {
 }
 
 async fn write_all(line: &Arc<Line>, mut half: WriteHalf) {
-    let mut batch = Vec::new();
+    let mut batch = Chunks::default();
     loop {
         line.write.notified().await;
         // One turn of the runtime: whoever is about to send joins this batch instead of making one of its own.
@@ -37,12 +38,10 @@ async fn write_all(line: &Arc<Line>, mut half: WriteHalf) {
                 Taken::Batch => {}
                 taken => break taken,
             }
-            if let Err(reason) = write(&mut half, &batch).await {
+            if let Err(reason) = write(&mut half, &mut batch).await {
                 line.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
                 return run_ready(line);
             }
-            batch.clear();
-            batch.shrink_to(KEPT_BYTES);
             line.written();
             tokio::task::yield_now().await;
         };
@@ -53,13 +52,13 @@ async fn write_all(line: &Arc<Line>, mut half: WriteHalf) {
 }
 
 /// Writes all of `batch`; each step must come within the time that a stalled peer is given.
-async fn write(half: &mut WriteHalf, mut batch: &[u8]) -> Result<(), String> {
+async fn write(half: &mut WriteHalf, batch: &mut Chunks) -> Result<(), String> {
     while !batch.is_empty() {
-        match timeout(STALL, half.write(batch)).await {
+        match timeout(STALL, half.write_vectored(&batch.slices())).await {
             Err(_) => return Err(format!("the peer took no bytes for {} s", STALL.as_secs())),
             Ok(Err(error)) => return Err(format!("the connection was lost: {error}")),
             Ok(Ok(0)) => return Err("the connection takes no bytes".to_owned()),
-            Ok(Ok(written)) => batch = &batch[written..],
+            Ok(Ok(written)) => batch.advance(written),
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Delivered, Reference, Watcher};
-use crate::message::{CallOptions, Failure, FailureKind, ImportId, MethodText, Reply};
+use crate::message::{Body, CallOptions, Failure, FailureKind, ImportId, MethodText, Reply};
 
 /// Something of a peer's that this process holds: an object, or a call's result that is not known yet.
 pub trait Distant: Send + Sync {
@@ -98,7 +98,7 @@ pub struct Encoded<'a> {
     /// The references that the body names by index.
     pub references: &'a [Reference],
     /// The arguments.
-    pub body: &'a [u8],
+    pub body: Body<'a>,
 }
 
 /// Why a call was not sent.

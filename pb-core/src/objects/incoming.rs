@@ -10,7 +10,7 @@ use super::{
     Agreed, AnswerCodec, CallContext, Codecs, ErrorCodec, Errors, MethodFlags, Reference, Signature, Terms,
     Values, scope,
 };
-use crate::message::{ExportId, Failure, FailureKind, Ran, Reply};
+use crate::message::{Body, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::wire::body;
 
 /// A method found in an object.
@@ -62,11 +62,11 @@ pub trait Answerer: Send + Sync {
 /// What a method ended with, encoded.
 pub enum WireAnswer<'a> {
     /// A value and the references in it.
-    Value(&'a [Reference], &'a [u8]),
+    Value(&'a [Reference], Body<'a>),
     /// The one reference that was asked for.
     Reference(Reference),
     /// The method's own error and the references in it.
-    App(&'a [Reference], &'a [u8]),
+    App(&'a [Reference], Body<'a>),
     /// A failure of the broker.
     Failed(Failure),
 }
@@ -111,14 +111,16 @@ impl Responder {
                 }
                 _ => self.encode(
                     "result",
-                    |out| (ok.codec.encode)(&value, out),
+                    value,
+                    |value, out| (ok.codec.encode)(value, out),
                     |references, body| WireAnswer::Value(references, body),
                 ),
             },
             Err(error) => match err.codec {
                 Some(codec) => self.encode(
                     "error",
-                    |out| (codec.encode)(&error, out),
+                    error,
+                    |error, out| (codec.encode)(error, out),
                     |references, body| WireAnswer::App(references, body),
                 ),
                 None => self.fail(FailureKind::Internal, Ran::Yes, "the method has no errors".to_owned()),
@@ -126,16 +128,23 @@ impl Responder {
         }
     }
 
-    fn encode(
+    fn encode<T>(
         self,
         what: &str,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), body::BodyError>,
-        answer: impl for<'a> FnOnce(&'a [Reference], &'a [u8]) -> WireAnswer<'a>,
+        value: T,
+        encode: impl FnOnce(&T, &mut Vec<u8>) -> Result<(), body::BodyError>,
+        answer: impl for<'a> FnOnce(&'a [Reference], Body<'a>) -> WireAnswer<'a>,
     ) {
         super::scratch::with_scratch(|out| {
-            let (encoded, references) = scope::encode_with(|| encode(out));
+            let (encoded, references) = scope::encode_with(|| encode(&value, out));
             match encoded {
-                Ok(()) => self.answer(answer(&references, out)),
+                Ok(()) if out.len() >= Body::LARGE_BYTES => {
+                    // What is large need not be there twice while it waits for the peer.
+                    super::executor::drop_quietly(value);
+                    let own = super::scratch::take_out(out);
+                    self.answer(answer(&references, Body::Own(&own)));
+                }
+                Ok(()) => self.answer(answer(&references, Body::Lent(out))),
                 Err(error) => {
                     let message = format!("the method's {what} cannot be sent: {error}");
                     self.fail(FailureKind::Failed, Ran::Yes, message);

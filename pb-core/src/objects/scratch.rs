@@ -1,5 +1,7 @@
 use std::cell::Cell;
 
+use bytes::Bytes;
+
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
@@ -13,6 +15,11 @@ pub(super) fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         SCRATCH.set(buffer);
     }
     result
+}
+
+/// Makes what was written into a lent buffer a buffer of its own.
+pub(super) fn take_out(buffer: &mut Vec<u8>) -> Bytes {
+    Bytes::from(std::mem::take(buffer).into_boxed_slice())
 }
 
 /// A larger buffer is given back to the allocator: one big message must not cost every thread its size for ever.

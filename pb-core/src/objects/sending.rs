@@ -11,7 +11,7 @@ use super::{
     Terms, Values, Waiting, local, scope, scratch,
 };
 use crate::defer::Deferred;
-use crate::message::{Cause, Failure, FailureKind, Ran, Reply};
+use crate::message::{Body, Cause, Failure, FailureKind, Ran, Reply};
 
 impl Reference {
     /// Calls a method. The call is on its way when this returns; where it cannot be sent, the Deferred fails.
@@ -142,6 +142,8 @@ fn encoded<A: Values, R, K: Errors, T>(
         let method = call.method.text_for(needed.optional());
         let deadline = call.terms.deadline;
         let idempotent = call.method.flags().idempotent;
+        let own = (body.len() >= Body::LARGE_BYTES).then(|| super::scratch::take_out(body));
+        let body = own.as_ref().map_or(Body::Lent(body), Body::Own);
         send(Encoded { method, idempotent, options, deadline, references: &references, body })
     })
 }

@@ -6,7 +6,7 @@ use super::payload::Planned;
 use super::timers::exceeded;
 use super::{Answer, Connection, Garbage, Host, Outbox, Start, Task};
 use crate::message::{
-    Cause, ExportId, Failure, FailureKind, Message, Payload, Ran, Reject, Rejection, Reply, Resolve,
+    Body, Cause, ExportId, Failure, FailureKind, Message, Payload, Ran, Reject, Rejection, Reply, Resolve,
 };
 
 impl<H: Host> Connection<H> {
@@ -19,9 +19,10 @@ impl<H: Host> Connection<H> {
             }
             return;
         };
+        self.lagging.add(running.cost.body, out);
         match (running.reply, answer) {
             (Reply::Value, Answer::Value(handles, body)) => {
-                match self.plan_answer(&running, handles, body, out) {
+                match self.plan_answer(&running, handles, &body, out) {
                     Ok(planned) => {
                         let payload = Payload { caps: self.commit(planned, true), body };
                         out.send(Message::Resolve(Resolve { export: id, payload }));
@@ -31,9 +32,9 @@ impl<H: Host> Connection<H> {
                 }
             }
             (Reply::Reference, Answer::Reference(handle)) => self.answer_reference(id, running, handle, out),
-            (_, Answer::App(handles, body)) => match self.plan_answer(&running, handles, body, out) {
+            (_, Answer::App(handles, body)) => match self.plan_answer(&running, handles, &body, out) {
                 Ok(planned) => {
-                    let cause = Cause::of_error(body, !handles.is_empty());
+                    let cause = Cause::of_error(&body, !handles.is_empty());
                     let rejection = Rejection::App(Payload { caps: self.commit(planned, true), body });
                     out.send(Message::Reject(Reject { export: id, rejection }));
                     self.settle_rejected(id, running, cause, out);
@@ -88,7 +89,7 @@ impl<H: Host> Connection<H> {
         };
         let home = matches!(planned.as_slice(), [Planned::Yours(_)]);
         let caps = self.commit(planned, true);
-        out.send(Message::Resolve(Resolve { export: id, payload: Payload { caps, body: &[] } }));
+        out.send(Message::Resolve(Resolve { export: id, payload: Payload { caps, body: Body::EMPTY } }));
         for request in running.queue {
             self.tasks.push_back(Task::Start(Start { target: handle.clone(), on_root: false, request }));
         }
@@ -107,6 +108,7 @@ impl<H: Host> Connection<H> {
     /// Answers a call with a failure of the broker.
     pub(super) fn reject(&mut self, id: ExportId, failure: Failure, out: &mut impl Outbox) {
         if let Some(running) = self.exports.end(id) {
+            self.lagging.add(running.cost.body, out);
             self.reject_running(id, running, failure, out);
         }
     }

@@ -6,7 +6,7 @@ use super::{Connection, Host, Outbox, Violation};
 use crate::message::{CallOptions, Cause, Credit, Failure, FailureKind, Message, Ran};
 
 /// What a peer's budget is charged for an echo that waits behind calls.
-const ECHO_BYTES: u64 = 64;
+const ECHO_BYTES: u64 = 256;
 /// What refusing a call takes: its rejected result, until that is released, the failure without a word, and the last words for what it brought.
 const REFUSAL_BYTES: u64 = RESULT_BYTES + 64;
 /// An answer that takes no more than the failure that would stand for it is sent whatever the budget.
@@ -75,7 +75,7 @@ impl<H: Host> Connection<H> {
 
     /// Whether so many answers wait for the peer to read them that none of its calls should start.
     pub fn is_unread(&self, out: &impl Outbox) -> bool {
-        out.unread() >= self.limits.budget / 2
+        out.unread() >= self.limits.budget / 4
     }
 
     /// A cast of the peer's that takes `cost` has ended: its method has, or it never started. The owner calls this once for each

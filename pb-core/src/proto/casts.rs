@@ -1,4 +1,4 @@
-use super::limits::{ARGUMENT_BYTES, CALL_BYTES};
+use super::limits::{ARGUMENT_BYTES, CALL_BYTES, METADATA_BYTES};
 use crate::message::CallOptions;
 
 /// What a call or a cast takes until it has ended.
@@ -12,7 +12,9 @@ pub struct Cost {
 
 impl Cost {
     pub(super) fn new(body: usize, caps: usize, options: Option<&CallOptions>) -> Self {
-        let metadata = options.map_or(0, CallOptions::metadata_bytes) as u64;
+        let metadata = options.map_or(0, |options| {
+            options.metadata_bytes() as u64 + options.metadata.len() as u64 * METADATA_BYTES
+        });
         Cost { body: body as u64, extra: caps as u64 * ARGUMENT_BYTES + metadata }
     }
 

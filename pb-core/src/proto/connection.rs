@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use super::casts::Casts;
 use super::exports::Exports;
 use super::imports::{Import, Imports};
+use super::lagging::Lagging;
 use super::last_words::LastWords;
 use super::leaving::Departure;
 use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
@@ -41,6 +42,8 @@ pub struct Connection<H: Host> {
     /// The peer's casts that have not ended, and those that have and are not given back.
     pub(super) casts: Casts,
     pub(super) casts_extra: u64,
+    /// Calls of the peer's that are answered and count against its grant as long as it cannot know.
+    pub(super) lagging: Lagging,
     pub(super) ended_casts: Casts,
     /// Echoes among `tasks`.
     pub(super) echoes: u64,
@@ -86,6 +89,7 @@ impl<H: Host> Connection<H> {
             credit: false,
             casts: Casts::default(),
             casts_extra: 0,
+            lagging: Lagging::default(),
             ended_casts: Casts::default(),
             echoes: 0,
             tasks: VecDeque::new(),
@@ -275,7 +279,7 @@ impl<H: Host> Connection<H> {
     /// would have to wait for anyhow stays here.
     pub fn flush(&mut self, out: &mut impl Outbox) {
         let most = release_batch(self.granted.frame_bytes);
-        while !self.releases.is_empty() && out.unread() < self.limits.budget / 2 {
+        while !self.releases.is_empty() && !self.is_unread(out) {
             out.send(Message::Release(Release { mentions: self.releases.take(most) }));
             self.imports.free();
         }
@@ -332,6 +336,7 @@ impl<H: Host> Connection<H> {
     /// Calls that have not started never will; promises that were to be settled still are.
     fn scrap_tasks(&mut self) {
         self.echoes = 0;
+        self.lagging.clear();
         for task in std::mem::take(&mut self.tasks) {
             match task {
                 Task::Start(start) => {

@@ -432,7 +432,7 @@ impl<H: Host> Exports<H> {
             garbage.push(Garbage::Handle(handle));
             garbage.extend(watch.map(Garbage::Watch));
         }
-        for (_, export) in self.open.drain() {
+        for export in self.open.take_values() {
             match export {
                 Export::Object { handle, watch, .. } => {
                     garbage.push(Garbage::Handle(handle));
@@ -450,7 +450,7 @@ impl<H: Host> Exports<H> {
                 }
             }
         }
-        self.ids.clear();
+        self.ids = Table::new();
         self.objects = 0;
         self.running = 0;
         self.running_bytes = 0;

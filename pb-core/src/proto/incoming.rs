@@ -9,9 +9,7 @@ use super::connection::Embargo;
 use super::exports::Target;
 use super::imports::{Asked, Import, Wanted};
 use super::timers::{self, exceeded, given_up, is_over};
-use super::{
-    Carried, Connection, Cost, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation,
-};
+use super::{Connection, Cost, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
 use crate::message::{
     Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message, Ran,
     Reject, Rejection, Release, Reply, Resolve,
@@ -33,7 +31,7 @@ impl<H: Host> Connection<H> {
         let method = self.names.known(call.method, self.limits.names)?;
         let arguments = self.take_in(call.payload, true)?;
         let cost = Cost::new(arguments.body.len(), arguments.handles.len(), call.options.as_deref());
-        let over = self.over_the_grant(cost.body, call.reply);
+        let over = self.over_the_grant(cost.body, call.reply, out);
         let held_against = over.is_some();
         let late = is_over(call.options.as_deref()).then(|| exceeded(Ran::No));
         let refused = over
@@ -53,7 +51,8 @@ impl<H: Host> Connection<H> {
             self.reject(id, failure, out);
             return Ok(());
         }
-        if let Some((request, failure)) = self.deliver(call.target.turned(), request)? {
+        let waits = self.is_unread(out);
+        if let Some((request, failure)) = self.deliver(call.target.turned(), request, waits)? {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
             self.reject(id, failure, out);
         }
@@ -70,7 +69,7 @@ impl<H: Host> Connection<H> {
         let method = self.names.known(cast.method, self.limits.names)?;
         let arguments = self.take_in(cast.payload, true)?;
         let cost = Cost::new(arguments.body.len(), arguments.handles.len(), cast.options.as_deref());
-        let over = self.over_the_grant(cost.body, Reply::Value).is_some();
+        let over = self.over_the_grant(cost.body, Reply::Value, out).is_some();
         let dropped = over
             || is_over(cast.options.as_deref())
             || self.over_budget(cost.charged(), Ran::No, out).is_some();
@@ -80,7 +79,10 @@ impl<H: Host> Connection<H> {
         let request = Request { answer: None, method, options: cast.options, deadline, arguments, cost };
         let left = match dropped {
             true => Some(request),
-            false => self.deliver(cast.target.turned(), request)?.map(|(request, _)| request),
+            false => {
+                let waits = self.is_unread(out);
+                self.deliver(cast.target.turned(), request, waits)?.map(|(request, _)| request)
+            }
         };
         if let Some(request) = left {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
@@ -90,28 +92,34 @@ impl<H: Host> Connection<H> {
         if over && self.credit { self.strike() } else { Ok(()) }
     }
 
-    /// Lets a call start, or wait for the promise that it names. Hands it back where it can do neither.
+    /// Lets a call start, or wait for the promise that it names. Hands it back where it can do neither. `waits`: none starts now.
     fn deliver(
         &mut self,
         target: ExportId,
-        request: Request<H>,
+        mut request: Request<H>,
+        waits: bool,
     ) -> Result<Option<(Request<H>, Failure)>, Violation> {
         if let Some(failure) = self.refusal(target) {
             return Ok(Some((request, failure)));
         }
         let violation = match self.exports.target(target) {
             Ok(Target::Handle(handle)) => {
+                if waits {
+                    unpin(&mut request.arguments.body);
+                }
                 let on_root = target == ExportId::ROOT;
                 self.tasks.push_back(Task::Start(Start { target: handle, on_root, request }));
                 return Ok(None);
             }
             Ok(Target::Promise(target)) => {
-                self.tasks.push_back(Task::Start(Start { target, on_root: false, request: kept(request) }));
+                unpin(&mut request.arguments.body);
+                self.tasks.push_back(Task::Start(Start { target, on_root: false, request }));
                 return Ok(None);
             }
             Ok(Target::Queue(queue)) => {
                 let answer = request.answer;
-                let place = queue.push(kept(request));
+                unpin(&mut request.arguments.body);
+                let place = queue.push(request);
                 if let Some((id, _)) = answer {
                     self.exports.wait(id, target, place);
                 }
@@ -124,9 +132,9 @@ impl<H: Host> Connection<H> {
         Err(violation)
     }
 
-    fn over_the_grant(&self, bytes: u64, reply: Reply) -> Option<Failure> {
+    fn over_the_grant(&mut self, bytes: u64, reply: Reply, out: &impl Outbox) -> Option<Failure> {
         let running = self.exports.running_count() + self.casts.count;
-        let running_bytes = self.exports.running_bytes() + self.casts.bytes;
+        let running_bytes = self.exports.running_bytes() + self.casts.bytes + self.lagging.bytes(out);
         let message = if running >= self.limits.calls {
             format!("{running} calls and casts have not ended yet; {} are granted", self.limits.calls)
         } else if running_bytes + bytes > self.limits.call_bytes {
@@ -185,6 +193,15 @@ impl<H: Host> Connection<H> {
             None => self.garbage.push(Garbage::Handles(carried.handles)),
         }
         Ok(())
+    }
+
+    /// The answer to a call of ours begins to come, and will have a body of `bytes`.
+    ///
+    /// # Errors
+    /// Those that the whole message would lead to: nobody asked, or it is too large.
+    pub fn expect_answer(&self, id: ExportId, bytes: usize) -> Result<(), Violation> {
+        let id = id.turned();
+        if id.is_result() { self.imports.asked_reply(id, bytes).map(drop) } else { Ok(()) }
     }
 
     fn on_reference(&mut self, id: ImportId, cap: Cap, out: &mut impl Outbox) -> Result<(), Violation> {
@@ -357,8 +374,13 @@ impl<H: Host> Connection<H> {
     }
 }
 
-/// What waits must not hold the buffer that it was read into.
-fn kept<H: Host>(request: Request<H>) -> Request<H> {
-    let body = Bytes::copy_from_slice(&request.arguments.body);
-    Request { arguments: Carried { body, ..request.arguments }, ..request }
+/// A call that waits must not hold the buffer that it was read into. A large body has one of its own.
+#[cold]
+fn unpin(body: &mut Bytes) {
+    if body.len() < OWN_BUFFER_BYTES {
+        *body = Bytes::copy_from_slice(body);
+    }
 }
+
+/// What is larger is read into a buffer of its own.
+const OWN_BUFFER_BYTES: usize = 64 << 10;

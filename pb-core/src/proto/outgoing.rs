@@ -7,8 +7,8 @@ use super::imports::{Reached, Wanted};
 use super::timers::{TimeLimit, exceeded};
 use super::{Connection, Garbage, Host, Outbox};
 use crate::message::{
-    Call, CallOptions, Cancel, Cap, Cast, Disembargo, Failure, FailureKind, ImportId, Message, MethodName,
-    MethodText, Payload, Ran, Reply,
+    Body, Call, CallOptions, Cancel, Cap, Cast, Disembargo, Failure, FailureKind, ImportId, Message,
+    MethodName, MethodText, Payload, Ran, Reply,
 };
 
 /// A call of ours, encoded.
@@ -24,7 +24,7 @@ pub struct OwnCall<'a, H: Host> {
     /// The references that the body names by index.
     pub handles: &'a [H::Handle],
     /// The arguments.
-    pub body: &'a [u8],
+    pub body: Body<'a>,
 }
 
 /// Why a call was not sent. Nothing is recorded.

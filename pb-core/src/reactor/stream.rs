@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -257,6 +257,16 @@ impl AsyncRead for ReadHalf {
     }
 }
 
+/// Writes what a socket takes. Mostly there is one chunk, for which the system has less to do.
+macro_rules! try_write {
+    ($half:expr, $chunks:expr) => {
+        match $chunks {
+            [one] => $half.try_write(one),
+            chunks => $half.try_write_vectored(chunks),
+        }
+    };
+}
+
 /// Writes what the socket takes at once, from whichever thread has something. The caller sees to it that one writes at a time.
 pub struct Direct(Socket);
 
@@ -267,31 +277,25 @@ enum Socket {
 }
 
 impl Direct {
-    /// Writes what fits, and says how much.
+    /// Writes what fits of `chunks`, one behind the other, and says how much.
     ///
     /// # Errors
     /// The system's; [`io::ErrorKind::WouldBlock`] where nothing fits.
-    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn try_write_vectored(&self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.0 {
-            Socket::Tcp(half) => half.try_write(bytes),
+            Socket::Tcp(half) => try_write!(half, chunks),
             #[cfg(unix)]
-            Socket::Unix(half) => half.try_write(bytes),
+            Socket::Unix(half) => try_write!(half, chunks),
         }
     }
-}
 
-impl Direct {
-    /// The same for several pieces in one write, as far as the system takes so many.
+    /// The same, for pieces as they are.
     pub(super) fn try_write_parts(&self, parts: &[&[u8]]) -> io::Result<usize> {
         match parts {
-            [one] => self.try_write(one),
+            [one] => self.try_write_vectored(&[IoSlice::new(one)]),
             parts => {
-                let slices: Vec<io::IoSlice<'_>> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
-                match &self.0 {
-                    Socket::Tcp(half) => half.try_write_vectored(&slices),
-                    #[cfg(unix)]
-                    Socket::Unix(half) => half.try_write_vectored(&slices),
-                }
+                let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+                self.try_write_vectored(&slices)
             }
         }
     }
@@ -316,22 +320,33 @@ impl WriteHalf {
     /// # Cancel safety
     /// A dropped future has written nothing.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)]).await
+    }
+
+    /// Writes some bytes of `chunks`, one behind the other, and says how many.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Cancel safety
+    /// A dropped future has written nothing.
+    pub async fn write_vectored(&mut self, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             WriteHalf::Tcp(half) => loop {
-                match half.try_write(bytes) {
+                match try_write!(half, chunks) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => half.writable().await?,
                     done => return done,
                 }
             },
             #[cfg(unix)]
             WriteHalf::Unix(half) => loop {
-                match half.try_write(bytes) {
+                match try_write!(half, chunks) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => half.writable().await?,
                     done => return done,
                 }
             },
-            WriteHalf::Mem(half) => half.write(bytes).await,
-            WriteHalf::Piped(half) => half.write(bytes).await,
+            WriteHalf::Mem(half) => half.write_vectored(chunks).await,
+            WriteHalf::Piped(half) => half.write(chunks.first().map_or(&[], |first| first)).await,
         }
     }
 

@@ -19,7 +19,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::message::{Cap, Message};
+use crate::message::{Cap, ExportId, Message};
 
 mod codes;
 mod decode;
@@ -32,8 +32,9 @@ mod sink;
 pub use decode::decode;
 pub use malformed::Malformed;
 
+use codes::types;
 use number::Uint;
-use sink::{Count, Head, Sink};
+use sink::{Count, Front, Head, Sink};
 
 /// The first four bytes that each side sends, before its first frame.
 pub const MAGIC: [u8; 4] = [0x89, b'P', b'B', b'\n'];
@@ -62,22 +63,49 @@ pub enum Decoded {
 ///
 /// A failure's texts and details, its causes and reasons are cut to their bounds. No other bound is looked at:
 /// who makes a message keeps to those in `docs/protocol.md`, or the receiver refuses it.
+#[inline]
 pub fn encode<B: AsRef<[u8]>>(message: &Message<B>, out: &mut Vec<u8>) {
+    encode_into(message, |bytes| {
+        out.reserve(bytes);
+        out
+    });
+}
+
+/// The same, into the buffer that `room` gives for so many bytes, or a few less.
+#[inline]
+pub(crate) fn encode_into<'a, B: AsRef<[u8]>>(
+    message: &Message<B>,
+    room: impl FnOnce(usize) -> &'a mut Vec<u8>,
+) {
     let mut head = Head::new();
     if let Some(body) = encode::small(message, &mut head) {
         let head = head.written();
-        out.reserve(MAX_PREFIX + head.len() + body.len());
+        let out = room(MAX_PREFIX + head.len() + body.len());
         out.uint((head.len() + body.len()) as u64);
         out.extend_from_slice(head);
         out.extend_from_slice(body);
         return;
     }
     let length = content_len(message);
-    out.reserve(number::uint_len(length as u64) + length);
+    let out = room(number::uint_len(length as u64) + length);
     out.uint(length as u64);
     let start = out.len();
     encode::message(message, out);
     debug_assert_eq!(out.len() - start, length, "counting and writing are one function");
+}
+
+/// The frame of `message` but for its body, which must follow: into the buffer that `room` gives for so many bytes.
+pub(crate) fn encode_front<'a, B: AsRef<[u8]>>(
+    message: &Message<B>,
+    room: impl FnOnce(usize) -> &'a mut Vec<u8>,
+) {
+    let length = content_len(message);
+    let body = message.body().map_or(0, |body| body.as_ref().len());
+    let out = room(number::uint_len(length as u64) + length - body);
+    out.uint(length as u64);
+    let start = out.len();
+    encode::message(message, &mut Front(out));
+    debug_assert_eq!(out.len() - start, length - body, "counting and writing are one function");
 }
 
 /// The bytes that [`encode`] appends for `message`, length prefix included.
@@ -121,6 +149,32 @@ pub fn whole_len(buffer: &[u8]) -> Option<usize> {
         Uint::Whole { value, len } => usize::try_from(value).ok()?.checked_add(len),
         Uint::Partial { .. } | Uint::Wrong => None,
     }
+}
+
+/// Whose answer begins in `buffer`, and how many bytes its body will have: what can be refused before all of it has come. `None` for other
+/// frames, and as long as the bytes that are there do not say.
+pub(crate) fn begun_answer(buffer: &[u8]) -> Option<(ExportId, usize)> {
+    let mut rest = buffer;
+    let uint = |rest: &mut &[u8]| match number::read_uint(rest) {
+        Uint::Whole { value, len } => {
+            *rest = &rest[len..];
+            Some(value)
+        }
+        Uint::Partial { .. } | Uint::Wrong => None,
+    };
+    let length = usize::try_from(uint(&mut rest)?).ok()?;
+    let content = rest.len();
+    let message_type = *rest.split_off_first()?;
+    for _ in 0..uint(&mut rest)? {
+        uint(&mut rest)?;
+    }
+    let id = number::unzigzag(uint(&mut rest)?);
+    match message_type {
+        types::RESOLVE => {}
+        types::REJECT if *rest.split_off_first()? == codes::ORIGIN_APP => {}
+        _ => return None,
+    }
+    Some((ExportId(id), length.checked_sub(content - rest.len())?))
 }
 
 fn content_len<B: AsRef<[u8]>>(message: &Message<B>) -> usize {

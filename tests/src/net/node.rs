@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pb_core::message::{CallOptions, ExportId, Failure, FailureKind, MethodText, Ran, Reply};
+use pb_core::message::{Body, CallOptions, ExportId, Failure, FailureKind, MethodText, Ran, Reply};
 use pb_core::proto::{Answer, Cost, MAX_HOPS, OwnCall, Refused, TimeLimit};
 
 use super::call::{Call, CallState, Ended, Passing, Waiter, text};
@@ -262,7 +262,7 @@ impl Node {
             options: options.clone().boxed(),
             within: queued.deadline.map(|deadline| TimeLimit { deadline, now: side.now() }),
             handles: &queued.handles,
-            body: &queued.body,
+            body: Body::Lent(&queued.body),
         };
         match queued.answering.clone() {
             Answering::Nobody | Answering::Cast(_) => {
@@ -399,9 +399,13 @@ impl Node {
                 }
             }
             Answering::Peer(side, id, _) => side.with(|connection, out| match &ended {
-                Ended::Value(handles, body) => connection.answer(*id, Answer::Value(handles, body), out),
+                Ended::Value(handles, body) => {
+                    connection.answer(*id, Answer::Value(handles, Body::Lent(body)), out)
+                }
                 Ended::Reference(handle) => connection.answer(*id, Answer::Reference(handle.clone()), out),
-                Ended::App(handles, body) => connection.answer(*id, Answer::App(handles, body), out),
+                Ended::App(handles, body) => {
+                    connection.answer(*id, Answer::App(handles, Body::Lent(body)), out)
+                }
                 Ended::Failed(failure) => connection.answer(*id, Answer::Failed(failure.clone()), out),
             }),
         }

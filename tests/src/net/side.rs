@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pb_core::message::{Abort, AbortCode, ExportId, Failure, FailureKind, Message, Ran};
+use pb_core::message::{Abort, AbortCode, Body, ExportId, Failure, FailureKind, Message, Ran};
 use pb_core::proto::{
     Connection, Farewell, Limits, Notice, Outbox, Outcome, Start, TableSizes, Task, Violation,
 };
@@ -67,20 +67,26 @@ pub(super) struct Out {
     /// Each, and whether it counts as unread until it arrives.
     frames: Vec<(Bytes, bool)>,
     unread: Rc<Cell<u64>>,
+    prompted: u64,
 }
 
 impl Outbox for Out {
-    fn send(&mut self, message: Message<&[u8]>) {
+    fn send(&mut self, message: Message<Body<'_>>) {
         let mut frame = Vec::new();
         frame::encode(&message, &mut frame);
         if message.is_prompted() {
             self.unread.set(self.unread.get() + frame.len() as u64);
+            self.prompted += frame.len() as u64;
         }
         self.frames.push((frame.into(), message.is_prompted()));
     }
 
     fn unread(&self) -> u64 {
         self.unread.get()
+    }
+
+    fn prompted(&self) -> u64 {
+        self.prompted
     }
 }
 
@@ -106,7 +112,7 @@ impl Side {
                 end,
                 tables: RefCell::new(Tables {
                     connection,
-                    out: Out { frames: Vec::new(), unread: Rc::clone(&unread) },
+                    out: Out { frames: Vec::new(), unread: Rc::clone(&unread), prompted: 0 },
                 }),
                 wire: RefCell::default(),
                 way: Way::default(),

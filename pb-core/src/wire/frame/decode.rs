@@ -17,7 +17,7 @@ use crate::message::{
 
 /// Reads a frame, as [`split`](super::split) gives it.
 ///
-/// The body and a call's metadata are parts of `frame`, not copies. Without capabilities, texts or lists nothing is
+/// The body is a part of `frame`, not a copy. Without capabilities, texts or lists nothing is
 /// allocated; with them at most a small multiple of the frame's length.
 ///
 /// # Errors
@@ -266,7 +266,8 @@ fn given_options(flags: u8, from: &mut Reader) -> Result<CallOptions, Malformed>
         for _ in 0..count {
             let key = from.text("key of metadata", 1, MAX_METADATA_BYTES)?.into();
             let value = from.bytes("value of metadata", MAX_METADATA_BYTES)?;
-            options.metadata.push((key, value));
+            // It is kept as long as the call runs, and must not hold the buffer that it was read into.
+            options.metadata.push((key, Bytes::copy_from_slice(&value)));
         }
     }
     Ok(options)

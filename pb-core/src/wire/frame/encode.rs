@@ -195,7 +195,7 @@ fn uints(message_type: u8, fields: &[u64], to: &mut impl Sink) {
 }
 
 fn body<B: AsRef<[u8]>>(payload: &Payload<B>, to: &mut impl Sink) {
-    to.raw(payload.body.as_ref());
+    to.body(payload.body.as_ref());
 }
 
 fn method(method: &MethodName, to: &mut impl Sink) {

@@ -9,6 +9,11 @@ pub(super) trait Sink {
     fn uint(&mut self, value: u64);
     fn raw(&mut self, bytes: &[u8]);
 
+    /// The message's body: its end.
+    fn body(&mut self, bytes: &[u8]) {
+        self.raw(bytes);
+    }
+
     fn int(&mut self, value: i64) {
         self.uint(zigzag(value));
     }
@@ -84,6 +89,25 @@ impl Sink for Head {
             self.byte(byte);
         }
     }
+}
+
+/// Takes all of a message but its body.
+pub(super) struct Front<'a>(pub(super) &'a mut Vec<u8>);
+
+impl Sink for Front<'_> {
+    fn byte(&mut self, byte: u8) {
+        self.0.byte(byte);
+    }
+
+    fn uint(&mut self, value: u64) {
+        self.0.uint(value);
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        Sink::raw(self.0, bytes);
+    }
+
+    fn body(&mut self, _: &[u8]) {}
 }
 
 impl Sink for Vec<u8> {

@@ -335,3 +335,32 @@ fn reasons_are_sentences_with_their_numbers() {
     let error = refused(&[4, 0x80, 8, 0]);
     assert_eq!(error.to_string(), "from byte 3 on a message needs 1024 bytes or more, and the frame has 1");
 }
+
+#[test]
+fn an_answer_is_known_by_its_first_bytes() {
+    use crate::message::{Call, ImportId, MethodName, Reject, Rejection, Reply, Resolve};
+    let body = vec![7; 300];
+    let payload = || Payload { caps: vec![Cap::Yours(ImportId::ROOT); 2], body: &body[..] };
+    let resolve = Message::Resolve(Resolve { export: ExportId(40), payload: payload() });
+    let reject = Message::Reject(Reject { export: ExportId(7000), rejection: Rejection::App(payload()) });
+    for (message, id) in [(resolve, 40), (reject, 7000)] {
+        let mut frame = Vec::new();
+        encode(&message, &mut frame);
+        let front = frame.len() - body.len();
+        for have in 0..=frame.len() {
+            let expected = (have >= front).then_some((ExportId(id), 300));
+            assert_eq!(begun_answer(&frame[..have]), expected, "{have} bytes of {message:?}");
+        }
+    }
+    let call = Call {
+        target: ImportId::ROOT,
+        result: ImportId(1),
+        reply: Reply::Value,
+        method: MethodName::Known(1),
+        options: None,
+        payload: payload(),
+    };
+    let mut frame = Vec::new();
+    encode(&Message::Call(call), &mut frame);
+    assert_eq!(begun_answer(&frame), None);
+}

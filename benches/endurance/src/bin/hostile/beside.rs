@@ -2,7 +2,7 @@
 
 use crate::attack::Attack;
 use crate::floods;
-use crate::serve::{Heap, Mode, Word};
+use crate::serve::{self, Heap, Mode, Word};
 use crate::victim::VictimRef;
 use crate::{Options, honest};
 use anyhow::{Result, ensure};
@@ -64,7 +64,7 @@ impl Beside {
 
 /// Runs the rounds.
 pub fn beside(options: &Options) -> Result<Beside> {
-    let mut server = Worker::start(&["serve", Mode::Default.name()])?;
+    let mut server = serve::start(Mode::Default, options.default_malloc)?;
     let url: String = server.hear()?;
     process::runtime()?.block_on(honest::warm_up(&url, Mode::Default))?;
     let _: Heap = server.ask(&Word::Mark)?;

@@ -3,7 +3,7 @@
 use crate::attack::Attack;
 use crate::beside::{self, Beside, Sampler};
 use crate::flood::Flood;
-use crate::serve::{Heap, Mode, Word};
+use crate::serve::{self, Heap, Mode, Word};
 use crate::{Options, floods, honest};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -58,8 +58,8 @@ pub fn everything(options: &Options) -> Result<ExitCode> {
     let mut taken = Vec::new();
     for mode in modes.iter().filter(|_| !options.no_floods) {
         for flood in &chosen {
-            let one =
-                flooded(flood, *mode, options.seconds).with_context(|| format!("{} failed", flood.name))?;
+            let one = flooded(flood, *mode, options.seconds, options.default_malloc)
+                .with_context(|| format!("{} failed", flood.name))?;
             eprintln!("{}", row(&one));
             taken.push(one);
         }
@@ -77,8 +77,8 @@ pub fn everything(options: &Options) -> Result<ExitCode> {
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn flooded(flood: &'static Flood, mode: Mode, seconds: f64) -> Result<Taken> {
-    let mut server = Worker::start(&["serve", mode.name()])?;
+fn flooded(flood: &'static Flood, mode: Mode, seconds: f64, default_malloc: bool) -> Result<Taken> {
+    let mut server = serve::start(mode, default_malloc)?;
     let url: String = server.hear()?;
     let runtime = process::runtime()?;
     runtime.block_on(honest::warm_up(&url, mode))?;

@@ -1,10 +1,10 @@
 //! The attacked process. It answers its parent, line by line, how much of its heap is in use.
 
-use crate::victim::{Made, Root, VictimRef};
+use crate::victim::{self, Made, Root, VictimRef};
 use anyhow::{Context, Result};
 use cap::Cap;
 use clap::ValueEnum;
-use pb_endurance::process;
+use pb_endurance::process::{self, Worker};
 use pb_server::{Limits, Server};
 use serde::{Deserialize, Serialize};
 use std::alloc::System;
@@ -58,6 +58,16 @@ impl Mode {
     }
 }
 
+/// Starts a server in a process of its own.
+pub fn start(mode: Mode, default_malloc: bool) -> Result<Worker> {
+    Worker::start_in(if default_malloc { &[] } else { &MALLOC }, &["serve", mode.name()])
+}
+
+/// How glibc's malloc gives back what is free: one arena, not one for each thread, of which each keeps what a peer once took; and thresholds that
+/// stay as they are instead of rising to the largest buffer that was ever freed.
+const MALLOC: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
+
 /// The parent's words.
 #[derive(Serialize, Deserialize)]
 pub enum Word {
@@ -84,6 +94,7 @@ pub fn serve(mode: Mode) -> Result<()> {
         let server = Server::new(VictimRef::new(Root::default())).limits(mode.limits());
         let running = server.listen("tcp://127.0.0.1:0").await?.spawn()?;
         std::thread::spawn(watch);
+        victim::warm_up();
         process::say(&running.url())?;
         tokio::task::spawn_blocking(answer).await.context("the answering thread has ended")??;
         running.shutdown().await;

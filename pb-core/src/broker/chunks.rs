@@ -1,0 +1,152 @@
+//! Bytes that wait to be written: in chunks, so that what is written is free while the rest waits, and what is large is never copied.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// Bytes in their order. Small frames gather in the last chunk; a large body is a chunk of its own.
+#[derive(Default)]
+pub(super) struct Chunks {
+    /// Those in front of `last`, none of them empty.
+    full: VecDeque<Bytes>,
+    full_bytes: usize,
+    last: Vec<u8>,
+}
+
+impl Chunks {
+    pub(super) fn len(&self) -> usize {
+        self.full_bytes + self.last.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.is_empty() && self.full.is_empty()
+    }
+
+    /// Where so many bytes can be appended.
+    #[inline]
+    pub(super) fn room(&mut self, bytes: usize) -> &mut Vec<u8> {
+        if self.last.capacity() - self.last.len() < bytes {
+            self.grow(bytes);
+        }
+        &mut self.last
+    }
+
+    /// Doubles the last chunk up to [`CHUNK_BYTES`]; then there is another one.
+    #[cold]
+    fn grow(&mut self, bytes: usize) {
+        let needed = self.last.len() + bytes;
+        if needed <= CHUNK_BYTES {
+            let capacity = (2 * self.last.capacity()).clamp(needed, CHUNK_BYTES);
+            self.last.reserve_exact(capacity - self.last.len());
+            return;
+        }
+        // Where a few small frames stand before a long one, the next are few too.
+        let next = if self.last.len() < CHUNK_BYTES / 2 { bytes } else { bytes.max(CHUNK_BYTES) };
+        self.seal();
+        self.last = Vec::with_capacity(next);
+    }
+
+    /// Appends a chunk as it is.
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        if !chunk.is_empty() {
+            self.seal();
+            self.full_bytes += chunk.len();
+            self.full.push_back(chunk);
+        }
+    }
+
+    /// Nothing is appended to the last chunk any more.
+    fn seal(&mut self) {
+        if !self.last.is_empty() {
+            self.full_bytes += self.last.len();
+            self.full.push_back(std::mem::take(&mut self.last).into());
+        }
+    }
+
+    /// Moves chunks from the front into `batch`, which is empty: one, and more up to `most` bytes.
+    pub(super) fn move_into(&mut self, batch: &mut Chunks, most: usize) {
+        while let Some(chunk) = self.full.front() {
+            if batch.full_bytes > 0 && batch.full_bytes + chunk.len() > most {
+                return;
+            }
+            batch.full_bytes += chunk.len();
+            self.full_bytes -= chunk.len();
+            batch.full.extend(self.full.pop_front());
+        }
+        if batch.full_bytes == 0 || batch.full_bytes + self.last.len() <= most {
+            std::mem::swap(&mut self.last, &mut batch.last);
+        }
+    }
+
+    /// Puts what is left of `batch` in front, and leaves `batch` empty.
+    pub(super) fn put_back(&mut self, batch: &mut Chunks) {
+        if self.is_empty() {
+            std::mem::swap(self, batch);
+            return;
+        }
+        batch.seal();
+        self.full_bytes += std::mem::take(&mut batch.full_bytes);
+        while let Some(chunk) = batch.full.pop_back() {
+            self.full.push_front(chunk);
+        }
+    }
+
+    /// The first chunks, for one write.
+    pub(super) fn slices(&self) -> Slices<'_> {
+        let mut slices = Slices { all: [IoSlice::new(&[]); Slices::MOST], count: 0 };
+        let last = Some(&self.last[..]).filter(|last| !last.is_empty());
+        for chunk in self.full.iter().map(|chunk| &chunk[..]).chain(last).take(Slices::MOST) {
+            slices.all[slices.count] = IoSlice::new(chunk);
+            slices.count += 1;
+        }
+        slices
+    }
+
+    /// The first `bytes` are written, at the most all.
+    pub(super) fn advance(&mut self, mut bytes: usize) {
+        while let Some(chunk) = self.full.front_mut() {
+            let written = bytes.min(chunk.len());
+            chunk.advance(written);
+            self.full_bytes -= written;
+            bytes -= written;
+            if !chunk.is_empty() {
+                return;
+            }
+            self.full.pop_front();
+        }
+        if bytes >= self.last.len() {
+            // Kept for the next batch.
+            self.last.clear();
+        } else if bytes > 0 {
+            self.seal();
+            self.advance(bytes);
+        }
+    }
+}
+
+/// What one write takes.
+pub(super) struct Slices<'a> {
+    all: [IoSlice<'a>; Slices::MOST],
+    count: usize,
+}
+
+impl Slices<'_> {
+    /// A write of more takes no less time than two.
+    const MOST: usize = 16;
+}
+
+impl<'a> std::ops::Deref for Slices<'a> {
+    type Target = [IoSlice<'a>];
+
+    fn deref(&self) -> &[IoSlice<'a>] {
+        &self.all[..self.count]
+    }
+}
+
+/// Bytes that small frames gather in before there is another chunk: some hundred of them, and far below what allocators hand out in
+/// pages of their own.
+const CHUNK_BYTES: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests;
