@@ -544,5 +544,8 @@ async fn a_server_that_shuts_down_has_said_so() {
     assert_eq!(lab.count().await, Ok(0));
     soon(running.shutdown()).await;
     let reason = soon(client.closed()).await;
-    assert!(reason.message.contains("the peer ended the connection: the server is shutting down"), "{reason}");
+    assert!(
+        reason.message.contains("the peer ended the connection: the server is shutting down"),
+        "{reason}"
+    );
 }
