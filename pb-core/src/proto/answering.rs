@@ -1,6 +1,6 @@
 //! What we answer: results, errors and failures of the peer's calls, and what waits for them.
 
-use super::exports::{Export, RunningCall};
+use super::exports::{Bonds, Export, RunningCall};
 use super::limits::ENVELOPE_BYTES;
 use super::payload::Planned;
 use super::timers::exceeded;
@@ -76,7 +76,7 @@ impl<H: Host> Connection<H> {
     fn answer_reference(
         &mut self,
         id: ExportId,
-        running: RunningCall<H>,
+        mut running: RunningCall<H>,
         handle: H::Handle,
         out: &mut impl Outbox,
     ) {
@@ -90,14 +90,15 @@ impl<H: Host> Connection<H> {
         let home = matches!(planned.as_slice(), [Planned::Yours(_)]);
         let caps = self.commit(planned, true);
         out.send(Message::Resolve(Resolve { export: id, payload: Payload { caps, body: Body::EMPTY } }));
-        for request in running.queue {
+        let Bonds { queue, promise, onward, .. } = running.take_bonds();
+        for request in queue {
             self.tasks.push_back(Task::Start(Start { target: handle.clone(), on_root: false, request }));
         }
-        if let Some(promise) = running.promise {
+        if let Some(promise) = promise {
             self.tasks.push_back(Task::Settle(promise, Ok(handle.clone())));
         }
         self.garbage.extend(running.canceller.map(Garbage::Canceller));
-        self.garbage.extend(running.onward.map(Garbage::Handle));
+        self.garbage.extend(onward.map(Garbage::Handle));
         if running.cancelled {
             self.garbage.push(Garbage::Handle(handle));
         } else {
@@ -141,17 +142,18 @@ impl<H: Host> Connection<H> {
     ) {
         let failure = Failure::broken_by(cause.clone());
         let mut work = vec![(id, running, cause)];
-        while let Some((id, running, cause)) = work.pop() {
+        while let Some((id, mut running, cause)) = work.pop() {
+            let Bonds { queue, promise, onward, .. } = running.take_bonds();
             self.garbage.extend(running.canceller.map(Garbage::Canceller));
-            self.garbage.extend(running.onward.map(Garbage::Handle));
-            if let Some(promise) = running.promise {
+            self.garbage.extend(onward.map(Garbage::Handle));
+            if let Some(promise) = promise {
                 self.tasks.push_back(Task::Settle(promise, Err(failure.clone())));
             }
             if running.reply == Reply::Reference && !running.cancelled {
                 let kept = self.cause_within_budget(cause, out);
                 self.exports.keep(id, Export::Rejected(kept));
             }
-            for request in running.queue {
+            for request in queue {
                 if request.answer.is_none() {
                     self.cast_ended(request.cost);
                 }

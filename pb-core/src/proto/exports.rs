@@ -64,19 +64,48 @@ pub(super) struct RunningCall<H: Host> {
     pub(super) cost: Cost,
     /// The largest answer that the caller takes.
     pub(super) answer_bytes: u64,
+    pub(super) canceller: Option<H::Canceller>,
+    pub(super) cancelled: bool,
+    pub(super) deadline: Option<Instant>,
+    /// Its time is over: it was stopped, and says so when it ends.
+    pub(super) expired: bool,
+    /// Only of calls that others wait for, or that wait for others: the rest, which are most, are moved about the less for it.
+    bonds: Option<Box<Bonds<H>>>,
+}
+
+/// What ties a running call to others.
+pub(super) struct Bonds<H: Host> {
     /// What was called on its result, in order.
     pub(super) queue: Queue<Request<H>>,
     /// The promise that arguments naming the result were given.
     pub(super) promise: Option<H::Handle>,
     /// The same call where it was passed on: what names the result goes there at once.
     pub(super) onward: Option<H::Handle>,
-    pub(super) canceller: Option<H::Canceller>,
-    pub(super) cancelled: bool,
-    pub(super) deadline: Option<Instant>,
     /// The call whose result it may wait for, and the place where it does.
     waits_for: Option<(ExportId, u64)>,
-    /// Its time is over: it was stopped, and says so when it ends.
-    pub(super) expired: bool,
+}
+
+impl<H: Host> Default for Bonds<H> {
+    fn default() -> Self {
+        Bonds { queue: Queue::new(), promise: None, onward: None, waits_for: None }
+    }
+}
+
+impl<H: Host> RunningCall<H> {
+    /// What ties it to others, to be added to.
+    pub(super) fn bonds(&mut self) -> &mut Bonds<H> {
+        self.bonds.get_or_insert_default()
+    }
+
+    /// What ties it to others, if anything does.
+    pub(super) fn bonds_if_any(&mut self) -> Option<&mut Bonds<H>> {
+        self.bonds.as_deref_mut()
+    }
+
+    /// The same, of a call that ends.
+    pub(super) fn take_bonds(&mut self) -> Bonds<H> {
+        self.bonds.take().map(|bonds| *bonds).unwrap_or_default()
+    }
 }
 
 /// What a target id leads to.
@@ -138,14 +167,11 @@ impl<H: Host> Exports<H> {
             reply,
             cost,
             answer_bytes,
-            queue: Queue::new(),
-            promise: None,
-            onward: None,
             canceller: None,
             cancelled: false,
             deadline,
-            waits_for: None,
             expired: false,
+            bonds: None,
         };
         self.open.insert(id.0, Export::Running(running));
     }
@@ -172,14 +198,14 @@ impl<H: Host> Exports<H> {
     /// The call `id` waits for the result of the call `on`, at a place of its queue.
     pub(super) fn wait(&mut self, id: ExportId, on: ExportId, place: u64) {
         if let Some(running) = self.running(id) {
-            running.waits_for = Some((on, place));
+            running.bonds().waits_for = Some((on, place));
         }
     }
 
     /// Takes a call out of the queue in which it waits for another one's result, if it does.
     pub(super) fn take_queued(&mut self, id: ExportId) -> Option<Request<H>> {
-        let (on, place) = self.running(id)?.waits_for.take()?;
-        self.running(on)?.queue.take(place)
+        let (on, place) = self.running(id)?.bonds_if_any()?.waits_for.take()?;
+        self.running(on)?.bonds_if_any()?.queue.take(place)
     }
 
     /// Keeps a reference result, or its failure, until the peer's last word.
@@ -209,15 +235,11 @@ impl<H: Host> Exports<H> {
             Some(Export::Object { handle, .. } | Export::Settled { handle, .. }) => {
                 Ok(Target::Handle(handle.clone()))
             }
-            Some(Export::Running(RunningCall { onward: Some(onward), .. })) => {
-                Ok(Target::Handle(onward.clone()))
-            }
-            Some(Export::Running(RunningCall {
-                reply: Reply::Reference, promise: Some(promise), ..
-            })) => Ok(Target::Promise(promise.clone())),
-            Some(Export::Running(running)) if running.reply == Reply::Reference => {
-                Ok(Target::Queue(&mut running.queue))
-            }
+            Some(Export::Running(running)) if running.reply == Reply::Reference => match running.bonds() {
+                Bonds { onward: Some(onward), .. } => Ok(Target::Handle(onward.clone())),
+                Bonds { promise: Some(promise), .. } => Ok(Target::Promise(promise.clone())),
+                Bonds { queue, .. } => Ok(Target::Queue(queue)),
+            },
             Some(Export::Running(_)) => Err(Violation::NotAReference { id: id.0 }),
             Some(Export::Rejected(cause)) => Ok(Target::Dead(Failure::broken_by(cause.clone()))),
             Some(Export::Broken { cause, .. }) => Ok(Target::Dead(Failure::broken_by(Cause::clone(cause)))),
@@ -235,8 +257,8 @@ impl<H: Host> Exports<H> {
         id: ExportId,
         make: impl Fn() -> H::Handle,
     ) -> Result<Result<H::Handle, Failure>, Violation> {
-        if let Some(Export::Running(RunningCall { reply: Reply::Reference, promise, onward: None, .. })) =
-            self.open.get_mut(&id.0)
+        if let Some(running) = self.running(id).filter(|running| running.reply == Reply::Reference)
+            && let Bonds { promise, onward: None, .. } = running.bonds()
         {
             return Ok(Ok(promise.get_or_insert_with(make).clone()));
         }
@@ -440,12 +462,12 @@ impl<H: Host> Exports<H> {
                 }
                 Export::Settled { handle, .. } => garbage.push(Garbage::Handle(handle)),
                 Export::Rejected(_) | Export::Broken { .. } => {}
-                Export::Running(running) => {
-                    promises.extend(running.promise);
-                    garbage.extend(running.onward.map(Garbage::Handle));
-                    garbage.extend(
-                        running.queue.into_iter().map(|request| Garbage::Handles(request.arguments.handles)),
-                    );
+                Export::Running(mut running) => {
+                    let Bonds { queue, promise, onward, .. } = running.take_bonds();
+                    promises.extend(promise);
+                    garbage.extend(onward.map(Garbage::Handle));
+                    garbage
+                        .extend(queue.into_iter().map(|request| Garbage::Handles(request.arguments.handles)));
                     cancellers.extend(running.canceller);
                 }
             }

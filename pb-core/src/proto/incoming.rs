@@ -344,7 +344,7 @@ impl<H: Host> Connection<H> {
             None => self.exports.discard(id, &mut self.garbage),
         }
         // The caller names the result no more, so nobody does.
-        let onward = self.exports.running(id).and_then(|running| running.onward.take());
+        let onward = self.exports.running(id).and_then(|running| running.bonds_if_any()?.onward.take());
         self.garbage.extend(onward.map(Garbage::Handle));
         // What waits for a result that may never come must not hold its arguments until then.
         if let Some(request) = self.exports.take_queued(id) {

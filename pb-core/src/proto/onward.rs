@@ -1,6 +1,5 @@
 //! Calls of the peer's that are passed on, whose results are called before they have come (`docs/protocol.md`, section 9).
 
-use super::exports::RunningCall;
 use super::{Connection, Host, Start, Task};
 use crate::message::{ExportId, Reply};
 
@@ -12,18 +11,11 @@ impl<H: Host> Connection<H> {
     /// The handle, to be dropped: the call has ended, was cancelled, its time is over, or it asked for a value.
     pub fn set_onward(&mut self, id: ExportId, onward: H::Handle) -> Result<(), H::Handle> {
         let (queue, promise) = match self.exports.running(id) {
-            Some(RunningCall {
-                reply: Reply::Reference,
-                cancelled: false,
-                expired: false,
-                queue,
-                promise,
-                onward: slot,
-                ..
-            }) => {
-                let before = slot.replace(onward.clone());
+            Some(running) if running.reply == Reply::Reference && !running.cancelled && !running.expired => {
+                let bonds = running.bonds();
+                let before = bonds.onward.replace(onward.clone());
                 debug_assert!(before.is_none(), "a call is passed on once");
-                (queue.take_all(), promise.take())
+                (bonds.queue.take_all(), bonds.promise.take())
             }
             _ => return Err(onward),
         };
