@@ -162,7 +162,13 @@ pub fn bind(object: &dyn Object, name: &MethodText) -> Result<Bound, Failure> {
         }
     }
     let Some((interface, offer, method)) = found else {
-        let offers: Vec<_> = (0..).map_while(|offer| object.interface(offer)).map(Interface::name).collect();
+        // The one that it is handed out as may stand among the others, too.
+        let mut offers: Vec<_> = Vec::new();
+        for name in (0..).map_while(|offer| object.interface(offer)).map(Interface::name) {
+            if !offers.contains(&name) {
+                offers.push(name);
+            }
+        }
         let message = format!("the object has no method {}; it offers {}", name.name, offers.join(", "));
         return Err(Failure::new(FailureKind::Unimplemented, Ran::No, message));
     };

@@ -195,8 +195,9 @@ impl<H: Host> Connection<H> {
 }
 
 fn answer_too_big(bytes: usize, limit: u64) -> Failure {
-    let message =
-        format!("the answer has {bytes} bytes; its caller takes {limit}: ask with a larger answer limit");
+    let message = format!(
+        "the answer has {bytes} bytes; its caller takes {limit}: its method asks for more with #[remote(answer_bytes = …)]"
+    );
     let details = vec![("answer-too-big".into(), bytes.to_string().into())];
     Failure { details, ..Failure::new(FailureKind::Overloaded, Ran::Yes, message) }
 }

@@ -17,7 +17,7 @@ pub(super) struct Silence {
 
 /// The peer has been silent for so long that it is taken for dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("nothing came from the peer for {} s, a ping's answer neither", silent.as_secs_f64())]
+#[error("nothing came from the peer for {} s, a ping's answer neither", silent.as_secs())]
 pub struct Silent {
     /// Since its last byte.
     pub silent: Duration,

@@ -95,10 +95,7 @@ pub(crate) fn encode_into<'a, B: AsRef<[u8]>>(
 }
 
 /// The frame of `message` but for its body, which must follow: into the buffer that `room` gives for so many bytes.
-pub(crate) fn encode_front<'a, B: AsRef<[u8]>>(
-    message: &Message<B>,
-    room: impl FnOnce(usize) -> &'a mut Vec<u8>,
-) {
+pub fn encode_front<'a, B: AsRef<[u8]>>(message: &Message<B>, room: impl FnOnce(usize) -> &'a mut Vec<u8>) {
     let length = content_len(message);
     let body = message.body().map_or(0, |body| body.as_ref().len());
     let out = room(number::uint_len(length as u64) + length - body);
@@ -153,7 +150,7 @@ pub fn whole_len(buffer: &[u8]) -> Option<usize> {
 
 /// Whose answer begins in `buffer`, and how many bytes its body will have: what can be refused before all of it has come. `None` for other
 /// frames, and as long as the bytes that are there do not say.
-pub(crate) fn begun_answer(buffer: &[u8]) -> Option<(ExportId, usize)> {
+pub fn begun_answer(buffer: &[u8]) -> Option<(ExportId, usize)> {
     let mut rest = buffer;
     let uint = |rest: &mut &[u8]| match number::read_uint(rest) {
         Uint::Whole { value, len } => {
