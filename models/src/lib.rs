@@ -36,7 +36,8 @@ pub async fn connected(name: &str, root: impl Stub) -> (Broker, Broker) {
     let theirs = Stream::connect(&address).await.expect("somebody listens");
     let ours = listener.accept().await.expect("somebody has connected");
     let limits = Limits::default();
-    let serving = Config { root: Some(root.as_reference().clone()), limits, stays: true, ..Config::default() };
+    let serving =
+        Config { root: Some(root.as_reference().clone()), limits, stays: true, ..Config::default() };
     let calling = Config { root: None, limits, stays: false, ..Config::default() };
     let (server, client) = futures::join!(Broker::open(ours, serving), Broker::open(theirs, calling));
     (server.expect("the server is greeted"), client.expect("the client is greeted"))

@@ -20,9 +20,6 @@ impl Queued for Noted {
     fn go(self: Box<Self>, _: Result<&Reference, &Failure>) {
         self.0.lock().expect("nobody panics").push((self.1, self.2));
     }
-    fn is_given_up(&self) -> bool {
-        false
-    }
 }
 
 fn failure() -> Failure {

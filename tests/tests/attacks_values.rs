@@ -126,7 +126,8 @@ const DEEP: [usize; 3] = [65, 10_000, 1_000_000];
 fn arguments_nested_a_million_deep_fail_their_call_on_a_worker_with_two_mebibytes() {
     let runtime = small_stacks();
     let attack = async {
-        let limits = Limits { frame_bytes: 4 << 20, call_bytes: 8 << 20, ..Limits::default() };
+        let limits =
+            Limits { frame_bytes: 4 << 20, call_bytes: 8 << 20, budget: 8 << 20, ..Limits::default() };
         let running = serving(limits).await;
         let mut raw = Raw::greeted(running.url()).await;
         for (n, levels) in (1..).zip(DEEP) {
