@@ -25,7 +25,7 @@ fn nested(levels: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn values_nested_too_deep_fail_their_call() {
-    let limits = Limits { frame_bytes: 4 << 20, call_bytes: 8 << 20, ..Limits::default() };
+    let limits = Limits { frame_bytes: 4 << 20, call_bytes: 8 << 20, budget: 8 << 20, ..Limits::default() };
     let levels = [65, 10_000, 1_000_000];
     let calls = (1..).zip(levels).map(|(n, levels)| bytes_call(n, "Target/nest", nested(levels)));
     all_fail(limits, calls.collect()).await;
