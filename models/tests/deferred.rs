@@ -192,7 +192,7 @@ fn a_chain_that_waits_for_a_second_one_hears_of_it() {
 fn a_chain_cancelled_as_it_goes_on_ends_once() {
     schedules(|| {
         let ((first, one), (second, other)) = (Deferred::<u8>::new(), Deferred::<u8>::new());
-        let chain = Arc::new(Deferred::<u8>::from_future(async move { one.await }).add_callback(|_| other));
+        let chain = Arc::new(Deferred::<u8>::from_future(one).add_callback(|_| other));
         let cancelled = Arc::clone(&chain);
         let cancelling = thread::spawn(move || Deferred::cancel(&cancelled));
         let resolving = resolve(first);
