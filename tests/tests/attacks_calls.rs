@@ -219,6 +219,22 @@ fn a_question_is_echoed_as_often_as_it_is_asked_and_keeps_nothing() {
     net.finish();
 }
 
+#[test]
+fn questions_whose_echoes_wait_behind_calls_without_room_are_charged_until_those_are_sent() {
+    let net = Net::new();
+    let caps = vec![Cap::Mine(ExportId(-1))];
+    let echo = Call { payload: Payload { caps, body: Bytes::new() }, ..forged(1, Reply::Reference, "echo") };
+    net.inject(A, Message::Call(echo));
+    while net.deliver(A) {}
+    net.side(B).hold_echoes();
+    for number in 1..=20_000 {
+        net.inject(A, Message::Disembargo(Disembargo::Ask { target: ImportId(1), number }));
+    }
+    assert!(matches!(net.violation(A), Violation::Limit { what: "bytes kept for a peer", .. }));
+    net.cut(A);
+    net.finish();
+}
+
 // ---- live --------------------------------------------------------------------------------------------------------
 
 #[remote_interface]

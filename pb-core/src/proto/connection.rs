@@ -45,7 +45,7 @@ pub struct Connection<H: Host> {
     /// Calls of the peer's that are answered and count against its grant as long as it cannot know.
     pub(super) lagging: Lagging,
     pub(super) ended_casts: Casts,
-    /// Echoes among `tasks`.
+    /// Echoes that the peer has asked for and that are not sent.
     pub(super) echoes: u64,
     pub(super) tasks: VecDeque<Task<H>>,
     pub(super) notices: VecDeque<Notice<H>>,
@@ -230,7 +230,6 @@ impl<H: Host> Connection<H> {
     /// The next thing to do in order. Calls that were cancelled, or whose time was over, before they started are answered instead.
     pub fn poll_task(&mut self, out: &mut impl Outbox) -> Option<Task<H>> {
         while let Some(task) = self.tasks.pop_front() {
-            self.echoes -= u64::from(matches!(task, Task::Echo(_)));
             let Task::Start(start) = task else { return Some(task) };
             let Some((id, failure)) = self.unwanted(&start.request) else { return Some(Task::Start(start)) };
             self.garbage.push(Garbage::Handle(start.target));

@@ -195,6 +195,7 @@ impl<H: Host> Connection<H> {
     /// Sends the echo that a [`Task::Echo`](super::Task::Echo) asked for, now that everything before it was sent on.
     pub fn echo(&mut self, number: u64, out: &mut impl Outbox) {
         if self.ended.is_none() {
+            self.echoes = self.echoes.saturating_sub(1);
             out.send(Message::Disembargo(Disembargo::Echo { number }));
         }
     }

@@ -38,6 +38,8 @@ pub struct Side {
     /// Bytes of what the peer made this side send, on their way.
     unread: Rc<Cell<u64>>,
     holding: Cell<bool>,
+    /// Echoes wait, as behind calls that wait for room.
+    holding_echoes: Cell<bool>,
 }
 
 /// What happens to the messages of one direction.
@@ -122,6 +124,7 @@ impl Side {
                 watched: RefCell::default(),
                 unread,
                 holding: Cell::new(false),
+                holding_echoes: Cell::new(false),
             }
         });
         node.add(&side);
@@ -295,6 +298,11 @@ impl Side {
         self.end(reason);
     }
 
+    /// Sends no echo any more, as the broker does while calls to the same peer wait for room.
+    pub fn hold_echoes(&self) {
+        self.holding_echoes.set(true);
+    }
+
     /// Starts nothing for now, as the broker does while the peer does not read its answers.
     pub fn hold_starts(&self) {
         self.holding.set(true);
@@ -449,6 +457,7 @@ impl Side {
                 Handle::Promise(promise) => self.node.settle(promise, result),
                 _ => panic!("only promises are settled"),
             },
+            Task::Echo(_) if self.holding_echoes.get() => {}
             Task::Echo(number) => self.with(|connection, out| connection.echo(number, out)),
         }
     }
