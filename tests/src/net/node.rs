@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pb_core::message::{Body, CallOptions, ExportId, Failure, FailureKind, MethodText, Ran, Reply};
+use pb_core::message::{Body, CallOptions, ExportId, Failure, FailureKind, ImportId, MethodText, Ran, Reply};
 use pb_core::proto::{Answer, Cost, MAX_HOPS, OwnCall, Refused, TimeLimit};
 
 use super::call::{Call, CallState, Ended, Passing, Waiter, text};
@@ -295,16 +295,7 @@ impl Node {
                 let waiter = Waiter::Passing(passing);
                 let sent = side.with(|connection, out| connection.call(outgoing(), reply, waiter, out));
                 match sent {
-                    Ok(id) => {
-                        onward.sent_on(&side, id);
-                        self.stop_with(&from, export, Stops::Onward(side, id));
-                        if reply == Reply::Reference {
-                            let set =
-                                |onward| from.with(|connection, _| connection.set_onward(export, onward));
-                            let refused = set(Handle::Result(onward));
-                            drop(refused);
-                        }
-                    }
+                    Ok(id) => self.passed(&side, id, onward, &from, (export, reply)),
                     Err((Refused::Failed(failure) | Refused::Full(failure), Waiter::Passing(passing))) => {
                         passing.settle(Ended::Failed(failure));
                     }
@@ -315,6 +306,24 @@ impl Node {
                     Err((_, Waiter::Call(_))) => unreachable!("the waiter comes back as it went"),
                 }
             }
+        }
+    }
+
+    /// A call of a peer's was passed on: what stops it is left with who asked, as is the promise of its result.
+    fn passed(
+        self: &Rc<Self>,
+        side: &Rc<Side>,
+        id: ImportId,
+        onward: Rc<CallState>,
+        from: &Rc<Side>,
+        asked: (ExportId, Reply),
+    ) {
+        onward.sent_on(side, id);
+        let (export, reply) = asked;
+        self.stop_with(from, export, Stops::Onward(Rc::clone(side), id));
+        if reply == Reply::Reference {
+            let refused = from.with(|connection, _| connection.set_onward(export, Handle::Result(onward)));
+            drop(refused);
         }
     }
 
