@@ -252,3 +252,45 @@ async fn a_promise_resolved_to_what_is_lent_of_itself_is_broken() {
     assert_eq!(place.alive.load(SeqCst), 1);
     assert!(lent.as_reference().key() != object.as_reference().key());
 }
+
+#[tokio::test]
+async fn the_message_of_what_is_broken_says_the_reason_itself_and_nobody_needs_to_wait_for_it() {
+    const PREFIX: &str = "the reference that was called is broken: ";
+    for middlemen in 0..3 {
+        let row = Row::new(middlemen).await;
+        let object = MyNode::reference(5, &row.owner);
+        assert!(object.remote().broken().is_none(), "an object of one's own lasts");
+        let (lent, revoker) = object.remote().revocable::<NodeRef>();
+        row.owner.gives(lent);
+        let node = soon(row.root.give()).await.expect("a node");
+        assert!(node.remote().broken().is_none());
+        revoker.revoke("the lease is over");
+        let failure = soon(node.remote().on_broken()).await;
+        assert_eq!(&*failure.message, format!("{PREFIX}the lease is over"));
+        assert_eq!(node.remote().broken().as_ref(), Some(&failure));
+        assert_eq!(soon(node.number()).await, Err(failure));
+
+        let failed = row.root.fails_late();
+        let waits = failed.number();
+        row.owner.open();
+        let failure = soon(waits).await.expect_err("it has nothing to be called on");
+        let said = "the method that was to give it failed with an error of its own";
+        assert_eq!(&*failure.message, format!("{PREFIX}{said}"));
+        assert_eq!(failure.app::<String>().as_deref(), Some("it failed"), "the error itself is for programs");
+        drop((failed, node, object, row.owner.gives.lock().expect("no panic").take()));
+        row.is_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_long_reason_is_cut_in_the_message_of_what_it_breaks_and_a_missing_one_is_named_by_its_kind() {
+    let place = std::sync::Arc::default();
+    for (reason, said) in
+        [("ä".repeat(400), "ä".repeat(80)), (String::new(), "Refused; the other side said no more".into())]
+    {
+        let (lent, revoker) = MyNode::reference(1, &place).remote().revocable::<NodeRef>();
+        revoker.revoke(&reason);
+        let failure = soon(lent.number()).await.expect_err("it is broken");
+        assert_eq!(&*failure.message, format!("the reference that was called is broken: {said}"));
+    }
+}

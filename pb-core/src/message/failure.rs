@@ -14,6 +14,9 @@ pub const MAX_CAUSE_BYTES: usize = 4096;
 /// Bytes of a failure with its causes and details on the wire, at the most: of a larger one only kind, `ran` and message are sent.
 pub const MAX_FAILURE_BYTES: usize = 24 << 10;
 
+/// Bytes of a cause's message that are repeated in the message of what it broke: as many as middlemen pass on.
+const REASON_BYTES: usize = 160;
+
 /// Why a call has no result, other than the method's own error. The kind says what the caller may do, `ran` whether
 /// it may repeat the call.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,7 +69,7 @@ pub enum FailureKind {
     DeadlineExceeded,
     /// The other side does not want this caller to do this.
     Refused,
-    /// The reference that was called is broken; the cause says why. Get another one.
+    /// The reference that was called is broken; the message says why, and the cause to programs. Get another one.
     Broken,
     /// The other side broke the protocol. The connection has ended.
     Protocol,
@@ -109,7 +112,7 @@ impl Failure {
                 Failure { ran: Ran::No, ..first }
             }
             cause => {
-                let message = "the reference that was called is broken; the cause says why";
+                let message = format!("the reference that was called is broken: {}", Reason(&cause));
                 Failure::new(FailureKind::Broken, Ran::No, message).caused_by(cause)
             }
         }
@@ -136,6 +139,21 @@ impl Failure {
     pub(crate) fn runtime_ended() -> Self {
         let message = "the connection's tasks have ended with their runtime";
         Failure::new(FailureKind::Disconnected, Ran::Maybe, message)
+    }
+}
+
+/// A cause as part of a sentence. Its text stays as it was sent; who shows the whole escapes it.
+struct Reason<'a>(&'a Cause);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Cause::App(_) => f.write_str("the method that was to give it failed with an error of its own"),
+            Cause::Broker(first) if first.message.is_empty() => first.fmt(f),
+            Cause::Broker(first) => {
+                f.write_str(&first.message[..first.message.floor_char_boundary(REASON_BYTES)])
+            }
+        }
     }
 }
 

@@ -110,6 +110,26 @@ impl<'a, S: Stub> Remote<'a, S> {
         (T::from_reference(reference), revoker)
     }
 
+    /// Why the reference is broken, where it is by now; [`on_broken`](Remote::on_broken) waits for that. A connection that is lost and has not been
+    /// noticed yet has broken nothing so far.
+    ///
+    /// ```
+    /// # use pb_core::{Referenceable, remote_interface};
+    /// # #[remote_interface]
+    /// # trait Watcher { #[remote(oneway)] async fn changed(&self, value: u64); }
+    /// # fn tell(mut watchers: Vec<WatcherRef>, value: u64) {
+    /// watchers.retain(|watcher| watcher.remote().broken().is_none());
+    /// watchers.iter().for_each(|watcher| watcher.changed(value));
+    /// # }
+    /// ```
+    pub fn broken(self) -> Option<Failure> {
+        let nobody = Arc::<Sleeper>::default() as Arc<dyn Watcher>;
+        match self.reference().clone().watch(&nobody) {
+            Fate::Broken(failure) => Some(failure),
+            Fate::Open | Fate::Lasts => None,
+        }
+    }
+
     /// Waits until the reference is broken: its connection ended, its owner broke it, its promise failed, or it was
     /// [revoked](Remote::revocable). However many processes stand between, the owner's reason comes. A reference to an object of this process
     /// never breaks.
