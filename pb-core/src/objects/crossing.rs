@@ -1,7 +1,7 @@
 //! Which types may stand in a method's signature. The macro asks for each type at that type's place, so that one which may not is one
 //! error, there, in our words.
 //!
-//! How: `Argument::<T>::NEW.argument()` finds, by way of `Deref`, the first of [`Argument`], [`Value`], [`Stuck`] and [`Strange`] that has
+//! How: `Argument::<T>::NEW.argument()` finds, by way of `Deref`, the first of [`Argument`], [`Value`], [`Stuck`], [`Kept`] and [`Strange`] that has
 //! the method for `T`, and what that returns says what `T` is. Only [`Found`] has `crosses`. The call of `crosses` that is refused has no type, and
 //! whatever is built on it, in the stub as in the dispatcher, is silent.
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::signature::{AnswerCodec, App, AsReference, Codec, ErrorCodec};
-use super::{Stub, scope};
+use super::{Referenceable, Stub, scope};
 use crate::wire::{body, shape};
 
 type Of<T> = PhantomData<fn() -> T>;
@@ -26,6 +26,9 @@ pub struct Value<T>(Of<T>);
 /// A type that serde knows.
 pub struct Stuck<T>(Of<T>);
 
+/// A type whose objects stay in their process.
+pub struct Kept<T>(Of<T>);
+
 /// Any type.
 pub struct Strange<T>(Of<T>);
 
@@ -34,6 +37,9 @@ pub struct Found<C>(C);
 
 /// A type without serde's two traits.
 pub struct NotSerialisable<T>(Of<T>);
+
+/// An object where its stub should stand.
+pub struct ByReference<T>(Of<T>);
 
 /// A type that is bound to its thread.
 pub struct BoundToThread<T>(Of<T>);
@@ -48,6 +54,14 @@ pub struct NoDefault<T>(Of<T>);
     note = "arguments, answers and errors implement `serde::Serialize` and `serde::de::DeserializeOwned`; an object is passed as its stub, `…Ref`"
 )]
 pub trait Serialisable<T> {}
+
+/// What [`ByReference`] lacks: nothing implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{T}` is passed by reference: write the stub of its interface here, not the struct",
+    label = "an object stays where it is; of an interface `Bank` the stub is `BankRef`, and `BankRef::new(object)` makes one",
+    note = "it has `#[derive(Referenceable)]`; what is to be sent as a copy derives `serde::Serialize` and `serde::Deserialize` instead"
+)]
+pub trait Copied<T> {}
 
 /// What [`BoundToThread`] lacks: nothing implements it.
 #[diagnostic::on_unimplemented(
@@ -139,7 +153,8 @@ macro_rules! fallbacks {
 fallbacks! {
     Argument => Value
     Value => Stuck
-    Stuck => Strange
+    Stuck => Kept
+    Kept => Strange
 }
 
 /// What those find that get as far as a level.
@@ -168,12 +183,21 @@ macro_rules! lacks {
 
 lacks! {
     Stuck: (Serialize + DeserializeOwned) finds BoundToThread
+    Kept: (Referenceable) finds ByReference
     Strange: () finds NotSerialisable
 }
 
 impl<T> NotSerialisable<T>
 where
     NotSerialisable<T>: Serialisable<T>,
+{
+    #[doc(hidden)]
+    pub fn crosses(self) {}
+}
+
+impl<T> ByReference<T>
+where
+    ByReference<T>: Copied<T>,
 {
     #[doc(hidden)]
     pub fn crosses(self) {}
