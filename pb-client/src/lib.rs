@@ -16,6 +16,7 @@ mod driving;
 mod error;
 mod reconnect;
 mod reconnecting;
+mod renewal;
 
 pub use connect::{Connect, connect};
 pub use error::{ConnectError, HasFailure};
@@ -26,5 +27,5 @@ pub use pb_core::{
     Deferred, DeferredExt, Failure, FailureKind, Leaving, Limits, Ran, Referenceable, Remote, Resolver,
     Revoker, Stub, TableSizes, Traffic, defer, remote_interface,
 };
-pub use reconnect::{Reconnect, State, WhileDown};
+pub use reconnect::{Reconnect, Reconnected, State, WhileDown};
 pub use reconnecting::Reconnecting;

@@ -20,6 +20,9 @@ pub struct Reconnect {
     pub attempts: Option<u32>,
     /// What calls do that are made while there is no connection; default: wait.
     pub while_down: WhileDown,
+    /// How often one call of a method that is `#[remote(idempotent)]` is sent again, each time on the connection behind the one that was lost before its
+    /// answer came; default 3, 0: never. See [`Reconnecting`](crate::Reconnecting) for which calls that are.
+    pub repeats: u32,
     /// Whether it connects at once (where it is made inside a tokio runtime, else with the first thing that is asked for), and again as soon as a connection is lost, though nothing is asked for; default: only when something is.
     pub eager: bool,
     /// Where the random parts begin: the same seed gives the same pauses; default: another for each handle.
@@ -34,6 +37,7 @@ impl Default for Reconnect {
             steady: Duration::from_secs(10),
             attempts: None,
             while_down: WhileDown::Wait,
+            repeats: 3,
             eager: false,
             seed: None,
         }
@@ -49,6 +53,20 @@ pub enum WhileDown {
     Wait,
     /// They wait for an attempt to connect that is under way. Where that fails, and in the pause behind it, they fail.
     Fail,
+}
+
+/// What a [`Reconnecting`](crate::Reconnecting) has done until now.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct Reconnected {
+    /// Connections that were made.
+    pub connections: u64,
+    /// Attempts that gave none.
+    pub failed: u64,
+    /// Connections that ended, or whose server began to leave.
+    pub lost: u64,
+    /// Calls that were sent again, or wait for the next connection to be: once for each time.
+    pub repeated: u64,
 }
 
 /// What a [`Reconnecting`](crate::Reconnecting) is doing.

@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use pb_core::objects::{self, Promise, Reference, Source};
+use pb_core::objects::{self, Promise, Reference, Renewal, Source};
 use pb_core::{Broker, Cause, Deferred, Failure, FailureKind, Ran, Stub};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -9,14 +9,27 @@ use tokio::time::Instant;
 use crate::connect::Target;
 use crate::driving;
 use crate::error::HasFailure;
-use crate::reconnect::{Pauses, Reconnect, State, WhileDown};
+use crate::reconnect::{Pauses, Reconnect, Reconnected, State, WhileDown};
+use crate::renewal::NextRoot;
 
 /// A connection that is made when something is asked for, and made again when it is lost: [`Connect::reconnecting`](crate::Connect::reconnecting).
 /// Clones are handles to the same one.
 ///
 /// [`root`](Reconnecting::root) and [`named`](Reconnecting::named) give stubs of the present connection, or of the next one; take them anew for each thing that is to be done.
 /// What was in flight when a connection is lost fails as on any connection, and says whether it has run; references that came over it stay
-/// broken. Nothing is ever sent a second time by itself: [`retry`](Reconnecting::retry) does it for calls of which you say that they may.
+/// broken. Nothing is sent a second time by itself but calls of methods that their trait marks `#[remote(idempotent)]`;
+/// [`retry`](Reconnecting::retry) does it for calls of which you say that they may.
+///
+/// # What is sent again by itself
+/// An idempotent call that has no answer when its connection is lost, or that a server refuses since it is leaving, is sent again on the next
+/// connection, up to [`Reconnect::repeats`] times, if what it was called on is to be had there, too: the [`root`](Reconnecting::root); what
+/// [`named`](Reconnecting::named) will give; the result of another such call. The last two only while they are not known: what was awaited is an object of its
+/// connection. Its arguments are sent as they were, with the same deadline, and are kept until the answer comes. References among them to objects of this process, or over other connections,
+/// are given anew; with one that came over a lost connection it is not sent again. Idempotent calls on a stub of the root that is older than the present connection go to the
+/// present root, though the stub says that it is [broken](pb_core::Remote::on_broken). With [`WhileDown::Fail`] a call waits for one attempt to connect.
+///
+/// Where it fails in the end, `ran` is [`Ran::Maybe`] if it may have run any of the times, and where it could not be sent again the message says why. A call whose `Deferred` was
+/// dropped or detached is not sent again, nor any after [`close`](Reconnecting::close) or without a handle. [`counters`](Reconnecting::counters) tells how many were.
 ///
 /// It goes when its last handle, and the last stub that waits for a connection, is dropped; stubs that have one hold that. Twisted: `ReconnectingClientFactory`
 /// (internet/protocol.py), `ClientService` (application/internet.py).
@@ -47,15 +60,19 @@ impl Reconnecting {
             driven: false,
             rest: None,
             pauses: Pauses::new(&how),
+            counters: Reconnected::default(),
         };
-        let shared = Arc::new(Shared {
-            target,
-            how,
-            state: watch::Sender::new(State::Idle),
-            inner: Mutex::new(inner),
-            changed: Notify::new(),
+        let handle = Arc::new_cyclic(|handle: &Weak<Handle>| {
+            Handle(Arc::new(Shared {
+                target,
+                how,
+                state: watch::Sender::new(State::Idle),
+                inner: Mutex::new(inner),
+                changed: Notify::new(),
+                renewal: Arc::new(NextRoot::new(Weak::clone(handle))),
+            }))
         });
-        let reconnecting = Reconnecting { handle: Arc::new(Handle(shared)) };
+        let reconnecting = Reconnecting { handle };
         if how.eager && tokio::runtime::Handle::try_current().is_ok() {
             reconnecting.shared().drive();
         }
@@ -111,6 +128,11 @@ impl Reconnecting {
     /// What it is doing, and a way to wait for changes. Who looks too seldom misses states in between.
     pub fn state(&self) -> watch::Receiver<State> {
         self.shared().state.subscribe()
+    }
+
+    /// What it has done until now.
+    pub fn counters(&self) -> Reconnected {
+        self.shared().lock().counters
     }
 
     /// Ends the connection, and connects no more: what is in flight fails `Disconnected`, what waits and all later calls fail `Broken` with that as their
@@ -194,7 +216,7 @@ fn is_lost(failure: &Failure) -> bool {
 }
 
 /// What its handles, and the promises that wait for a connection, hold.
-struct Handle(Arc<Shared>);
+pub(crate) struct Handle(pub(crate) Arc<Shared>);
 
 impl Source for Handle {
     fn waits_for(&self) -> Option<Arc<Promise>> {
@@ -218,6 +240,8 @@ pub(crate) struct Shared {
     inner: Mutex<Inner>,
     /// Something is asked for, or it was closed.
     pub(crate) changed: Notify,
+    /// Of the roots that it gives.
+    renewal: Arc<NextRoot>,
 }
 
 struct Inner {
@@ -231,6 +255,7 @@ struct Inner {
     /// When it may connect again, and why it must rest.
     rest: Option<(Instant, Failure)>,
     pauses: Pauses,
+    counters: Reconnected,
 }
 
 enum Phase {
@@ -264,17 +289,25 @@ impl Shared {
     }
 
     fn root(self: &Arc<Self>, handle: &Arc<Handle>) -> Reference {
+        if self.how.while_down == WhileDown::Fail {
+            let inner = self.lock();
+            if let (Phase::Down, Some((until, reason))) = (&inner.phase, &inner.rest)
+                && Instant::now() < *until
+            {
+                return Reference::broken(Arc::new(reason.clone()));
+            }
+        }
+        self.next_root(handle)
+    }
+
+    /// The root of the present connection, or of the next one, however long that takes.
+    pub(crate) fn next_root(self: &Arc<Self>, handle: &Arc<Handle>) -> Reference {
         let mut inner = self.lock();
         match &inner.phase {
             Phase::Closed(reason) => return Reference::broken(Arc::new(reason.clone())),
-            Phase::Up(broker) if is_usable(broker) => return broker.root_reference(),
+            Phase::Up(broker) if is_usable(broker) => return self.root_of(broker),
             // The driving task is about to see it.
             Phase::Up(_) | Phase::Down => {}
-        }
-        if let (WhileDown::Fail, Some((until, reason))) = (self.how.while_down, &inner.rest)
-            && Instant::now() < *until
-        {
-            return Reference::broken(Arc::new(reason.clone()));
         }
         let promise = Promise::new(Some(Arc::clone(handle) as Arc<dyn Source>));
         inner.waiting.retain(|waiting| waiting.strong_count() > 0);
@@ -282,6 +315,18 @@ impl Shared {
         drop(inner);
         self.drive();
         Reference::promised(promise)
+    }
+
+    fn root_of(&self, broker: &Broker) -> Reference {
+        broker.renewed_root(Arc::clone(&self.renewal) as Arc<dyn Renewal>)
+    }
+
+    /// Counts a call that is sent again. Says whether there will be a connection for it.
+    pub(crate) fn repeat(&self) -> bool {
+        let mut inner = self.lock();
+        let open = !matches!(inner.phase, Phase::Closed(_));
+        inner.counters.repeated += u64::from(open);
+        open
     }
 
     /// Lets the task look that connects, and starts it where it does not run yet.
@@ -332,11 +377,12 @@ impl Shared {
             }
             inner.phase = Phase::Up(broker.clone());
             inner.rest = None;
+            inner.counters.connections += 1;
             std::mem::take(&mut inner.waiting)
         };
         self.show(State::Connected { peer: broker.peer().into() });
         for promise in waiting.iter().filter_map(Weak::upgrade) {
-            promise.settle(Ok(broker.root_reference()));
+            promise.settle(Ok(self.root_of(broker)));
         }
     }
 
@@ -347,6 +393,8 @@ impl Shared {
             if let Phase::Closed(_) = inner.phase {
                 return;
             }
+            let counter = if lost { &mut inner.counters.lost } else { &mut inner.counters.failed };
+            *counter += 1;
             let pause = inner.pauses.next(failures);
             inner.rest = Some((Instant::now() + pause, reason.clone()));
             let fails = self.how.while_down == WhileDown::Fail && !lost;

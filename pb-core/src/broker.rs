@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crate::defer::Deferred;
 use crate::message::{AbortCode, Failure};
-use crate::objects::{self, BoxTask, Executor, Names, Reference, Stop, Stub};
+use crate::objects::{self, BoxTask, Executor, Names, Reference, Renewal, Stop, Stub};
 pub use crate::proto::{Limits, TableSizes};
 use crate::reactor::{Piped, Stream};
 pub use counters::{Counters, Failures, Traffic};
@@ -136,6 +136,12 @@ impl Broker {
     /// The same without a type, for those that build on the broker.
     pub fn root_reference(&self) -> Reference {
         self.link.root()
+    }
+
+    /// The same, for those that connect again: calls on it of methods that are `#[remote(idempotent)]` go where `renewal` says once the
+    /// connection is lost, or left by the peer, and so do those that were on their way then and have no answer.
+    pub fn renewed_root(&self, renewal: Arc<dyn Renewal>) -> Reference {
+        self.link.renewed_root(renewal)
     }
 
     /// What the peer has published as `name`. The call is sent at once, and what is called on the result goes with it: no further round trip.

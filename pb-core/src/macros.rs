@@ -110,8 +110,8 @@
 /// * `oneway`: never answered. The method returns nothing, and so does the stub's: what goes wrong with it is lost.
 /// * `run_to_end`: not stopped when the caller loses interest, its time is over, or the connection ends.
 /// * `spawn`: started in a task of its own, in parallel with other calls, so not in their order.
-/// * `idempotent`: done twice it is as if done once, so a call that *may* have run may be made again. It is a promise to others, such as a client that
-///   connects anew: nothing is called again without it. Not with `oneway`, of which nobody learns how it ended.
+/// * `idempotent`: done twice it is as if done once, so a call that *may* have run may be made again. It is a promise to others: a client that
+///   connects anew (`pb_client::Reconnecting`) sends such calls again by itself where their connection was lost, and no others. Not with `oneway`, of which nobody learns how it ended.
 /// * `answer_bytes = 1048576`: the largest answer that its callers take, from 1 to 67,108,864; without it 65,536. A larger one fails
 ///   `Overloaded`. Not with `oneway`.
 /// * `name = "…"`: its name on the wire, unlike those of the interface's other methods: at most 256 bytes with `Interface/` before it, no `/` or control

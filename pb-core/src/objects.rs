@@ -3,6 +3,7 @@
 //! means to run, to wait and to know the time as an [`Executor`].
 
 mod access;
+mod again;
 mod call_error;
 mod circular;
 mod context;
@@ -32,6 +33,7 @@ mod terms;
 mod watch;
 
 pub use access::Access;
+pub use again::{Renewal, WhyNot};
 pub use call_error::{AppError, CallError};
 pub use context::CallContext;
 pub use crossing::Argument;

@@ -153,7 +153,6 @@ pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Re
     options.hops += 1;
     let encoded = Encoded {
         method: &request.known.text,
-        idempotent: false,
         options: options.boxed(),
         deadline: request.deadline,
         references: &request.references,

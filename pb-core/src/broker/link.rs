@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 
 use super::line::Line;
 use crate::message::{Failure, ImportId};
-use crate::objects::{self, Distant, Pledge, Reference, Watcher, Watchers};
+use crate::objects::{self, Distant, Pledge, Reference, Renewal, Watcher, Watchers};
 
 /// What holds a connection open: every handle, reference and running call of ours on it.
 pub(super) struct Link {
@@ -24,8 +24,17 @@ impl Link {
 
     /// The peer's root.
     pub(super) fn root(&self) -> Reference {
+        Reference::distant(Arc::new(self.root_proxy()))
+    }
+
+    /// The same, which leads elsewhere once the connection is lost.
+    pub(super) fn renewed_root(&self, renewal: Arc<dyn Renewal>) -> Reference {
+        Reference::distant(Arc::new(RenewedRoot { proxy: self.root_proxy(), renewal }))
+    }
+
+    fn root_proxy(&self) -> Proxy {
         match self.me.upgrade() {
-            Some(link) => Reference::distant(Arc::new(Proxy::new(link, ImportId::ROOT, 0))),
+            Some(link) => Proxy::new(link, ImportId::ROOT, 0),
             None => unreachable!("a link that is called is alive"),
         }
     }
@@ -128,6 +137,48 @@ impl Distant for Proxy {
     }
 }
 
+/// The peer's root, on a connection behind which there will be another one.
+struct RenewedRoot {
+    proxy: Proxy,
+    renewal: Arc<dyn Renewal>,
+}
+
+impl Distant for RenewedRoot {
+    fn id(&self) -> ImportId {
+        self.proxy.id()
+    }
+
+    fn line(&self) -> &dyn objects::Carrier {
+        self.proxy.line()
+    }
+
+    fn broken(&self, watcher: &Arc<dyn Watcher>) -> Option<Failure> {
+        self.proxy.broken(watcher)
+    }
+
+    fn promise_of(&self, id: ImportId, call: Arc<dyn Pledge>) -> Reference {
+        self.proxy.promise_of(id, call)
+    }
+
+    fn settled(&self) -> Option<Reference> {
+        None
+    }
+
+    fn alone(&self) -> Option<Arc<dyn Distant>> {
+        None
+    }
+
+    fn expect_cast(&self) {}
+
+    fn ready(&self) -> objects::Readiness {
+        self.proxy.ready()
+    }
+
+    fn renewal(&self) -> Option<Arc<dyn Renewal>> {
+        Some(Arc::clone(&self.renewal))
+    }
+}
+
 fn ready(link: &Arc<Link>) -> objects::Readiness {
     let link = Arc::clone(link);
     Box::pin(async move { link.line.ready().await })
@@ -183,5 +234,9 @@ impl Distant for PromisedResult {
 
     fn ready(&self) -> objects::Readiness {
         ready(&self.link)
+    }
+
+    fn renewal(&self) -> Option<Arc<dyn Renewal>> {
+        Arc::clone(&self.call).renewal()
     }
 }

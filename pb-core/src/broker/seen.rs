@@ -11,6 +11,14 @@ impl objects::Carrier for Line {
         std::ptr::from_ref(self) as usize
     }
 
+    fn is_lost(&self) -> bool {
+        self.lost().is_some()
+    }
+
+    fn is_left(&self) -> bool {
+        self.lock().connection.farewell().is_some()
+    }
+
     fn call(
         &self,
         target: ImportId,
@@ -86,7 +94,7 @@ impl Answerer for Line {
 }
 
 fn outgoing(target: ImportId, call: Encoded<'_>) -> proto::OwnCall<'_, Wiring> {
-    let Encoded { method, idempotent: _, options, deadline, references, body } = call;
+    let Encoded { method, options, deadline, references, body } = call;
     let within = deadline.map(|deadline| TimeLimit { deadline, now: tokio::time::Instant::now().into_std() });
     proto::OwnCall { target, method, options, within, handles: references, body }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Delivered, Reference, Watcher};
+use super::{Delivered, Reference, Renewal, Watcher};
 use crate::message::{Body, CallOptions, Failure, FailureKind, ImportId, MethodText, Reply};
 
 /// Something of a peer's that this process holds: an object, or a call's result that is not known yet.
@@ -24,6 +24,10 @@ pub trait Distant: Send + Sync {
     fn expect_cast(&self);
     /// Waits until its connection has room for a call.
     fn ready(&self) -> Readiness;
+    /// Where it leads once its connection is lost, if anywhere: calls on it that are fit for it are made again there.
+    fn renewal(&self) -> Option<Arc<dyn Renewal>> {
+        None
+    }
 }
 
 /// Room for a call, or why there never will be.
@@ -35,12 +39,20 @@ pub trait Pledge: Send + Sync {
     fn given(&self) -> Option<Reference>;
     /// Lets `watcher` be woken when it ends; with a connection's end all its calls do.
     fn watch(&self, watcher: &Arc<dyn Watcher>);
+    /// Where its result is to be had, should the connection be lost before it is: only while the call waits, and is made again itself then.
+    fn renewal(self: Arc<Self>) -> Option<Arc<dyn Renewal>> {
+        None
+    }
 }
 
 /// A connection, as references see it. Cancel and detach are for calls that were sent; late ones change nothing.
 pub trait Carrier: Send + Sync {
     /// The same number for the same connection while it lives.
     fn address(&self) -> usize;
+    /// Whether no call on it is answered any more.
+    fn is_lost(&self) -> bool;
+    /// Whether its other side is leaving: it runs no further calls on its root.
+    fn is_left(&self) -> bool;
     /// Sends a call; `waiter` is told the answer.
     ///
     /// # Errors
@@ -89,8 +101,6 @@ pub trait Onward: Send {
 pub struct Encoded<'a> {
     /// The method.
     pub method: &'a Arc<MethodText>,
-    /// Whether its trait says that it may be called again where a call may have run; of a call that is passed on nobody knows.
-    pub idempotent: bool,
     /// Deadline, limits, metadata.
     pub options: Option<Box<CallOptions>>,
     /// When it must have its answer.

@@ -150,7 +150,8 @@ fn method() -> Method {
         err: None,
     };
     let docs = "What this side has published under a name.";
-    Method::new(Names::METHOD, docs, &["name"], MethodFlags::default(), shape)
+    let flags = MethodFlags { idempotent: true, ..MethodFlags::default() };
+    Method::new(Names::METHOD, docs, &["name"], flags, shape)
 }
 
 /// What the reference leads to is the caller's to know, so its prints are not sent.

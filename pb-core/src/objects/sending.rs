@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::again::{self, Kept, Repeating};
 use super::signature::Needed;
 use super::slot::Slot;
 use super::terms::StubOptions;
@@ -86,6 +87,15 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     slot: &Arc<Slot<R, K>>,
 ) {
     let reply = if call.signature.ok.reference.is_some() { Reply::Reference } else { Reply::Value };
+    if call.method.flags().idempotent
+        && let Some(renewal) = distant.renewal()
+    {
+        return match encoded(&call, |encoded| Ok(Kept::new(&encoded, reply, renewal))) {
+            Ok(kept) => again::start(distant, kept, &(Arc::clone(slot) as Arc<dyn Repeating>)),
+            Err(NotSent::Failed(failure) | NotSent::Full(failure)) => slot.fail(failure),
+            Err(NotSent::Moved(_)) => unreachable!("encoding sends nothing"),
+        };
+    }
     let sent = encoded(&call, |encoded| {
         let waiter = Arc::downgrade(slot);
         distant.line().call(distant.id(), encoded, reply, Waiting::Weak(waiter))
@@ -141,10 +151,9 @@ fn encoded<A: Values, R, K: Errors, T>(
         }
         let method = call.method.text_for(needed.optional());
         let deadline = call.terms.deadline;
-        let idempotent = call.method.flags().idempotent;
         let own = (body.len() >= Body::LARGE_BYTES).then(|| super::scratch::take_out(body));
         let body = own.as_ref().map_or(Body::Lent(body), Body::Own);
-        send(Encoded { method, idempotent, options, deadline, references: &references, body })
+        send(Encoded { method, options, deadline, references: &references, body })
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::again::{self, Again, Kept, Renewal, Repeating, WhyNot};
 use super::executor::{Stop, Timer, drop_quietly};
 use super::terms::StubOptions;
 use super::{
@@ -56,6 +57,8 @@ struct State<R, K: Errors> {
     keep: Option<Arc<Slot<R, K>>>,
     /// Ends the call where no connection's tables do.
     timer: Option<Timer>,
+    /// Of a call that is made again where its connection is lost.
+    again: Option<Box<Again>>,
 }
 
 /// What the promise of a travelling call's result asks its slot for.
@@ -72,6 +75,17 @@ enum Phase<R, K: Errors> {
     Delivered(Delivered),
     Local(Result<R, K::Method>),
     Taken,
+}
+
+impl<R: Send + 'static, K: Errors> State<R, K> {
+    /// The promise of the result while nobody else has one: before the call travels, and between two connections.
+    fn promise_here(&mut self, slot: &Arc<Slot<R, K>>) -> Arc<Promise> {
+        self.promise.upgrade().unwrap_or_else(|| {
+            let promise = Promise::new(Some(Arc::clone(slot) as Arc<dyn Source>));
+            self.promise = Arc::downgrade(&promise);
+            promise
+        })
+    }
 }
 
 impl<R, K: Errors> State<R, K> {
@@ -130,6 +144,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             cause: None,
             keep: None,
             timer: None,
+            again: None,
         };
         Arc::new(Slot { state: Mutex::new(state), method, ok, err, options })
     }
@@ -148,13 +163,22 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
 
     /// The call was sent to `distant`, as call `id` there. What was called on its result meanwhile follows it.
     pub(super) fn set_sent(self: &Arc<Self>, distant: &Arc<dyn Distant>, id: ImportId) {
+        self.set_sent_behind(0, distant, id);
+    }
+
+    /// The same for a call that was lost so often before; nothing where it has been lost again meanwhile.
+    fn set_sent_behind(self: &Arc<Self>, lost: u32, distant: &Arc<dyn Distant>, id: ImportId) {
         let (before, promise) = {
             let mut state = self.state.lock();
+            if state.again.as_ref().is_some_and(|again| again.lost() != lost) {
+                return;
+            }
             // A connection's tables keep the time themselves.
             let timer = state.timer.take();
             let before = mem::replace(&mut state.origin, Origin::Distant(Arc::clone(distant), id));
             let waiting = matches!(state.phase, Phase::Waiting);
-            let promise = state.promise.upgrade().filter(|_| waiting);
+            // Who asks for it later wants the next one.
+            let promise = if waiting { mem::take(&mut state.promise).upgrade() } else { None };
             if promise.is_some() {
                 state.pledged.get_or_insert_default();
             }
@@ -163,7 +187,9 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         };
         let (before, timer, target) = before;
         drop((before, timer));
-        target.into_iter().for_each(drop_in_turn);
+        if let Some(target) = target {
+            drop_in_turn(target, None);
+        }
         if let Some(promise) = promise {
             promise.settle(Ok(distant.promise_of(id, Arc::clone(self) as Arc<dyn Pledge>)));
         }
@@ -238,7 +264,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     }
 
     /// The one place where a call ends. A second end changes nothing.
-    fn fill(&self, phase: Phase<R, K>) {
+    fn fill(&self, mut phase: Phase<R, K>) {
         // Encoding runs the user's `Serialize`, so it is done before the lock, and only where somebody may ask.
         let cause = match &phase {
             Phase::Local(Err(error)) if self.ok.reference.is_some() => Some(self.encode_cause(error)),
@@ -248,6 +274,10 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         if !matches!(state.phase, Phase::Waiting) {
             drop(state);
             return drop_quietly(phase);
+        }
+        let again = state.again.take();
+        if let (Some(again), Phase::Delivered(Delivered::Failed(failure))) = (&again, &mut phase) {
+            again.look_back(failure);
         }
         state.cause = cause;
         state.phase = phase;
@@ -265,7 +295,9 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         let (unheard, target) = (state.let_error_go(), state.let_target_go());
         drop(state);
         drop(timer);
-        target.into_iter().for_each(drop_in_turn);
+        if target.is_some() || again.is_some() {
+            drop_in_turn(target.unwrap_or(Origin::Nowhere), again);
+        }
         drop_quietly(unheard);
         if let Some((promise, result)) = promise {
             promise.settle(result);
@@ -470,14 +502,15 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
                 distant.promise_of(id, self)
             }
             (Phase::Waiting, _) => {
-                let promise = Promise::new(Some(Arc::clone(&self) as Arc<dyn Source>));
-                state.promise = Arc::downgrade(&promise);
+                let promise = state.promise_here(&self);
+                drop(state);
                 Reference::promised(promise)
             }
-            _ => match self.reference_in(&state) {
-                Ok(reference) => reference,
-                Err(failure) => Reference::broken(Arc::new(failure)),
-            },
+            _ => {
+                let reference = self.reference_in(&state);
+                drop(state);
+                reference.unwrap_or_else(|failure| Reference::broken(Arc::new(failure)))
+            }
         };
         Promising::Made(Box::new(Access::with_options(reference, options)))
     }
@@ -503,6 +536,78 @@ impl<R: Send + 'static, K: Errors> Pledge for Slot<R, K> {
             state.pledged.get_or_insert_default().watchers.add(watcher);
         }
     }
+
+    fn renewal(self: Arc<Self>) -> Option<Arc<dyn Renewal>> {
+        let repeats = self.state.lock().again.is_some();
+        if repeats { Some(self) } else { None }
+    }
+}
+
+/// What was called on the result of a call follows that call, where both are made again.
+impl<R: Send + 'static, K: Errors> Renewal for Slot<R, K> {
+    fn allow(&self, times: u32) -> Result<(), WhyNot> {
+        let kept = self.state.lock().again.as_ref().map(|again| Arc::clone(&again.kept));
+        match kept {
+            Some(kept) => kept.renewal.allow(times),
+            None => Err("what it was called on came over the lost connection".into()),
+        }
+    }
+
+    fn reference(self: Arc<Self>) -> Result<Reference, WhyNot> {
+        let mut state = self.state.lock();
+        let promise = match (&state.phase, &state.again) {
+            (Phase::Waiting, Some(_)) => Ok(Reference::promised(state.promise_here(&self))),
+            _ => self.reference_in(&state).map_err(|failure| failure.message.into_string().into()),
+        };
+        drop(state);
+        promise
+    }
+}
+
+impl<R: Send + 'static, K: Errors> Repeating for Slot<R, K> {
+    fn begin(&self, again: Box<Again>) {
+        self.state.lock().again = Some(again);
+    }
+
+    fn waits(&self) -> bool {
+        self.is_waiting()
+    }
+
+    fn going(&self, distant: &Arc<dyn Distant>) -> u32 {
+        let going = self.state.lock().again.as_mut().map(|again| again.going(distant));
+        going.map_or(0, |(lost, _before)| lost)
+    }
+
+    fn sent(self: Arc<Self>, lost: u32, distant: &Arc<dyn Distant>, id: ImportId) {
+        self.set_sent_behind(lost, distant, id);
+    }
+
+    fn queued(self: Arc<Self>, promise: &Arc<Promise>, deadline: Option<Instant>) {
+        self.set_queued(promise);
+        self.limit(deadline);
+    }
+
+    fn sent_to(&self) -> Option<Arc<dyn Distant>> {
+        self.state.lock().again.as_ref().and_then(|again| again.sent_to())
+    }
+
+    fn lose(&self, failure: &Failure) -> Option<(Arc<Kept>, u32)> {
+        let mut state = self.state.lock();
+        if !matches!(state.phase, Phase::Waiting) {
+            return None;
+        }
+        let again = state.again.as_mut()?;
+        let times = again.lose(failure);
+        Some((Arc::clone(&again.kept), times))
+    }
+
+    fn refuse(&self, failure: Failure) {
+        self.fail(failure);
+    }
+
+    fn as_waiter(self: Arc<Self>) -> Weak<dyn Waiter> {
+        Arc::downgrade(&self) as Weak<dyn Waiter>
+    }
 }
 
 impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
@@ -511,6 +616,9 @@ impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
             Delivered::Reference(reference) if self.is_led_to_by(&reference) => {
                 self.fail(Failure::circular());
                 drop_quietly(reference);
+            }
+            Delivered::Failed(failure) if self.state.lock().again.is_some() => {
+                again::fail(&(self as Arc<dyn Repeating>), failure);
             }
             answer => self.fill(Phase::Delivered(answer)),
         }
@@ -527,6 +635,7 @@ impl<R, K: Errors> Drop for Slot<R, K> {
         let state = self.state.get_mut();
         let waiting = matches!(state.phase, Phase::Waiting);
         let origin = mem::replace(&mut state.origin, Origin::Nowhere);
+        let again = state.again.take();
         match &origin {
             // A value's entry is gone with its answer; a reference's stays for its promise.
             Origin::Distant(distant, id) if waiting || self.ok.reference.is_some() => {
@@ -540,7 +649,7 @@ impl<R, K: Errors> Drop for Slot<R, K> {
         }
         match origin {
             Origin::Local(Some(stop)) if waiting && !state.detached => stop(),
-            Origin::Distant(..) | Origin::Promise(_) => drop_in_turn(origin),
+            Origin::Distant(..) | Origin::Promise(_) => drop_in_turn(origin, again),
             Origin::Local(_) | Origin::Nowhere => {}
         }
     }
@@ -548,13 +657,13 @@ impl<R, K: Errors> Drop for Slot<R, K> {
 
 thread_local! {
     /// What is to be dropped once what is being dropped is gone; `None` where nothing is.
-    static FALLING: RefCell<Option<Vec<Origin>>> = const { RefCell::new(None) };
+    static FALLING: RefCell<Option<Vec<(Origin, Option<Box<Again>>)>>> = const { RefCell::new(None) };
 }
 
-/// Drops what a call was made on. That may be the promise of a call that was made on a promise, and so on: they go link by link, not each
-/// within the one before.
-fn drop_in_turn(origin: Origin) {
-    let mut origin = Some(origin);
+/// Drops what a call was made on, and what was kept of it. That may be the promise of a call that was made on a promise, and so on: they go link
+/// by link, not each within the one before.
+fn drop_in_turn(origin: Origin, again: Option<Box<Again>>) {
+    let mut origin = Some((origin, again));
     let first = FALLING.try_with(|falling| {
         let mut falling = falling.borrow_mut();
         let first = falling.is_none();
