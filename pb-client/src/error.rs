@@ -6,8 +6,8 @@ use pb_core::reactor::{Address, AddressError};
 use pb_core::{CallError, Failure};
 use thiserror::Error;
 
-/// Why there is no connection.
-#[derive(Debug, Error)]
+/// Why there is no connection. `{:?}` is the sentence too, for that is what a `main` that returns it prints.
+#[derive(Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The text is no address.
@@ -40,6 +40,12 @@ pub enum ConnectError {
     /// None of several addresses gave a connection.
     #[error("none of {} addresses gave a connection: {}", .0.len(), Listed(.0))]
     All(Vec<ConnectError>),
+}
+
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Errors one behind the other.

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +30,8 @@ pub struct Server {
     listeners: Vec<(Listener, Address)>,
 }
 
-/// Why a server does not serve.
-#[derive(Debug, Error)]
+/// Why a server does not serve. `{:?}` is the sentence too, for that is what a `main` that returns it prints.
+#[derive(Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// The text is no address.
@@ -59,6 +60,12 @@ pub enum ServeError {
     /// The system does not tell of signals.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
+}
+
+impl fmt::Debug for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Server {

@@ -72,6 +72,8 @@ async fn where_no_address_answers_the_error_says_of_each_why() {
     // Of one address it is that one's error.
     let error = pb_client::connect(&nobody).await.expect_err("nobody listens");
     assert!(matches!(&error, ConnectError::Unreachable { .. }) && error.source().is_some(), "{error}");
+    // What `fn main() -> Result<(), Box<dyn Error>>` prints behind "Error: ".
+    assert_eq!(format!("{error:?}"), error.to_string());
     soon(full.shutdown()).await;
 }
 

@@ -91,6 +91,8 @@ async fn an_address_that_cannot_be_listened_at_says_which_and_takes_the_server_w
     let Err(error) = Server::new(Office::new().desk(1)).listen("carrier://pigeon").await else { panic!() };
     assert!(error.to_string().contains("tcp://HOST:PORT"), "{error}");
     assert!(matches!(Server::new(Office::new().desk(1)).spawn(), Err(ServeError::Nowhere)));
+    // What `fn main() -> Result<(), Box<dyn Error>>` prints behind "Error: ".
+    assert_eq!(format!("{:?}", ServeError::Nowhere), ServeError::Nowhere.to_string());
 }
 
 #[tokio::test]
