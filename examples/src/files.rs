@@ -1,15 +1,21 @@
 //! A directory tree of the real disk as live objects, and its copy: what the example `files` is made of. Unix only.
 //!
-//! [`api`] is the interface that both ends share, [`served`] the objects behind it, [`tree`] the disk under them,
-//! [`copy`](mod@copy) the client, [`target`] the disk that it writes to, and [`progress`] what its user sees.
+//! [`api`] is the interface that both ends share, [`served`] the objects behind it, [`tree`] the disk under them, and [`watching`] what
+//! tells of changes there. A client may [`walk`] to what a path names, [`cat`](mod@cat) a file, [`watch`](mod@watch) a directory, or
+//! [`copy`](mod@copy) it all: to [`target`], over however many connections [`source`] needs, while its user sees [`progress`].
 
 pub mod api;
+pub mod cat;
 pub mod copy;
 mod error;
+mod name;
 pub mod progress;
 pub mod served;
 pub mod target;
 pub mod tree;
+pub mod walk;
+pub mod watch;
+pub mod watching;
 
 pub use error::CopyError;
 

@@ -3,25 +3,30 @@
 //! ```sh
 //! files serve DIR --listen tcp://127.0.0.1:0 --listen unix://files.sock      # prints `listening on URL` for each
 //! files copy URL DEST
+//! files cat URL a/b/c                           # the way there and the first bytes take one round trip
+//! files watch URL a/b                           # prints `watching`, and a line for each change below a/b
 //! ```
+
+mod serve;
 
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use indicatif::HumanBytes;
-use pb_examples::files::api::DirRef;
+use pb_examples::files::api::{DirRef, WatcherRef};
 use pb_examples::files::copy::{Summary, copy};
 use pb_examples::files::progress::Progress;
-use pb_examples::files::tree::Tree;
-use pb_examples::files::{Shown, reason, served};
-use pb_server::Server;
-use tokio::signal::unix::{SignalKind, signal};
+use pb_examples::files::walk::{dir_at, why};
+use pb_examples::files::watch::Printer;
+use pb_examples::files::{Shown, cat};
 
-/// Directory trees as live objects: serve one, copy one.
+use serve::{Signals, serve};
+
+/// Directory trees as live objects: serve one, look into one, copy one.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -45,6 +50,21 @@ enum Command {
         /// The copy; must not exist or be an empty directory
         dest: PathBuf,
     },
+    /// Write one file to standard output
+    Cat {
+        /// The server, as it said after `listening on`
+        url: String,
+        /// The file, below what is served
+        path: PathBuf,
+    },
+    /// Print what changes in a directory and below it, until interrupted
+    Watch {
+        /// The server, as it said after `listening on`
+        url: String,
+        /// The directory, below what is served
+        #[arg(default_value = "")]
+        path: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -60,43 +80,24 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
-    match command {
-        Command::Serve { dir, listen } => serve(&dir, &listen).await,
-        Command::Copy { url, dest } => tokio::select! {
-            fetched = fetch(&url, &dest) => fetched,
-            // What is unfinished is removed as the runtime is dropped.
-            interrupted = interrupted() => Err(interrupted.map_or_else(Box::from, |()| "interrupted".into())),
-        },
+    let asked = async {
+        match &command {
+            Command::Serve { dir, listen } => serve(dir, listen).await,
+            Command::Copy { url, dest } => fetch(url, dest).await,
+            Command::Cat { url, path } => print(url, path).await,
+            Command::Watch { url, path } => watch(url, path).await,
+        }
+    };
+    if let Command::Serve { .. } = command {
+        return asked.await;
     }
-}
-
-/// Ends when the user, or the system in his place, wants this process to stop.
-async fn interrupted() -> std::io::Result<()> {
-    let mut terminated = signal(SignalKind::terminate())?;
+    let mut signals = Signals::new()?;
     tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed,
-        _ = terminated.recv() => Ok(()),
+        done = asked => done,
+        // What is unfinished is removed as the runtime is dropped.
+        () = signals.next() => Err("interrupted".into()),
     }
 }
-
-async fn serve(dir: &Path, listen: &[String]) -> Result<ExitCode, Box<dyn Error>> {
-    let tree = Tree::open(dir).map_err(|error| format!("cannot serve {}: {}", Shown(dir), reason(&error)))?;
-    let mut server = Server::new(served::root(tree));
-    for address in listen {
-        server = server.listen(address).await?;
-    }
-    let mut out = std::io::stdout();
-    for url in server.urls() {
-        writeln!(out, "listening on {url}")?;
-    }
-    out.flush()?;
-    // Reads that are under way are answered; who goes on reading is cut off then, or by a second signal.
-    server.run_until_signal(LAST_READS).await?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// What copies that are under way have to finish when the server is told to end.
-const LAST_READS: Duration = Duration::from_secs(5);
 
 async fn fetch(url: &str, dest: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let start = Instant::now();
@@ -114,4 +115,31 @@ async fn fetch(url: &str, dest: &Path) -> Result<ExitCode, Box<dyn Error>> {
         return Err(format!("{missing} entries could not be copied").into());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn print(url: &str, path: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let broker = pb_client::connect(url).await?;
+    let mut out = std::io::stdout();
+    cat::cat(&broker.root::<DirRef>(), path, &mut out).await?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn watch(url: &str, path: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let broker = pb_client::connect(url).await?;
+    let printer = WatcherRef::new(Printer::new(std::io::stdout()));
+    // Held until the end, for the watch lasts as long as this.
+    let watch =
+        dir_at(&broker.root::<DirRef>(), path).watch(printer).await.map_err(|error| match why(error) {
+            Ok(why) => format!("cannot watch {}: {why}", Shown(path)),
+            Err(failure) => failure.to_string(),
+        })?;
+    writeln!(std::io::stdout(), "watching")?;
+    let ended = broker.leaving().await;
+    drop(watch);
+    Err(match ended {
+        Ok(leaving) => format!("the server was told to end: {}", leaving.reason),
+        Err(reason) => format!("the server went away: {reason}"),
+    }
+    .into())
 }

@@ -14,7 +14,7 @@ use pb_client::CallError;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
-use super::api::{DirRef, Entry, FileRef, FilesError, Kind, ListingRef, Page, Stat};
+use super::api::{DirRef, Entry, FileRef, FileStat, FilesError, Kind, ListingRef, Page, Stat};
 use super::progress::Progress;
 use super::target::TargetDir;
 use super::{CopyError, Shown};
@@ -245,7 +245,7 @@ fn unpack(target: &Arc<TargetDir>, page: Page, listing: ListingRef) -> Result<Un
                 out.places.push(Place::New { parent, name, stat, dir });
                 out.dirs += 1;
             }
-            Kind::File(file, stat, size) => {
+            Kind::File(file, FileStat { stat, size, .. }) => {
                 let (target, name) = (Arc::clone(target), component.to_owned());
                 out.files.push(Waiting { target, name, file, stat, size });
             }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use pb_client::{CallError, Failure, FailureKind};
 
 use super::api::{BadName, FilesError};
+use super::walk::why;
 use super::{Shown, reason};
 
-/// Why a copy ended early, or one entry was left out.
+/// Why a client ended early, or one entry was left out of a copy.
 #[derive(thiserror::Error, Debug)]
 pub enum CopyError {
     /// Copy to another place, or empty it.
@@ -55,6 +56,20 @@ pub enum CopyError {
         /// Why.
         why: FilesError,
     },
+    /// The server could not give what was asked for by its path.
+    #[error("cannot read {}: {why}", Shown(.path))]
+    Read {
+        /// The path, as it was asked for.
+        path: PathBuf,
+        /// Why.
+        why: FilesError,
+    },
+    /// The path names no file: it is empty.
+    #[error("{} names no file", Shown(.path))]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// The server is gone. Files that are complete stay.
     #[error("the server went away before all was copied: {0}")]
     Gone(Failure),
@@ -69,14 +84,20 @@ impl CopyError {
         matches!(self, CopyError::Entry { .. } | CopyError::Size { .. })
     }
 
+    /// What a failed call for what was asked for as `path` means to who asked.
+    pub fn read(path: &Path, error: CallError<FilesError>) -> Self {
+        match Self::call(path, error) {
+            CopyError::Entry { path, why } => CopyError::Read { path, why },
+            other => other,
+        }
+    }
+
     /// What a failed call for what would be at `path` means to the copy.
     pub(super) fn call(path: &Path, error: CallError<FilesError>) -> Self {
-        match error {
-            CallError::App(why) => CopyError::Entry { path: path.to_owned(), why },
-            CallError::Broker(failure) if failure.kind == FailureKind::Disconnected => {
-                CopyError::Gone(failure)
-            }
-            CallError::Broker(failure) => CopyError::Call(failure),
+        match why(error) {
+            Ok(why) => CopyError::Entry { path: path.to_owned(), why },
+            Err(failure) if failure.kind == FailureKind::Disconnected => CopyError::Gone(failure),
+            Err(failure) => CopyError::Call(failure),
         }
     }
 }

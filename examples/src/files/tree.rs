@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::api::{FilesError, Stat};
+use super::api::{FileStat, FilesError, Stat};
+
+pub use file::OpenFile;
+
+mod file;
 
 /// A directory of this disk that is served, with all below it.
 pub struct Tree {
@@ -33,7 +37,7 @@ pub enum Found {
     /// A directory.
     Dir(Stat),
     /// A regular file.
-    File(Stat, Identity),
+    File(FileStat, Identity),
     /// A link with the bytes of its target.
     Link(Stat, Vec<u8>),
     /// Anything else.
@@ -78,47 +82,44 @@ impl Tree {
         Ok(Entries { dir, names })
     }
 
-    /// At most `len` bytes of the file at `path` from `offset` on, if the file is still the one that was listed as `identity`.
+    /// What lies at `path`.
     ///
     /// # Errors
-    /// [`FilesError::Changed`] when it is another, or was written to since.
-    pub fn read(
-        &self,
-        path: &Path,
-        identity: Identity,
-        offset: u64,
-        len: u32,
-    ) -> Result<Vec<u8>, FilesError> {
-        let (parent, name) =
-            (path.parent().unwrap_or(Path::new("")), path.file_name().ok_or(FilesError::Gone)?);
-        // NONBLOCK, because a pipe may be there by now, which would be waited for.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = fs::openat(self.open_dir(parent)?, name, flags, Mode::empty()).map_err(refused)?;
-        let mut data = vec![0; len as usize];
-        let mut filled = 0;
-        while filled < data.len() {
-            let position = offset.checked_add(filled as u64).ok_or(FilesError::Changed)?;
-            match rustix::io::pread(&file, &mut data[filled..], position) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(Errno::INTR) => {}
-                Err(Errno::ISDIR | Errno::SPIPE) => return Err(FilesError::Gone),
-                Err(error) => return Err(refused(error)),
-            }
-        }
-        data.truncate(filled);
-        // Looked at after the reading: so what was written between two reads is seen by the second.
-        let stat = fs::fstat(&file).map_err(refused)?;
-        if identity_of(&stat) == identity { Ok(data) } else { Err(FilesError::Changed) }
+    /// [`FilesError::Gone`] when there is nothing, or no way to it.
+    pub fn find(&self, path: &Path) -> Result<Found, FilesError> {
+        let (dir, name) = self.open_parent(path)?;
+        look_at(&dir, name).map_err(refused)
     }
 
-    fn open_dir(&self, path: &Path) -> Result<OwnedFd, FilesError> {
+    /// Opens the file at `path`, which was listed as `identity`.
+    ///
+    /// # Errors
+    /// [`FilesError`] when it is no file any more, or may not be read.
+    pub fn open_file(&self, path: &Path, identity: Identity) -> Result<OpenFile, FilesError> {
+        let (dir, name) = self.open_parent(path)?;
+        // NONBLOCK, because a pipe may be there by now, which would be waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = fs::openat(dir, name, flags, Mode::empty()).map_err(refused)?;
+        Ok(OpenFile::new(file, identity))
+    }
+
+    /// The directory at `path`, open.
+    ///
+    /// # Errors
+    /// [`FilesError`] when it is no directory any more or may not be read.
+    pub fn open_dir(&self, path: &Path) -> Result<OwnedFd, FilesError> {
         let mut dir =
             self.root.try_clone().map_err(|error| FilesError::System { reason: super::reason(&error) })?;
         for component in path {
             dir = open_child(dir.as_fd(), component)?;
         }
         Ok(dir)
+    }
+
+    fn open_parent<'a>(&self, path: &'a Path) -> Result<(OwnedFd, &'a OsStr), FilesError> {
+        let (parent, name) =
+            (path.parent().unwrap_or(Path::new("")), path.file_name().ok_or(FilesError::Gone)?);
+        Ok((self.open_dir(parent)?, name))
     }
 }
 
@@ -158,7 +159,7 @@ fn look_at(dir: &OwnedFd, name: &OsStr) -> Result<Found, Errno> {
     let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(match FileType::from_raw_mode(stat.st_mode as _) {
         FileType::Directory => Found::Dir(stat_of(&stat)),
-        FileType::RegularFile => Found::File(stat_of(&stat), identity_of(&stat)),
+        FileType::RegularFile => Found::File(file_stat_of(&stat), identity_of(&stat)),
         FileType::Symlink => Found::Link(stat_of(&stat), fs::readlinkat(dir, name, Vec::new())?.into_bytes()),
         _ => Found::Special,
     })
@@ -169,13 +170,6 @@ fn open_child(dir: impl AsFd, name: &OsStr) -> Result<OwnedFd, FilesError> {
     fs::openat(dir, name, flags, Mode::empty()).map_err(refused)
 }
 
-impl Identity {
-    /// How many bytes the file had.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-}
-
 #[allow(clippy::unnecessary_cast, reason = "the fields have other types on other systems")]
 fn stat_of(stat: &fs::Stat) -> Stat {
     Stat {
@@ -183,6 +177,12 @@ fn stat_of(stat: &fs::Stat) -> Stat {
         modified: stat.st_mtime as i64,
         modified_nanos: stat.st_mtime_nsec as u32,
     }
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the fields have other types on other systems")]
+fn file_stat_of(stat: &fs::Stat) -> FileStat {
+    let (size, stored) = (stat.st_size as u64, (stat.st_blocks as u64).saturating_mul(512));
+    FileStat { stat: stat_of(stat), size, sparse: stored < size }
 }
 
 #[allow(clippy::unnecessary_cast, reason = "the fields have other types on other systems")]
@@ -221,6 +221,10 @@ mod tests {
         panic!("{file} is not listed");
     }
 
+    fn read(tree: &Tree, path: &str, identity: Identity, offset: u64) -> Result<Vec<u8>, FilesError> {
+        tree.open_file(Path::new(path), identity)?.read(offset, 9)
+    }
+
     #[test]
     fn a_directory_swapped_for_a_link_does_not_lead_out() {
         let scratch = tempfile::tempdir().unwrap();
@@ -236,7 +240,7 @@ mod tests {
 
         assert_eq!(tree.stat_dir(Path::new("dir")), Err(FilesError::Gone));
         assert!(tree.read_dir(Path::new("dir")).is_err());
-        assert_eq!(tree.read(Path::new("dir/file"), identity, 0, 9), Err(FilesError::Gone));
+        assert_eq!(read(&tree, "dir/file", identity, 0), Err(FilesError::Gone));
     }
 
     #[test]
@@ -248,10 +252,10 @@ mod tests {
         let identity = identity_in(&tree, "", "file");
         disk::rename(&file, scratch.path().join("moved")).unwrap();
         symlink("moved", &file).unwrap();
-        assert_eq!(tree.read(Path::new("file"), identity, 0, 9), Err(FilesError::Gone));
+        assert_eq!(read(&tree, "file", identity, 0), Err(FilesError::Gone));
         disk::remove_file(&file).unwrap();
         fs::mknodat(fs::CWD, &file, FileType::Fifo, Mode::RUSR, 0).unwrap();
-        assert!(tree.read(Path::new("file"), identity, 0, 9).is_err());
+        assert!(read(&tree, "file", identity, 0).is_err());
     }
 
     #[test]
@@ -260,9 +264,9 @@ mod tests {
         disk::write(scratch.path().join("file"), "four").unwrap();
         let tree = Tree::open(scratch.path()).unwrap();
         let identity = identity_in(&tree, "", "file");
-        assert_eq!(tree.read(Path::new("file"), identity, 1, 9), Ok(b"our".to_vec()));
-        assert_eq!(tree.read(Path::new("file"), identity, u64::MAX, 9).ok(), None);
+        assert_eq!(read(&tree, "file", identity, 1), Ok(b"our".to_vec()));
+        assert_eq!(read(&tree, "file", identity, u64::MAX).ok(), None);
         disk::write(scratch.path().join("file"), "fours").unwrap();
-        assert_eq!(tree.read(Path::new("file"), identity, 0, 9), Err(FilesError::Changed));
+        assert_eq!(read(&tree, "file", identity, 0), Err(FilesError::Changed));
     }
 }

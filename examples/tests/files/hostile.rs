@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pb_examples::files::api::{
-    Dir, DirRef, Entry, File, FileRef, FilesError, Kind, LinkTarget, Listing, ListingRef, Name, Page, Stat,
+    Digest, Dir, DirRef, Entry, File, FileRef, FileStat, FilesError, Kind, LinkTarget, Listing, ListingRef,
+    Name, Page, Run, Runs, Stat, WatchRef, WatcherRef,
 };
 use pb_server::{Referenceable, Server};
 use serde_bytes::ByteBuf;
@@ -29,6 +30,18 @@ impl Dir for Liar {
     async fn list(&self) -> Result<ListingRef, FilesError> {
         Ok(ListingRef::new(Lies { pages: Arc::clone(&self.0), next: AtomicUsize::new(0) }))
     }
+
+    async fn dir(&self, name: Name) -> Result<DirRef, FilesError> {
+        Err(FilesError::NoDir { name })
+    }
+
+    async fn file(&self, name: Name) -> Result<FileRef, FilesError> {
+        Err(FilesError::NoFile { name })
+    }
+
+    async fn watch(&self, _watcher: WatcherRef) -> Result<WatchRef, FilesError> {
+        Err(FilesError::Denied)
+    }
 }
 
 #[derive(Referenceable)]
@@ -50,6 +63,7 @@ impl Listing for Lies {
 #[derive(Referenceable)]
 struct Xs {
     more: isize,
+    runs: Vec<Run>,
     alive: Arc<AtomicUsize>,
 }
 
@@ -60,14 +74,27 @@ impl Xs {
 
     fn counted(name: &str, size: u64, more: isize, alive: &Arc<AtomicUsize>) -> Entry {
         alive.fetch_add(1, Ordering::SeqCst);
-        let file = FileRef::new(Xs { more, alive: Arc::clone(alive) });
-        Entry { name: Name::new(name), kind: Kind::File(file, STAT, size) }
+        let file = FileRef::new(Xs { more, runs: Vec::new(), alive: Arc::clone(alive) });
+        let stat = FileStat { stat: STAT, size, sparse: false };
+        Entry { name: Name::new(name), kind: Kind::File(file, stat) }
     }
 }
 
 impl File for Xs {
     async fn read(&self, _offset: u64, len: u32) -> Result<ByteBuf, FilesError> {
         Ok(ByteBuf::from(vec![b'x'; (len as usize).saturating_add_signed(self.more)]))
+    }
+
+    async fn stat(&self) -> Result<FileStat, FilesError> {
+        Ok(FileStat { stat: STAT, size: 1, sparse: false })
+    }
+
+    async fn runs(&self, _offset: u64) -> Result<Runs, FilesError> {
+        Ok(Runs { runs: self.runs.clone(), last: false })
+    }
+
+    async fn digest(&self, _offset: u64, _len: u32) -> Result<Digest, FilesError> {
+        Err(FilesError::Denied)
     }
 }
 

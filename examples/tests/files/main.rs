@@ -2,6 +2,8 @@
 
 mod hostile;
 mod program;
+mod walking;
+mod watching;
 
 use std::fs;
 use std::io::ErrorKind;

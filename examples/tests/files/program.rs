@@ -111,6 +111,11 @@ impl From<Output> for Copied {
     }
 }
 
+/// `files` with `arguments`, running.
+pub fn start(arguments: &[&OsStr]) -> Child {
+    spawn(Command::new(binary()).args(arguments))
+}
+
 /// `files copy`, to its end.
 pub fn copy(url: &str, dest: &Path) -> Copied {
     Copied::by(start_copy(url, dest))
