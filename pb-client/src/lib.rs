@@ -23,9 +23,10 @@ pub use error::{ConnectError, HasFailure};
 #[doc(hidden)]
 pub use pb_core::__private;
 pub use pb_core::{
-    Address, AddressError, AppCause, AppError, Broker, Bytes, CallContext, CallError, Cause, Counters,
-    Deferred, DeferredExt, Failure, FailureKind, Leaving, Limits, Ran, Referenceable, Remote, Resolver,
-    Revoker, Stub, TableSizes, Traffic, defer, remote_interface,
+    Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, Arguments, Broker, Bytes,
+    CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, Failure, FailureKind,
+    InterfaceDescription, Leaving, Limits, MethodDescription, MethodFlags, Plain, Ran, Referenceable, Remote,
+    Resolver, Revoker, Shape, Stub, TableSizes, Traffic, defer, remote_interface,
 };
 pub use reconnect::{Reconnect, Reconnected, State, WhileDown};
 pub use reconnecting::Reconnecting;

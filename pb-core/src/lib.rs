@@ -22,9 +22,14 @@ pub use bytes::Bytes;
 pub use defer::{Deferred, DeferredExt, Resolver};
 pub use macros::{Referenceable, remote_interface};
 pub use message::{AppCause, Cause, Failure, FailureKind, Ran};
-pub use objects::{AppError, CallContext, CallError, NameError, Names, Referenceable, Remote, Revoker, Stub};
+pub use objects::{
+    AnyRef, AppError, ArgumentDescription, Arguments, CallContext, CallError, Description,
+    InterfaceDescription, MethodDescription, MethodFlags, NameError, Names, Referenceable, Remote, Revoker,
+    Stub,
+};
 #[cfg(feature = "net")]
 pub use reactor::{Address, AddressError};
+pub use wire::shape::{Plain, Shape};
 
 /// What the macros name. No part of the public interface.
 #[doc(hidden)]

@@ -96,6 +96,13 @@ pub enum Body<'a> {
     Own(&'a Bytes),
 }
 
+impl<'a> Body<'a> {
+    /// Bytes that are to be kept as they are where that is worth it.
+    pub fn of(bytes: &'a Bytes) -> Self {
+        if bytes.len() >= Body::LARGE_BYTES { Body::Own(bytes) } else { Body::Lent(bytes) }
+    }
+}
+
 impl Body<'_> {
     /// From so many bytes on a body is worth a buffer of its own, which is sent without being copied.
     pub const LARGE_BYTES: usize = 16 << 10;

@@ -5,10 +5,13 @@
 mod access;
 mod again;
 mod call_error;
+mod called;
 mod circular;
 mod context;
 mod crossing;
 mod distant;
+mod dynamic;
+mod encoded;
 mod executor;
 mod fate;
 mod incoming;
@@ -35,9 +38,13 @@ mod watch;
 pub use access::Access;
 pub use again::{Renewal, WhyNot};
 pub use call_error::{AppError, CallError};
+use called::Called;
 pub use context::CallContext;
 pub use crossing::Argument;
 pub use distant::{Carrier, Distant, Encoded, NotSent, Onward, Pledge, Readiness, Waiter, Waiting};
+pub use dynamic::{
+    AnyRef, ArgumentDescription, Arguments, Description, InterfaceDescription, MethodDescription,
+};
 pub(crate) use executor::drop_quietly;
 pub use executor::{BoxTask, Executor, Stop, first_poll, install};
 pub use fate::Fate;

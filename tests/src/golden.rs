@@ -212,6 +212,7 @@ fn calls() -> Vec<Named> {
     };
     let bare = Call { method: define("open", 0, &[]), payload: body(b"\x03ada"), ..plain_call() };
     let named = Call { method: define("$named", 0, &[]), reply: Reply::Reference, ..bare.clone() };
+    let described = Call { method: define("$describe", 0, &[]), ..plain_call() };
     let prints: Vec<u64> = (0..16).map(|n| n * 0x0101_0101_0101_0101).collect();
     let many = Call { method: define("Bank/\u{e4}ndern", 3, &prints), ..plain_call() };
     let caps = vec![
@@ -262,6 +263,11 @@ fn calls() -> Vec<Named> {
             "call_by_text",
             "call 0 -> 1, value, defines \"open\" without prints, (\"ada\")",
             Message::Call(bare),
+        ),
+        (
+            "call_for_a_description",
+            "call 0 -> 1, value, defines \"$describe\" without prints, no arguments",
+            Message::Call(described),
         ),
         (
             "call_for_a_name",
@@ -373,6 +379,11 @@ fn answers() -> Vec<Named> {
     let caps = |caps: &[Cap]| Payload { caps: caps.into(), body: Bytes::new() };
     vec![
         ("resolve_with_a_value", "resolve 2 with 100", resolve(2, body(b"\x64"))),
+        (
+            "resolve_with_a_description",
+            "resolve 2 with what a till says of itself",
+            resolve(2, body(DESCRIPTION)),
+        ),
         ("resolve_with_nothing", "resolve 2 with unit", resolve(2, body(b""))),
         ("resolve_with_a_reference", "resolve 1 [mine -1]", resolve(1, caps(&[Cap::Mine(ExportId(-1))]))),
         (
@@ -383,6 +394,10 @@ fn answers() -> Vec<Named> {
         ("resolve_of_a_promise", "resolve -2 [mine -3]", resolve(-2, caps(&[Cap::Mine(ExportId(-3))]))),
     ]
 }
+
+/// The interface `Till`, "Money.", with the method `add(cents: u64 = default) -> u64`, "Adds.", idempotent.
+pub const DESCRIPTION: &[u8] =
+    b"\x01\x04Till\x06Money.\x01\x08Till/add\x05Adds.\x01\x05cents\x01\x00\x0a\x01\x01\x00\x0a\x00\x08\x00\x00\x00\x00";
 
 fn rejections() -> Vec<Named> {
     let reject = |export, rejection| Message::Reject(Reject { export: ExportId(export), rejection });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pb_core::message::*;
-use pb_server::{FailureKind, Referenceable, Running, Server, Stub, remote_interface};
+use pb_server::{Description, FailureKind, Referenceable, Running, Server, Stub, remote_interface};
 use pb_tests::hostile::framed;
 use pb_tests::live::{NodeRef, World, soon, until};
 use pb_tests::raw::{Raw, call, with_caps};
@@ -238,7 +238,8 @@ async fn only_methods_of_the_declared_interfaces_can_be_reached() {
         "Open/__PB",
         "remote",
         "Open/remote",
-        "$describe",
+        "$Describe",
+        "Open/$describe",
         "Object/dispatch",
     ];
     for (name, result) in names.into_iter().zip(1..) {
@@ -253,6 +254,8 @@ async fn only_methods_of_the_declared_interfaces_can_be_reached() {
         raw.message(&Message::Call(call(result, name, &()))).await;
         assert_eq!(value::<u64>(raw.answer().await), 0, "{name}");
     }
+    raw.message(&Message::Call(call(names.len() as i64 + 3, "$describe", &()))).await;
+    assert_eq!(value::<Description>(raw.answer().await), Description::of::<OpenRef>(), "no other is told");
     assert_eq!(vault.touched(), 0, "nothing else has run");
     drop(raw);
     soon(running.shutdown()).await;

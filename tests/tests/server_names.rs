@@ -170,7 +170,8 @@ async fn named_is_a_method_of_the_root_alone_and_takes_one_text() {
         (on(1, Reply::Reference, call(8, "$named", &("ten",))), FailureKind::Unimplemented),
         (on(0, Reply::Reference, call(9, "Till/$named", &("ten",))), FailureKind::Unimplemented),
         (on(0, Reply::Reference, call(10, "$/$named", &("ten",))), FailureKind::Unimplemented),
-        (on(0, Reply::Reference, call(11, "$describe", &("ten",))), FailureKind::Unimplemented),
+        (on(0, Reply::Reference, call(11, "$names", &("ten",))), FailureKind::Unimplemented),
+        (on(0, Reply::Reference, call(12, "$describe", &("ten",))), FailureKind::Failed),
     ];
     for (message, kind) in cases {
         raw.message(&message).await;

@@ -118,6 +118,10 @@ impl Failure {
         }
     }
 
+    /// Why a call has no result whose caller asks for a reference where the method gives a value, or the reverse.
+    pub(crate) const OTHER_REPLY: &str =
+        "the caller and the method disagree on whether the result is a reference";
+
     /// A promise that was resolved to itself, directly or by way of others.
     pub(crate) fn circular() -> Self {
         Failure::new(FailureKind::Broken, Ran::No, "the reference was resolved to itself")

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::terms::{StubOptions, Terms};
 use super::{Errors, Method, NoError, Reference, Signature, Values};
 use crate::defer::Deferred;
+use crate::message::Failure;
 
 /// What a stub holds: a reference, and how calls through it are made. The options belong to this holder: they don't travel with the reference.
 #[derive(Clone)]
@@ -28,6 +29,19 @@ impl Access {
     /// The reference alone.
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// How its calls are made.
+    pub(super) fn options(&self) -> Option<Arc<StubOptions>> {
+        self.options.clone()
+    }
+
+    /// The terms of a call that is made now.
+    ///
+    /// # Errors
+    /// As [`Terms::of_call`].
+    pub(super) fn terms(&self) -> Result<Terms, Failure> {
+        Terms::of_call(self.options.as_deref())
     }
 
     /// The same reference, whose calls must have ended in that time.

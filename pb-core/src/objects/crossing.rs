@@ -88,7 +88,7 @@ impl<T> Argument<T> {
 impl<T: Stub> Argument<T> {
     #[doc(hidden)]
     pub fn answer(self) -> Found<AnswerCodec<T>> {
-        let reference = AsReference { from: T::from_reference, to: |stub| stub.as_reference().clone() };
+        let reference = AsReference { from: Some(T::from_reference), to: |stub| stub.as_reference().clone() };
         Found(AnswerCodec { codec: codec(), reference: Some(reference) })
     }
 }

@@ -4,11 +4,12 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
+use super::encoded::{Here, Payload};
 use super::executor::BoxTask;
 use super::local::{Caller, LocalArguments};
 use super::{
     Agreed, AnswerCodec, CallContext, Codecs, ErrorCodec, Errors, MethodFlags, Reference, Signature, Terms,
-    Values, scope,
+    Values, Waiter, scope,
 };
 use crate::message::{Body, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::wire::body;
@@ -24,6 +25,12 @@ pub struct Bound {
     pub agreed: Agreed,
     /// How it is called.
     pub flags: MethodFlags,
+}
+
+impl Bound {
+    /// `$describe`, which every object has.
+    pub(super) const DESCRIBE: Bound =
+        Bound { offer: usize::MAX, method: 0, agreed: ALL, flags: MethodFlags::NONE };
 }
 
 /// A call that has reached its object: arguments, and where the answer goes.
@@ -102,14 +109,17 @@ impl Responder {
 
     /// Encodes what a method returned. Runs the user's `Serialize`, under no lock.
     fn finish<R, K: Errors>(self, result: Result<R, K::Method>, ok: AnswerCodec<R>, err: ErrorCodec<K>) {
-        let Some((_, reply)) = self.to else { return };
+        if self.to.is_none() {
+            return;
+        }
         match result {
-            Ok(value) => match (reply, ok.reference) {
-                (Reply::Reference, Some(reference)) => {
+            // Whoever asked for the other kind is told so.
+            Ok(value) => match ok.reference {
+                Some(reference) => {
                     let reference = (reference.to)(&value).followed();
                     self.answer(WireAnswer::Reference(reference));
                 }
-                _ => self.encode(
+                None => self.encode(
                     "result",
                     value,
                     |value, out| (ok.codec.encode)(value, out),
@@ -169,6 +179,19 @@ impl Incoming {
         context: CallContext,
     ) -> Self {
         Incoming { arguments: Arguments::Local(arguments, caller), context, agreed: ALL }
+    }
+
+    /// A call of this process's own, whose arguments are encoded.
+    pub(super) fn encoded(
+        arguments: Payload,
+        reply: Reply,
+        waiter: Weak<dyn Waiter>,
+        context: CallContext,
+    ) -> Self {
+        // No table has the call: its id says nothing.
+        let responder = Responder::new(Here::new(waiter, reply), Some((ExportId(0), reply)));
+        let Payload { references, body } = arguments;
+        Incoming { arguments: Arguments::Wire { references, body, responder }, context, agreed: ALL }
     }
 
     /// A call of a peer's.
@@ -246,6 +269,17 @@ impl Incoming {
                 Ok(reference) => WireAnswer::Reference(reference.followed()),
                 Err(failure) => WireAnswer::Failed(failure),
             }),
+            Err(message) => responder.fail(FailureKind::Failed, Ran::No, message),
+        }
+        Started::Done
+    }
+
+    /// Answers `$describe` with what `describe` gives, encoded.
+    pub(super) fn describe(self, describe: impl FnOnce() -> Result<Bytes, Failure>) -> Started {
+        let Arguments::Wire { references, body, responder } = self.arguments else { return Started::Done };
+        match decode::<()>(&(), references, &body, self.agreed).map(|()| describe()) {
+            Ok(Ok(description)) => responder.answer(WireAnswer::Value(&[], Body::of(&description))),
+            Ok(Err(failure)) => responder.answer(WireAnswer::Failed(failure)),
             Err(message) => responder.fail(FailureKind::Failed, Ran::No, message),
         }
         Started::Done

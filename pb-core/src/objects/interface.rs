@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, OnceLock};
 
 use super::signature::EncodedDefault;
@@ -215,15 +215,32 @@ impl Method {
 
     /// Name, parameters and shapes, for people.
     pub fn signature(&self) -> String {
-        let shape = self.shape();
-        let fixed = shape.arguments.len() - shape.optional;
-        let parameters: Vec<String> = (self.parameters.iter().zip(&shape.arguments).enumerate())
-            .map(|(at, (name, shape))| {
-                format!("{name}: {shape}{}", if at < fixed { "" } else { " = default" })
-            })
-            .collect();
-        let err = shape.err.map(|err| format!(" or error {err}")).unwrap_or_default();
-        format!("{}({}) -> {}{err}", self.name, parameters.join(", "), shape.ok)
+        self.shape().signature(self.name, Some(&mut self.parameters.iter().copied()))
+    }
+}
+
+impl MethodShape {
+    /// Name, parameters and shapes, for people. Without `parameters` the arguments have no names.
+    pub(super) fn signature(
+        &self,
+        method: &str,
+        mut parameters: Option<&mut dyn Iterator<Item = &str>>,
+    ) -> String {
+        let fixed = self.arguments.len().saturating_sub(self.optional);
+        let mut text = format!("{method}(");
+        for (at, shape) in self.arguments.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            let name = parameters.as_mut().and_then(|names| names.next());
+            let (name, colon) = name.map_or(("", ""), |name| (name, ": "));
+            let default = if at < fixed { "" } else { " = default" };
+            // A text takes whatever is written to it.
+            let _ = write!(text, "{separator}{name}{colon}{shape}{default}");
+        }
+        let _ = write!(text, ") -> {}", self.ok);
+        if let Some(err) = &self.err {
+            let _ = write!(text, " or error {err}");
+        }
+        text
     }
 }
 

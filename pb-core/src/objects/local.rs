@@ -3,16 +3,18 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 
+use super::encoded::{EncodedCall, Payload};
 use super::executor::{self, BoxTask, first_poll};
 use super::slot::Slot;
-use super::{CallContext, Errors, Incoming, Method, Object, Started, Terms, Values, bind};
-use crate::message::{Failure, FailureKind, Ran};
+use super::{CallContext, Errors, Incoming, Method, Object, Started, Terms, Values, Waiter, bind};
+use crate::message::{Failure, FailureKind, MethodText, Ran, Reply};
 
 /// The calls of one object that have not started, while a task starts them. Idle objects have none.
 #[derive(Default)]
@@ -33,11 +35,17 @@ impl LocalQueue {
 
 /// A call on its way to an object of this process.
 struct LocalCall {
-    method: &'static Method,
-    /// The typed arguments: a [`LocalArguments`].
-    arguments: Box<dyn Any + Send>,
+    carries: Carries,
     caller: Weak<dyn Caller>,
     terms: Terms,
+}
+
+/// A method and its arguments.
+enum Carries {
+    /// The typed arguments: a [`LocalArguments`].
+    Values(&'static Method, Box<dyn Any + Send>),
+    /// Those of a call by name, and who is told the answer.
+    Bytes(Box<(Arc<MethodText>, Payload, Reply)>, Weak<dyn Waiter>),
 }
 
 /// The arguments of a local call, and where its answer goes.
@@ -82,7 +90,23 @@ pub(super) fn start<A: Values, R: Send + 'static, K: Errors>(
     let answer = LocalAnswer(Some(Arc::downgrade(slot)));
     let arguments = Box::new(LocalArguments { values, answer });
     let caller: Weak<dyn Caller> = Arc::downgrade(slot) as Weak<dyn Caller>;
-    let call = LocalCall { method, arguments, caller, terms };
+    enqueue(object, LocalCall { carries: Carries::Values(method, arguments), caller, terms });
+}
+
+/// The same for a call whose arguments are encoded.
+pub(super) fn start_encoded<R: Send + 'static, K: Errors>(
+    object: &Arc<dyn Object>,
+    call: EncodedCall,
+    slot: &Arc<Slot<R, K>>,
+) {
+    slot.limit(call.terms.deadline);
+    let waiter: Weak<dyn Waiter> = Arc::downgrade(slot) as Weak<dyn Waiter>;
+    let caller: Weak<dyn Caller> = Arc::downgrade(slot) as Weak<dyn Caller>;
+    let carries = Carries::Bytes(Box::new((call.method, call.arguments, call.reply)), waiter);
+    enqueue(object, LocalCall { carries, caller, terms: call.terms });
+}
+
+fn enqueue(object: &Arc<dyn Object>, call: LocalCall) {
     {
         let mut queue = object.local_queue().0.lock();
         if let Some(queue) = queue.as_mut() {
@@ -139,14 +163,29 @@ impl Drop for Starter {
 fn run(object: &Arc<dyn Object>, call: LocalCall) {
     // Without its caller the call was cancelled before it started; one that does not wait knows that its time is over.
     let caller = call.caller.upgrade().filter(|caller| caller.waits());
-    let Some(caller) = caller else { return executor::drop_quietly(call.arguments) };
-    let bound = match bind(object.as_ref(), call.method.text()) {
+    let Some(caller) = caller else { return executor::drop_quietly(call.carries) };
+    let text = match &call.carries {
+        Carries::Values(method, _) => method.text(),
+        Carries::Bytes(encoded, _) => &encoded.0,
+    };
+    let bound = match bind(object.as_ref(), text) {
         Ok(bound) => bound,
         Err(failure) => return caller.refused(failure),
     };
     let context = CallContext { this: Arc::clone(object), line: None, terms: call.terms };
-    let incoming = Incoming::local(call.arguments, call.caller, context);
-    let stop = match Arc::clone(object).dispatch(bound, incoming) {
+    let started = match call.carries {
+        Carries::Values(_, arguments) => {
+            Arc::clone(object).dispatch(bound, Incoming::local(arguments, call.caller, context))
+        }
+        Carries::Bytes(encoded, waiter) => {
+            let (_, arguments, reply) = *encoded;
+            let incoming = Incoming::encoded(arguments, reply, waiter, context);
+            let object = Arc::clone(object);
+            // It decodes, which runs the user's `Deserialize`: a panic of that is the call's own.
+            catch_unwind(AssertUnwindSafe(|| object.dispatch(bound, incoming))).unwrap_or(Started::Done)
+        }
+    };
+    let stop = match started {
         Started::Task(task) if bound.flags.spawn => spawned(task),
         Started::Task(task) => first_poll(task),
         Started::Done => None,

@@ -2,7 +2,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 use super::local::LocalQueue;
-use super::{Bound, Incoming, Interface, Started};
+use super::{Bound, Description, Incoming, Interface, Started};
 use crate::message::{Failure, FailureKind, MethodText, Ran};
 use crate::proto::Key;
 
@@ -116,6 +116,10 @@ impl<T: Referenceable> Object for Served<T> {
     fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started {
         match self.offer(bound.offer) {
             Some(offer) => (offer.dispatch)(&self.object, bound.method, call.taking(bound.agreed)),
+            None if bound == Bound::DESCRIBE => call.describe(|| {
+                let interfaces = (0..).map_while(|index| self.interface(index));
+                super::dynamic::of_class(self.class(), interfaces)
+            }),
             None => call.unimplemented(),
         }
     }
@@ -142,6 +146,9 @@ impl<T: Referenceable> Object for Served<T> {
 /// # Errors
 /// `Unimplemented` where no interface has it, `Failed` where a bare name is found in two, `Incompatible` where the signatures differ.
 pub fn bind(object: &dyn Object, name: &MethodText) -> Result<Bound, Failure> {
+    if *name.name == *Description::METHOD {
+        return Ok(Bound::DESCRIBE);
+    }
     let mut found: Option<(&'static Interface, usize, usize)> = None;
     for offer in 0.. {
         let Some(interface) = object.interface(offer) else { break };

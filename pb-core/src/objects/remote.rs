@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use super::reference::Leads;
 use super::watch::Sleeper;
-use super::{Fate, Reference, Revoker, Stub, Watcher};
+use super::{Access, Fate, Reference, Revoker, Stub, Watcher};
 use crate::message::Failure;
 
 /// What can be done with a stub beside calling its methods: `stub.remote()`.
 ///
-/// [`cast`](Remote::cast) to another interface, [`local`](Remote::local) to get the object itself where it is one of this process,
+/// [`call`](Remote::call) to call a method by its name, [`describe`](Remote::describe) to ask which there are, [`cast`](Remote::cast) to another interface, [`local`](Remote::local) to get the object itself where it is one of this process,
 /// [`same`](Remote::same) to compare, [`on_broken`](Remote::on_broken) to learn when it is lost, [`with_metadata`](Remote::with_metadata)
 /// to mark calls.
 pub struct Remote<'a, S>(&'a S);
@@ -29,6 +29,10 @@ impl<'a, S: Stub> Remote<'a, S> {
     #[doc(hidden)]
     pub fn new(stub: &'a S) -> Self {
         Remote(stub)
+    }
+
+    pub(super) fn access(self) -> &'a Access {
+        self.0.as_access()
     }
 
     fn reference(self) -> &'a Reference {

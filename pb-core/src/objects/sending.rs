@@ -8,8 +8,8 @@ use super::signature::Needed;
 use super::slot::Slot;
 use super::terms::StubOptions;
 use super::{
-    Codecs as _, Distant, Encoded, Errors, Leads, Method, NoError, NotSent, Queued, Reference, Signature,
-    Terms, Values, Waiting, local, scope, scratch,
+    Called, Codecs as _, Distant, Encoded, Errors, Leads, Method, NoError, NotSent, Queued, Reference,
+    Signature, Terms, Values, Waiting, local, scope, scratch,
 };
 use crate::defer::Deferred;
 use crate::message::{Body, Cause, Failure, FailureKind, Ran, Reply};
@@ -24,7 +24,7 @@ impl Reference {
         terms: Result<Terms, Failure>,
         options: Option<Arc<StubOptions>>,
     ) -> Deferred<R, K::Caller> {
-        let slot = Slot::new(method, signature.ok, signature.err, options);
+        let slot = Slot::new(Called::Known(method), signature.ok, signature.err, options);
         match terms {
             Ok(terms) => send(self, TypedCall { method, signature, arguments, terms }, &slot),
             Err(failure) => slot.fail(failure),
@@ -190,7 +190,10 @@ impl<A: Values, R: Send + 'static, K: Errors> Queued for QueuedCall<A, R, K> {
 }
 
 /// Whether the call of `slot` would wait for itself on `reference`.
-fn leads_back<R: Send + 'static, K: Errors>(reference: &Reference, slot: &Arc<Slot<R, K>>) -> bool {
+pub(super) fn leads_back<R: Send + 'static, K: Errors>(
+    reference: &Reference,
+    slot: &Arc<Slot<R, K>>,
+) -> bool {
     match reference.callee().leads() {
         Leads::Promise(promise) => promise.waits_for(Arc::as_ptr(slot).cast()),
         _ => false,

@@ -34,7 +34,8 @@ pub struct AnswerCodec<R> {
 
 /// A stub and the reference in it.
 pub(super) struct AsReference<R> {
-    pub(super) from: fn(Reference) -> R,
+    /// `None` where only serde knows how it is made.
+    pub(super) from: Option<fn(Reference) -> R>,
     pub(super) to: fn(&R) -> Reference,
 }
 

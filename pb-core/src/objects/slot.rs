@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 
 use super::again::{self, Again, Kept, Renewal, Repeating, WhyNot};
 use super::executor::{Stop, Timer, drop_quietly};
+use super::signature::AsReference;
 use super::terms::StubOptions;
 use super::{
-    Access, AnswerCodec, Distant, ErrorCodec, Errors, Method, Pledge, Promise, Reference, Source, Waiter,
+    Access, AnswerCodec, Called, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Waiter,
     Watcher, Watchers, scope,
 };
 use crate::defer::{Pending, Promising};
@@ -35,7 +36,7 @@ pub enum Delivered {
 /// A call of ours.
 pub(super) struct Slot<R, K: Errors> {
     state: Mutex<State<R, K>>,
-    method: &'static Method,
+    method: Called,
     ok: AnswerCodec<R>,
     err: ErrorCodec<K>,
     /// Of the stub that was called; its promise has them, too.
@@ -129,7 +130,7 @@ pub(super) enum Origin {
 
 impl<R: Send + 'static, K: Errors> Slot<R, K> {
     pub(super) fn new(
-        method: &'static Method,
+        method: Called,
         ok: AnswerCodec<R>,
         err: ErrorCodec<K>,
         options: Option<Arc<StubOptions>>,
@@ -363,7 +364,14 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             Phase::Local(Err(error)) => return Err(K::app(error)),
             Phase::Delivered(Delivered::Failed(failure)) => failure,
             Phase::Delivered(Delivered::Reference(reference)) => match self.ok.reference {
-                Some(stub) => return Ok((stub.from)(reference)),
+                Some(AsReference { from: Some(from), .. }) => return Ok(from(reference)),
+                Some(AsReference { from: None, .. }) => {
+                    // In a body of its own it would be the first of one.
+                    match decode(vec![reference], &[0], self.ok.codec.decode) {
+                        Ok(value) => return Ok(value),
+                        Err(message) => undecodable(&message),
+                    }
+                }
                 None => undecodable("a reference came where a value was due"),
             },
             Phase::Delivered(Delivered::Value(references, body)) => {
@@ -388,8 +396,9 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
 
     /// The callee has told its signature; this side's stands beside it. Traced here, by whoever waits for the answer.
     fn explained(&self, mut failure: Failure) -> Failure {
-        if failure.kind == FailureKind::Incompatible {
-            let ours = self.method.signature();
+        if failure.kind == FailureKind::Incompatible
+            && let Some(ours) = self.method.signature()
+        {
             failure.message = format!("{}; the caller's signature is {ours}", failure.message).into();
         }
         failure

@@ -46,8 +46,7 @@ impl<H: Host> Connection<H> {
                 if let (Reply::Value, Answer::Reference(handle)) = (reply, answer) {
                     self.garbage.push(Garbage::Handle(handle));
                 }
-                let message = "the caller and the method disagree on whether the result is a reference";
-                let failure = Failure::new(FailureKind::Incompatible, Ran::Yes, message);
+                let failure = Failure::new(FailureKind::Incompatible, Ran::Yes, Failure::OTHER_REPLY);
                 self.reject_running(id, running, failure, out);
             }
         }

@@ -1,0 +1,14 @@
+//! Calls without a trait: by name, with types of the caller's choice, and what objects tell of themselves.
+
+mod any_ref;
+mod arguments;
+mod by_name;
+mod describe;
+mod description;
+mod shapes;
+
+pub use any_ref::AnyRef;
+pub use arguments::Arguments;
+pub(super) use describe::of_class;
+pub use description::{ArgumentDescription, Description, InterfaceDescription, MethodDescription};
+use shapes::{shape_of, shape_of_call};

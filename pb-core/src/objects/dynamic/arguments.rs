@@ -1,0 +1,57 @@
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::wire::body::{self, BodyError};
+use crate::wire::shape::Shape;
+
+/// The arguments of a call by name, which has no trait to take their types from: a tuple of up to twelve owned values that serde knows, such
+/// as `(account, 100u64)`, `(name,)` or `()`. Numbers need their exact types, as in `100u64`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no tuple of arguments",
+    label = "write a tuple of owned values, such as `(name, 100u64)`, `(name,)` or `()`",
+    note = "each implements `serde::Serialize` and `serde::de::DeserializeOwned`, so take `String` for `&str`"
+)]
+pub trait Arguments: sealed::Sealed + 'static {
+    /// Appends all, one behind the other.
+    #[doc(hidden)]
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), BodyError>;
+    /// Of each.
+    #[doc(hidden)]
+    fn shapes() -> Vec<Shape>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! tuples {
+    ($(($($name:ident $index:tt),*))*) => {$(
+        impl<$($name),*> sealed::Sealed for ($($name,)*) {}
+        impl<$($name: Serialize + DeserializeOwned + 'static),*> Arguments for ($($name,)*) {
+            #[allow(unused_variables, reason = "the empty tuple uses none")]
+            fn encode(&self, out: &mut Vec<u8>) -> Result<(), BodyError> {
+                $(body::encode(&self.$index, out)?;)*
+                Ok(())
+            }
+            fn shapes() -> Vec<Shape> {
+                vec![$(super::shape_of::<$name>()),*]
+            }
+        }
+    )*};
+}
+
+tuples! {
+    ()
+    (A 0)
+    (A 0, B 1)
+    (A 0, B 1, C 2)
+    (A 0, B 1, C 2, D 3)
+    (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11)
+}
