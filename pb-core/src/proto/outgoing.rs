@@ -221,7 +221,7 @@ fn overloaded(what: &str, limit: u64) -> Failure {
     Failure::new(
         FailureKind::Overloaded,
         Ran::No,
-        format!("{limit} {what}, which is all that the peer grants"),
+        format!("{limit} {what}, which is all that the peer grants; remote().ready() waits for room"),
     )
 }
 
