@@ -7,6 +7,7 @@ pub mod hostile;
 pub mod live;
 pub mod map;
 pub mod net;
+pub mod pages;
 pub mod process;
 pub mod protocols;
 pub mod quiet;
