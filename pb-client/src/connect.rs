@@ -24,7 +24,7 @@ pub async fn connect(address: &str) -> Result<Broker, ConnectError> {
     Connect::to(address).open().await
 }
 
-/// How to connect, and where to.
+/// How to connect, and where to. Twisted: `connectTCP` and its like, with a `PBClientFactory` (spread/pb.py).
 ///
 /// ```no_run
 /// # use std::time::Duration;

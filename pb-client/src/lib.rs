@@ -11,6 +11,8 @@
 //! # }
 //! ```
 
+#![deny(missing_docs)]
+
 mod connect;
 mod driving;
 mod error;

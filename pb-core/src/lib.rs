@@ -3,6 +3,8 @@
 //! Most programs use [`pb-server`](https://docs.rs/pb-server) and [`pb-client`](https://docs.rs/pb-client), which give out everything here that
 //! a program names. `ARCHITECTURE.md` in the repository shows the floors that the modules stand on; `docs/protocol.md` is the protocol.
 
+#![deny(missing_docs)]
+
 extern crate self as pb_core;
 
 #[cfg(feature = "net")]

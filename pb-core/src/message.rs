@@ -81,7 +81,7 @@ pub enum Cap {
 /// `B` is the body's form: [`Bytes`] where it was received, [`Body`] where it is about to be sent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Payload<B = Bytes> {
-    /// At most [`MAX_CAPS`].
+    /// What its body names by index: at most [`MAX_CAPS`] capabilities.
     pub caps: Vec<Cap>,
     /// Opaque here; the body codec of the dialect made it.
     pub body: B,
@@ -274,7 +274,7 @@ impl CallOptions {
 /// See [`Message::Call`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Call<B = Bytes> {
-    /// What is called.
+    /// The receiver's object, or the result of an earlier call, that is called.
     pub target: ImportId,
     /// The id that the result will have; positive, one more than the last call's.
     pub result: ImportId,
@@ -284,20 +284,20 @@ pub struct Call<B = Bytes> {
     pub method: MethodName,
     /// Deadline, limits, metadata; most calls have none.
     pub options: Option<Box<CallOptions>>,
-    /// The arguments.
+    /// The arguments, one behind the other (docs/protocol.md, section 5).
     pub payload: Payload<B>,
 }
 
 /// See [`Message::Cast`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cast<B = Bytes> {
-    /// What is called.
+    /// The receiver's object, or the result of an earlier call, that is called.
     pub target: ImportId,
     /// The method.
     pub method: MethodName,
     /// Deadline, limits, metadata; most calls have none.
     pub options: Option<Box<CallOptions>>,
-    /// The arguments.
+    /// The arguments, one behind the other (docs/protocol.md, section 5).
     pub payload: Payload<B>,
 }
 
@@ -315,7 +315,7 @@ pub struct Resolve<B = Bytes> {
 pub struct Reject<B = Bytes> {
     /// The sender's export that is settled or broken.
     pub export: ExportId,
-    /// Why.
+    /// Why: a method's own error, or a failure of the broker.
     pub rejection: Rejection<B>,
 }
 
@@ -372,9 +372,9 @@ pub enum Disembargo {
 /// See [`Message::Credit`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Credit {
-    /// Casts that have ended.
+    /// How many casts of the receiver's have ended since the last `credit`.
     pub casts: u64,
-    /// Bytes of their bodies.
+    /// The bytes of their bodies together.
     pub bytes: u64,
 }
 
@@ -388,7 +388,7 @@ pub struct Unimplemented {
 /// See [`Message::Ping`] and [`Message::Pong`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ping {
-    /// Comes back unchanged.
+    /// Whatever the sender likes: it comes back unchanged in the `pong`.
     pub nonce: u64,
 }
 
@@ -399,7 +399,7 @@ pub struct Goaway {
     pub last: ExportId,
     /// Milliseconds until the sender closes.
     pub drain_ms: u64,
-    /// For people.
+    /// A sentence for people, of at most [`MAX_TEXT_BYTES`]; the receiver does not trust it.
     pub reason: Box<str>,
 }
 
@@ -408,7 +408,7 @@ pub struct Goaway {
 pub struct Abort {
     /// For programs.
     pub code: AbortCode,
-    /// For people.
+    /// A sentence for people, of at most [`MAX_TEXT_BYTES`]; the receiver does not trust it.
     pub reason: Box<str>,
 }
 

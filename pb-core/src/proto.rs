@@ -211,6 +211,8 @@ pub enum Garbage<H: Host> {
 }
 
 /// How many entries each table has; all are 0 when a connection is idle or has ended.
+///
+/// Wire: docs/protocol.md, section 6.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TableSizes {
     /// Objects of ours that the peer holds.

@@ -4,6 +4,8 @@
 //! Each macro reads its input, checks every rule, and only then writes code. Mistakes are collected: one error each,
 //! at the token that is wrong. Input with mistakes still yields the trait and its stub, so that nothing else fails.
 
+#![deny(missing_docs)]
+
 mod attributes;
 mod interface;
 mod mistakes;

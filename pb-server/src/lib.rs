@@ -23,6 +23,8 @@
 //! # }
 //! ```
 
+#![deny(missing_docs)]
+
 mod accept;
 mod capacity;
 #[cfg(all(feature = "systemd", unix))]

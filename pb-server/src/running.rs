@@ -14,7 +14,8 @@ use crate::house::House;
 use crate::statistics::{Meter, Statistics};
 use crate::stop::Stop;
 
-/// A server that runs in the background. Dropping it ends the server.
+/// A server that runs in the background. Dropping it ends the server: listeners and connections close at once. Twisted: the `Port` of a
+/// `PBServerFactory` (internet/tcp.py).
 #[must_use = "dropping it ends the server"]
 pub struct Running {
     urls: Vec<String>,

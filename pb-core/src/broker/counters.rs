@@ -24,9 +24,9 @@ pub struct Counters {
 pub struct Traffic {
     /// Whole frames, their lengths included; not the four bytes that a stream begins with.
     pub bytes: u64,
-    /// Messages of all kinds.
+    /// Messages of all kinds: those below, and hellos, releases, cancels, credits, pings and the like.
     pub messages: u64,
-    /// Calls.
+    /// Calls that are to be answered.
     pub calls: u64,
     /// Calls that are not answered (`oneway`).
     pub casts: u64,
@@ -45,12 +45,12 @@ pub struct Traffic {
 pub struct Failures([u64; KINDS.len()]);
 
 impl Failures {
-    /// Those of one kind.
+    /// Those of one kind, from when the connection began.
     pub fn of(&self, kind: FailureKind) -> u64 {
         self.0[kind as usize]
     }
 
-    /// All.
+    /// Those of all kinds together.
     pub fn total(&self) -> u64 {
         self.0.iter().fold(0, |total, count| total.wrapping_add(*count))
     }

@@ -10,6 +10,8 @@ use crate::message::Failure;
 use crate::proto::Farewell;
 
 /// What the peer said when it began to leave: it runs no further calls on its root object, and closes.
+///
+/// Wire: docs/protocol.md, section 13.1.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Leaving {
     /// For people, in the peer's words, control characters included; at most 1,024 bytes.

@@ -19,6 +19,8 @@ const REASON_BYTES: usize = 160;
 
 /// Why a call has no result, other than the method's own error. The kind says what the caller may do, `ran` whether
 /// it may repeat the call.
+///
+/// Twisted: `Failure` (python/failure.py). Wire: docs/protocol.md, section 11.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
     /// What the caller may do.
@@ -34,6 +36,8 @@ pub struct Failure {
 }
 
 /// What brought a failure about.
+///
+/// Wire: docs/protocol.md, section 11.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cause {
     /// A method's own error.
@@ -50,6 +54,8 @@ pub struct AppCause {
 }
 
 /// What the caller of a failed call may do.
+///
+/// Wire: docs/protocol.md, section 11.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum FailureKind {
@@ -78,6 +84,8 @@ pub enum FailureKind {
 }
 
 /// Whether a failed call's method has run.
+///
+/// Wire: docs/protocol.md, section 11.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Ran {
     /// It has not: repeating is safe.

@@ -7,6 +7,8 @@ use crate::message::{AppCause, Cause, Failure};
 use crate::wire::body;
 
 /// Why a call of a method that returns `Result` has no value.
+///
+/// Wire: docs/protocol.md, section 11.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CallError<E> {
     /// The method ran and returned this error.

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::{Answerer, Object, Reference, Stub, Terms};
 
 /// Where a call comes from, for methods that ask: `async fn whoami(&self, cx: &CallContext)`.
+///
+/// Wire: docs/protocol.md, section 7.1.
 pub struct CallContext {
     pub(super) this: Arc<dyn Object>,
     pub(super) line: Option<Arc<dyn Answerer>>,

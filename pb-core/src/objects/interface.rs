@@ -26,6 +26,8 @@ pub struct Method {
 }
 
 /// How a method is called.
+///
+/// Wire: docs/protocol.md, section 7.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct MethodFlags {
     /// Never answered.

@@ -19,6 +19,8 @@ use crate::wire::shape::{Plain, Shape};
 ///
 /// Names may be published and withdrawn at any time; who got a reference before keeps it ([`Remote::revocable`](super::Remote::revocable) is
 /// for those that are to be taken back). A peer cannot list them. At most 65,536, in the order of their bytes.
+///
+/// Wire: docs/protocol.md, section 10.
 #[derive(Clone, Default)]
 pub struct Names(Arc<Published>);
 

@@ -15,6 +15,8 @@ use crate::message::Failure;
 /// [`call`](Remote::call) to call a method by its name, [`describe`](Remote::describe) to ask which there are, [`cast`](Remote::cast) to another interface, [`local`](Remote::local) to get the object itself where it is one of this process,
 /// [`same`](Remote::same) to compare, [`on_broken`](Remote::on_broken) to learn when it is lost, [`with_metadata`](Remote::with_metadata)
 /// to mark calls.
+///
+/// It borrows the stub, is free to make, and holds nothing. Twisted: what a `RemoteReference` can beside `callRemote` (spread/pb.py).
 pub struct Remote<'a, S>(&'a S);
 
 impl<S> Clone for Remote<'_, S> {

@@ -6,6 +6,8 @@ use crate::message::{Cause, Failure, FailureKind, Ran};
 
 /// Takes back a reference that was handed out by [`Remote::revocable`](super::Remote::revocable). Dropping it revokes nothing: the reference
 /// can then not be taken back any more.
+///
+/// Wire: docs/protocol.md, section 13.3.
 #[must_use = "without its revoker the reference cannot be taken back"]
 pub struct Revoker(Arc<Promise>);
 

@@ -7,6 +7,8 @@ use super::{Access, Interface, Reference};
 /// A typed reference: what `#[remote_interface]` makes beside the trait (`BankRef` for `Bank`).
 ///
 /// It can be cloned, sent to other threads, and put anywhere into arguments and results. It serialises inside a message only.
+///
+/// Twisted: `RemoteReference` (spread/pb.py). Wire: docs/protocol.md, section 8.
 pub trait Stub: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
     /// The interface that its methods belong to.
     fn interface() -> &'static Interface;

@@ -3,6 +3,8 @@ use std::time::Duration;
 use crate::message::{Grants, MAX_FRAME_BYTES};
 
 /// What one peer may make us keep. Each bound with its default, its unit and what happens there.
+///
+/// Wire: docs/protocol.md, section 12.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Bytes of one frame that we read, 4 KiB to 64 MiB; default 1 MiB. A longer one ends the connection before anything is allocated.

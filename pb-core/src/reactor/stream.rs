@@ -361,6 +361,9 @@ impl WriteHalf {
     }
 
     /// Tells the peer that nothing more comes. A socket does so once every [`Direct`] of it is dropped, too.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the half, which closes a socket's direction all the same.
     pub async fn finish(self) {
         match self {
             WriteHalf::Tcp(half) => drop(half),
