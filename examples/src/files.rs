@@ -7,10 +7,12 @@
 pub mod api;
 pub mod cat;
 pub mod copy;
+mod disk;
 mod error;
 mod name;
 pub mod progress;
 pub mod served;
+pub mod source;
 pub mod target;
 pub mod tree;
 pub mod walk;

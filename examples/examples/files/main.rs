@@ -13,12 +13,12 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use indicatif::HumanBytes;
 use pb_examples::files::api::{DirRef, WatcherRef};
-use pb_examples::files::copy::{Summary, copy};
+use pb_examples::files::copy::{Manner, Summary, copy};
 use pb_examples::files::progress::Progress;
 use pb_examples::files::walk::{dir_at, why};
 use pb_examples::files::watch::Printer;
@@ -47,8 +47,14 @@ enum Command {
     Copy {
         /// The server, as it said after `listening on`
         url: String,
-        /// The copy; must not exist or be an empty directory
+        /// The copy; must not exist, be an empty directory, or be an unfinished copy, which is gone on with
         dest: PathBuf,
+        /// Compare what an earlier run has copied by its contents, not only by size and time
+        #[arg(long)]
+        verify: bool,
+        /// How many seconds the server may be away, for example to be restarted
+        #[arg(long, default_value_t = 60)]
+        patience: u32,
     },
     /// Write one file to standard output
     Cat {
@@ -83,7 +89,10 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     let asked = async {
         match &command {
             Command::Serve { dir, listen } => serve(dir, listen).await,
-            Command::Copy { url, dest } => fetch(url, dest).await,
+            Command::Copy { url, dest, verify, patience } => {
+                let patience = Duration::from_secs((*patience).into());
+                fetch(url, dest, Manner { patience, verify: *verify }).await
+            }
             Command::Cat { url, path } => print(url, path).await,
             Command::Watch { url, path } => watch(url, path).await,
         }
@@ -94,23 +103,29 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     let mut signals = Signals::new()?;
     tokio::select! {
         done = asked => done,
-        // What is unfinished is removed as the runtime is dropped.
+        // What is unfinished stays for another run, which goes on with it.
         () = signals.next() => Err("interrupted".into()),
     }
 }
 
-async fn fetch(url: &str, dest: &Path) -> Result<ExitCode, Box<dyn Error>> {
+async fn fetch(url: &str, dest: &Path, manner: Manner) -> Result<ExitCode, Box<dyn Error>> {
     let start = Instant::now();
-    let broker = pb_client::connect(url).await?;
     let progress = Progress::on_terminal();
-    let copied = copy(broker.root::<DirRef>(), dest, progress.clone()).await;
+    let copied = copy(url, dest, manner, progress.clone()).await;
     progress.clear();
-    let Summary { files, dirs, links, bytes, missing, .. } = copied?;
-    println!(
+    let Summary { files, dirs, links, bytes, kept, missing, reconnections, .. } = copied?;
+    print!(
         "copied {files} files, {dirs} directories and {links} links, {}, in {:.1} s",
         HumanBytes(bytes),
         start.elapsed().as_secs_f64()
     );
+    if kept > 0 {
+        print!("; {kept} files were there from before");
+    }
+    if reconnections > 0 {
+        print!("; connected again {reconnections} times");
+    }
+    println!();
     if missing > 0 {
         return Err(format!("{missing} entries could not be copied").into());
     }

@@ -1,5 +1,7 @@
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pb_client::{CallError, Failure, FailureKind};
 
@@ -11,9 +13,21 @@ use super::{Shown, reason};
 #[derive(thiserror::Error, Debug)]
 pub enum CopyError {
     /// Copy to another place, or empty it.
-    #[error("{} is not empty: nothing was copied", Shown(.path))]
+    #[error("{} is not empty, and no unfinished copy: nothing was copied", Shown(.path))]
     NotEmpty {
         /// The destination.
+        path: PathBuf,
+    },
+    /// Wait for the other copy, or copy to another place.
+    #[error("another copy to {} is under way: nothing was copied", Shown(.path))]
+    UnderWay {
+        /// The destination.
+        path: PathBuf,
+    },
+    /// Move it out of the way.
+    #[error("cannot copy {}: something else is there, which was left as it is", Shown(.path))]
+    Occupied {
+        /// Where the entry would have been.
         path: PathBuf,
     },
     /// Our disk refused: it is full, or there is no right to write.
@@ -48,6 +62,12 @@ pub enum CopyError {
         /// Bytes announced.
         size: u64,
     },
+    /// The server gave places for a file's data where none can be.
+    #[error("cannot copy {}: the server said that its data lie where they cannot", Shown(.path))]
+    Runs {
+        /// Where it would have been.
+        path: PathBuf,
+    },
     /// The server could not give this entry; others it may.
     #[error("cannot copy {}: {why}", Shown(.path))]
     Entry {
@@ -70,18 +90,43 @@ pub enum CopyError {
         /// The path.
         path: PathBuf,
     },
-    /// The server is gone. Files that are complete stay.
-    #[error("the server went away before all was copied: {0}")]
-    Gone(Failure),
+    /// There is no server, or none that lets us in.
+    #[error("{why}")]
+    Unreachable {
+        /// What the connecting said, a sentence.
+        why: String,
+    },
+    /// The server is gone, and has not come back. What was copied stays, and another run goes on with it.
+    #[error("the server went away before all was copied{}: {lost}", Waited(*.waited))]
+    Gone {
+        /// How the connection was lost.
+        lost: Failure,
+        /// For how long it was tried to get another one.
+        waited: Duration,
+    },
+    /// The server was told to end, and has not come back. What was copied stays, and another run goes on with it.
+    #[error("the server was told to end before all was copied: {reason}")]
+    Left {
+        /// What it said.
+        reason: String,
+    },
     /// A call failed for a reason that is none of the files'. Files that are complete stay.
     #[error("a call to the server failed: {0}")]
     Call(Failure),
 }
 
 impl CopyError {
+    pub(super) fn unreachable(why: &impl std::fmt::Display) -> Self {
+        CopyError::Unreachable { why: why.to_string() }
+    }
+
     /// Whether only this entry is missing, and the copy may go on.
     pub(super) fn is_of_one_entry(&self) -> bool {
-        matches!(self, CopyError::Entry { .. } | CopyError::Size { .. })
+        match self {
+            CopyError::Entry { .. } | CopyError::Size { .. } => true,
+            CopyError::Occupied { .. } | CopyError::Runs { .. } => true,
+            _ => false,
+        }
     }
 
     /// What a failed call for what was asked for as `path` means to who asked.
@@ -96,8 +141,23 @@ impl CopyError {
     pub(super) fn call(path: &Path, error: CallError<FilesError>) -> Self {
         match why(error) {
             Ok(why) => CopyError::Entry { path: path.to_owned(), why },
-            Err(failure) if failure.kind == FailureKind::Disconnected => CopyError::Gone(failure),
+            Err(lost) if lost.kind == FailureKind::Disconnected => {
+                CopyError::Gone { lost, waited: Duration::ZERO }
+            }
             Err(failure) => CopyError::Call(failure),
+        }
+    }
+}
+
+/// For how long it was tried to go on, if at all.
+struct Waited(Duration);
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() {
+            Ok(())
+        } else {
+            write!(f, ", and was not back within {} s", self.0.as_secs_f64())
         }
     }
 }

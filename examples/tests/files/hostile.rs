@@ -213,6 +213,35 @@ async fn a_file_with_another_size_than_listed_is_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn data_where_none_can_be_are_not_copied() {
+    let (size, run) = (1 << 20, |start, len| Run { start, len });
+    for runs in [
+        vec![],
+        vec![run(0, 0)],
+        vec![run(0, size + 1)],
+        vec![run(size, 1)],
+        vec![run(u64::MAX, u64::MAX)],
+        vec![run(4096, 4096), run(0, 4096)],
+        vec![run(0, 4096), run(4095, 4096)],
+        // The same again and again: they are never the last.
+        vec![run(0, 4096)],
+    ] {
+        let scratch = tempfile::tempdir().unwrap();
+        let dest = scratch.path().join("dest");
+        let entries = move || {
+            let file = FileRef::new(Xs { more: 0, runs: runs.clone(), alive: Arc::default() });
+            let kind = Kind::File(file, FileStat { stat: STAT, size, sparse: true });
+            vec![Entry { name: Name::new("file"), kind }, Xs::entry("good", 9, 0)]
+        };
+        copy_of(one_page(entries), &dest)
+            .await
+            .failed_with("the server said that its data lie where they cannot");
+        let names: Vec<_> = fs::read_dir(&dest).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["good"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn references_held_do_not_grow_with_the_directory() {
     let scratch = tempfile::tempdir().unwrap();
     let (alive, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

@@ -1,7 +1,10 @@
 //! The program `files`, as its users start it: two processes and a real disk.
 
+mod failing;
 mod hostile;
+mod link;
 mod program;
+mod resuming;
 mod walking;
 mod watching;
 
@@ -11,7 +14,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use program::{Copied, Serving, copy, copy_within, snapshot, start_copy, wait_for};
+use program::{Copied, Serving, copy, copy_within, snapshot};
 
 fn sample_tree(root: &Path) {
     use std::os::unix::ffi::OsStrExt;
@@ -177,7 +180,7 @@ fn a_destination_that_is_not_empty_is_left_as_it_is() {
     fs::write(dest.join("file"), "old").unwrap();
     let before = snapshot(&dest);
     let serving = Serving::start(&source);
-    copy(&serving.url, &dest).failed_with("is not empty: nothing was copied");
+    copy(&serving.url, &dest).failed_with("is not empty, and no unfinished copy: nothing was copied");
     assert_eq!(snapshot(&dest), before);
     copy(&serving.url, &dest.join("file")).failed_with("Not a directory");
     copy(&serving.url, &dest.join("no/parent")).failed_with("No such file or directory");
@@ -218,66 +221,4 @@ fn a_server_that_is_not_there_is_said_in_a_sentence() {
     copy(&url, &dest).failed_with("refused");
     copy("nonsense", &dest).failed_with("nonsense");
     assert!(!dest.exists(), "nothing is made before there is something to copy");
-}
-
-/// A source with one file that no test can wait for, and a copy of it under way.
-fn endless_copy(scratch: &Path) -> (Serving, std::process::Child) {
-    let (source, dest) = (scratch.join("source"), scratch.join("dest"));
-    fs::create_dir(&source).unwrap();
-    for number in 0..50 {
-        fs::write(source.join(format!("small {number}")), number.to_string()).unwrap();
-    }
-    // Sparse: 64 GiB that take no room here. The copy is stopped long before it has them.
-    fs::File::create(source.join("big")).unwrap().set_len(1 << 36).unwrap();
-    let serving = Serving::start(&source);
-    let copying = start_copy(&serving.url, &dest);
-    wait_for("the unfinished file", || dest.join(".big.pb-partial").exists());
-    (serving, copying)
-}
-
-fn nothing_looks_finished_that_is_not(scratch: &Path) {
-    for entry in fs::read_dir(scratch.join("dest")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(name.starts_with("small "), "{name} is left behind");
-        let (source, dest) = (scratch.join("source").join(&name), scratch.join("dest").join(&name));
-        assert_eq!(fs::read(source).unwrap(), fs::read(dest).unwrap());
-    }
-}
-
-#[test]
-fn a_server_killed_in_mid_copy_is_said_and_nothing_looks_finished() {
-    let scratch = tempfile::tempdir().unwrap();
-    let (serving, copying) = endless_copy(scratch.path());
-    drop(serving);
-    Copied::by(copying).failed_with("the server went away before all was copied");
-    nothing_looks_finished_that_is_not(scratch.path());
-}
-
-#[test]
-fn an_interrupted_copy_leaves_nothing_unfinished() {
-    let scratch = tempfile::tempdir().unwrap();
-    let (_serving, copying) = endless_copy(scratch.path());
-    let sent = std::process::Command::new("sh")
-        .args(["-c", "kill -INT \"$0\"", &copying.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success());
-    Copied::by(copying).failed_with("interrupted");
-    nothing_looks_finished_that_is_not(scratch.path());
-}
-
-#[test]
-fn a_disk_that_takes_no_more_is_said_and_nothing_looks_finished() {
-    let scratch = tempfile::tempdir().unwrap();
-    let (source, dest) = (scratch.path().join("source"), scratch.path().join("dest"));
-    fs::create_dir(&source).unwrap();
-    fs::write(source.join("small"), "small").unwrap();
-    fs::write(source.join("big"), vec![7; 3 * 1024 * 1024]).unwrap();
-    let serving = Serving::start(&source);
-    // A limit on the size of files stands for the full disk, which takes a mount and so root.
-    // Its signal is ignored, so that the error is the writing call's, as a full disk's is. POSIX counts blocks of 512 bytes.
-    let copied = copy_within("trap '' XFSZ; ulimit -f 2048", &serving.url, &dest);
-    copied.failed_with(&format!("cannot write {}: File too large", dest.join("big").display()));
-    let left = snapshot(&dest);
-    assert!(left.keys().all(|path| path.as_os_str().is_empty() || path == Path::new("small")), "{left:?}");
 }

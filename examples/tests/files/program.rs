@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Far longer than anything here takes. It only ends tests that hang.
@@ -23,6 +23,7 @@ fn binary() -> PathBuf {
 /// `files serve`, killed when this is dropped.
 pub struct Serving {
     child: Child,
+    out: BufReader<ChildStdout>,
     pub url: String,
 }
 
@@ -41,19 +42,58 @@ impl Serving {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().take(listen.len());
-        let says = "each of the first lines says where";
-        let urls = lines.map(|line| line.unwrap().strip_prefix("listening on ").expect(says).to_owned());
-        let urls: Vec<String> = urls.collect();
-        (Serving { child, url: urls[0].clone() }, urls)
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut urls = Vec::new();
+        for _ in listen {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            let url = line.trim_end().strip_prefix("listening on ");
+            urls.push(url.expect("each of the first lines says where").to_owned());
+        }
+        (Serving { child, out, url: urls[0].clone() }, urls)
+    }
+
+    /// The process' number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Tells it to end, as many times.
+    pub fn tell_to_end(&self, times: u32) {
+        for time in 0..times {
+            if time > 0 {
+                // Signals of one kind that come together are one.
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            signal(self.id(), "TERM");
+        }
+    }
+
+    /// Waits for its end: its status, and what it said since it listened.
+    pub fn ended(mut self) -> (Option<i32>, Vec<String>) {
+        let mut said = String::new();
+        self.out.read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said.lines().map(str::to_owned).collect())
     }
 
     /// Tells it to end, and says with which status it did.
-    pub fn terminate(mut self) -> Option<i32> {
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
-        assert!(sent.unwrap().success());
-        self.child.wait().unwrap().code()
+    pub fn terminate(self) -> Option<i32> {
+        self.tell_to_end(1);
+        self.ended().0
     }
+}
+
+/// Sends the process a signal.
+pub fn signal(id: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// The most memory that a running process has had, in KiB.
+pub fn peak_memory(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 impl Drop for Serving {
@@ -126,6 +166,16 @@ pub fn start_copy(url: &str, dest: &Path) -> Child {
     spawn(Command::new(binary()).arg("copy").arg(url).arg(dest))
 }
 
+/// `files copy` with further arguments, to its end.
+pub fn copy_with(arguments: &[&str], url: &str, dest: &Path) -> Copied {
+    Copied::by(start_copy_with(arguments, url, dest))
+}
+
+/// The same, running.
+pub fn start_copy_with(arguments: &[&str], url: &str, dest: &Path) -> Child {
+    spawn(Command::new(binary()).arg("copy").args(arguments).arg(url).arg(dest))
+}
+
 /// `files copy` after the shell's `limits`.
 pub fn copy_within(limits: &str, url: &str, dest: &Path) -> Copied {
     let script = format!("{limits}; exec \"$@\"");
@@ -161,7 +211,7 @@ pub fn snapshot(root: &Path) -> BTreeMap<PathBuf, Seen> {
     let mut paths = vec![root.to_owned()];
     while let Some(path) = paths.pop() {
         let metadata = fs::symlink_metadata(&path).unwrap();
-        let (mode, modified) = (metadata.mode() & 0o777, metadata.modified().unwrap());
+        let (mode, modified) = (metadata.mode() & 0o7777, metadata.modified().unwrap());
         let entry = if metadata.is_dir() {
             paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             Seen::Dir { mode, modified }

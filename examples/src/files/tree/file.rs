@@ -2,12 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{self, SeekFrom};
+use rustix::fs;
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 
 use super::{Identity, identity_of, refused};
-use crate::files::api::{FilesError, MAX_RUNS, Run, Runs};
+use crate::files::api::{FilesError, MAX_RUNS, Runs};
+use crate::files::disk;
 
 /// A file that was opened. What is read of it counts only if it is still the file that was listed, which is looked at
 /// after the reading: so what was written between two reads is seen by the second.
@@ -27,7 +27,7 @@ impl OpenFile {
     /// [`FilesError::Changed`] when it is another file, or was written to since.
     pub fn read(&self, offset: u64, len: u32) -> Result<Vec<u8>, FilesError> {
         let mut data = vec![0; len as usize];
-        let filled = self.fill(offset, &mut data)?;
+        let filled = disk::fill(&self.file, offset, &mut data).map_err(unread)?;
         data.truncate(filled);
         self.still_the_same().map(|()| data)
     }
@@ -37,18 +37,8 @@ impl OpenFile {
     /// # Errors
     /// As [`OpenFile::read`].
     pub fn digest(&self, offset: u64, len: u32) -> Result<[u8; 32], FilesError> {
-        let (mut at, mut left) = (offset, len as usize);
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0; left.min(DIGEST_STEP)]);
-        while left > 0 {
-            let step = left.min(DIGEST_STEP);
-            let filled = self.fill(at, &mut buffer[..step])?;
-            hash.update(&buffer[..filled]);
-            if filled < step {
-                break;
-            }
-            (at, left) = (at + filled as u64, left - filled);
-        }
-        self.still_the_same().map(|()| hash.finalize().into())
+        let digest = disk::digest(&self.file, offset, len).map_err(unread)?;
+        self.still_the_same().map(|()| digest)
     }
 
     /// Where it has data from `offset` on. File systems that do not know say that it is all data.
@@ -58,7 +48,7 @@ impl OpenFile {
     pub fn runs(&self, offset: u64) -> Result<Runs, FilesError> {
         let (mut runs, mut at, mut last) = (Vec::new(), offset, false);
         while runs.len() < MAX_RUNS && !last {
-            match next_run(&self.file, at).map_err(refused)? {
+            match disk::next_run(&self.file, at).map_err(unread)? {
                 Some(run) => {
                     at = run.start + run.len;
                     runs.push(run);
@@ -69,48 +59,25 @@ impl OpenFile {
         self.still_the_same().map(|()| Runs { runs, last })
     }
 
-    fn fill(&self, offset: u64, data: &mut [u8]) -> Result<usize, FilesError> {
-        let mut filled = 0;
-        while filled < data.len() {
-            let position = offset.checked_add(filled as u64).ok_or(FilesError::Changed)?;
-            match rustix::io::pread(&self.file, &mut data[filled..], position) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(Errno::INTR) => {}
-                Err(Errno::ISDIR | Errno::SPIPE) => return Err(FilesError::Gone),
-                Err(error) => return Err(refused(error)),
-            }
-        }
-        Ok(filled)
-    }
-
     fn still_the_same(&self) -> Result<(), FilesError> {
         let stat = fs::fstat(&self.file).map_err(refused)?;
         if identity_of(&stat) == self.identity { Ok(()) } else { Err(FilesError::Changed) }
     }
 }
 
-/// The first run of data at or behind `offset`, `None` where there is no more.
-pub(in crate::files) fn next_run(file: &OwnedFd, offset: u64) -> Result<Option<Run>, Errno> {
-    // A position that no file can have is behind the end of every file.
-    if i64::try_from(offset).is_err() {
-        return Ok(None);
+/// What was a file when it was listed is none now, or the system refuses.
+fn unread(error: Errno) -> FilesError {
+    match error {
+        Errno::ISDIR | Errno::SPIPE => FilesError::Gone,
+        error => refused(error),
     }
-    let start = match fs::seek(file, SeekFrom::Data(offset)) {
-        Ok(start) => start,
-        Err(Errno::NXIO) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let end = fs::seek(file, SeekFrom::Hole(start))?;
-    Ok((end > start).then_some(Run { start, len: end - start }))
 }
-
-/// What is read at a time to be hashed.
-const DIGEST_STEP: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
+
+    use sha2::{Digest as _, Sha256};
 
     use super::*;
 
