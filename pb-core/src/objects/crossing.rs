@@ -50,8 +50,8 @@ pub struct NoDefault<T>(Of<T>);
 /// What [`NotSerialisable`] lacks: nothing implements it.
 #[diagnostic::on_unimplemented(
     message = "`{T}` cannot be sent to another process: it is not serialisable",
-    label = "add `#[derive(serde::Serialize, serde::Deserialize)]` to it, or to what it holds",
-    note = "arguments, answers and errors implement `serde::Serialize` and `serde::de::DeserializeOwned`; an object is passed as its stub, `…Ref`"
+    label = "add `#[derive(serde::Serialize, serde::Deserialize)]` to it, or to what it holds; in the place of an object write its stub, `…Ref`",
+    note = "arguments, answers and errors implement `serde::Serialize` and `serde::de::DeserializeOwned`"
 )]
 pub trait Serialisable<T> {}
 

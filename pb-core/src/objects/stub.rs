@@ -9,6 +9,10 @@ use super::{Access, Interface, Reference};
 /// It can be cloned, sent to other threads, and put anywhere into arguments and results. It serialises inside a message only.
 ///
 /// Twisted: `RemoteReference` (spread/pb.py). Wire: docs/protocol.md, section 8.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no reference",
+    label = "write the stub: of an object with the interface `Bank` it is `BankRef::new(object)`"
+)]
 pub trait Stub: Clone + Send + Sync + Serialize + DeserializeOwned + 'static {
     /// The interface that its methods belong to.
     fn interface() -> &'static Interface;
