@@ -1,5 +1,7 @@
 //! The client's side of the broker: [`connect`] to a server and get its root object.
 //!
+//! A guide that begins at nothing is `docs/README.md` in the repository.
+//!
 //! ```no_run
 //! # #[pb_client::remote_interface]
 //! # pub trait Greeter { async fn greet(&self, name: String) -> String; }

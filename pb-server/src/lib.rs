@@ -1,5 +1,7 @@
 //! The server's side of the broker: [`Server`] hands a root object to everyone who connects.
 //!
+//! A guide that begins at nothing is `docs/README.md` in the repository.
+//!
 //! ```no_run
 //! use pb_server::{Referenceable, Server, remote_interface};
 //!

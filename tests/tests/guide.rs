@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use pb_tests::pages::{Block, anchors, blocks, links, stands_in};
 
+#[path = "guide/by_name.rs"]
+mod by_name;
 #[path = "guide/callbacks.rs"]
 mod callbacks;
 #[path = "guide/errors.rs"]

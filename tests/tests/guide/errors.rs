@@ -71,6 +71,14 @@ async fn the_question_mark_takes_both_kinds() {
     assert_eq!(take_all(&broker.root()).await.unwrap_err().to_string(), "30 cents short");
 }
 
+#[tokio::test]
+async fn what_is_handed_on_needs_no_code() {
+    let (_serving, broker) = pair(TillRef::new(MyTill)).await;
+    // A middleman, who serves what he holds.
+    let (_middle, client) = pair(broker.root::<TillRef>()).await;
+    assert_eq!(client.root::<TillRef>().take(30).await, Ok(70));
+}
+
 /// What to do about a call that failed.
 fn advice(failure: &Failure) -> &'static str {
     match (failure.kind, failure.ran) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pb_client::{Connect, Reconnect, State, WhileDown};
+use pb_client::{Connect, Reconnect, Reconnecting, State, WhileDown};
 use pb_server::{FailureKind, Ran, Referenceable, Running, Server, remote_interface};
 
 #[remote_interface]
@@ -13,6 +13,12 @@ pub trait Stock {
     async fn slow_price(&self) -> u64;
     async fn buy(&self, what: String) -> OrderRef;
     async fn slow(&self) -> u64;
+    async fn watch(&self, watcher: WatcherRef);
+}
+
+#[remote_interface]
+pub trait Watcher {
+    async fn changed(&self, price: u64);
 }
 
 #[remote_interface]
@@ -39,6 +45,19 @@ impl Stock for MyStock {
     async fn slow(&self) -> u64 {
         tokio::time::sleep(Duration::from_secs(5)).await;
         7
+    }
+
+    async fn watch(&self, watcher: WatcherRef) {
+        watcher.changed(7).detach();
+    }
+}
+
+#[derive(Referenceable)]
+struct Hearing(tokio::sync::mpsc::UnboundedSender<u64>);
+
+impl Watcher for Hearing {
+    async fn changed(&self, price: u64) {
+        let _ = self.0.send(price);
     }
 }
 
@@ -145,4 +164,32 @@ async fn until_told(server: Server) -> Result<(), pb_server::ServeError> {
 async fn a_server_that_listens_nowhere_does_not_wait_for_a_signal() {
     let error = until_told(Server::new(StockRef::new(MyStock))).await.unwrap_err();
     assert_eq!(error.to_string(), "the server listens nowhere: call listen() before run()");
+}
+
+/// Gives the watcher to each server that there is, as soon as there is one.
+async fn keep_watching(stock: Reconnecting, watcher: WatcherRef) {
+    let mut states = stock.state();
+    loop {
+        let connected = matches!(*states.borrow_and_update(), State::Connected { .. });
+        if connected {
+            let _ = stock.root::<StockRef>().watch(watcher.clone()).await;
+        }
+        if states.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_is_given_to_each_server() {
+    let server = serve("mem://watched").await;
+    let how = Reconnect { eager: true, ..Reconnect::default() };
+    let stock = Connect::to("mem://watched").reconnecting(how).unwrap();
+    let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let watching = tokio::spawn(keep_watching(stock.clone(), WatcherRef::new(Hearing(sender))));
+    assert_eq!(heard.recv().await, Some(7));
+    server.shutdown().await;
+    let _server = serve("mem://watched").await;
+    assert_eq!(heard.recv().await, Some(7));
+    watching.abort();
 }

@@ -67,3 +67,9 @@ async fn a_method_is_tested_without_any_connection() {
     // With the order, the cancels and the deadlines of calls.
     assert_eq!(ClockRef::new(clock).wait(0).await, Ok(0));
 }
+
+#[test]
+fn a_call_without_a_runtime_fails() {
+    let failure = futures::executor::block_on(ClockRef::new(MyClock).wait(0)).unwrap_err();
+    assert_eq!(failure.to_string(), "no runtime runs here; call from inside a tokio runtime");
+}

@@ -9,6 +9,12 @@ mod older {
     pub trait Shop {
         async fn order(&self, what: String) -> String;
         async fn price(&self, what: String) -> u32;
+        async fn pay(&self) -> Result<(), Refusal>;
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize, Debug)]
+    pub enum Refusal {
+        Short,
     }
 }
 
@@ -20,6 +26,13 @@ mod newer {
         async fn order(&self, what: String, #[remote(default)] count: u32) -> String;
         async fn price(&self, what: String) -> u64;
         async fn close(&self);
+        async fn pay(&self) -> Result<(), Refusal>;
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize, Debug)]
+    pub enum Refusal {
+        Short,
+        Closed,
     }
 }
 
@@ -36,6 +49,10 @@ impl newer::Shop for MyShop {
     }
 
     async fn close(&self) {}
+
+    async fn pay(&self) -> Result<(), newer::Refusal> {
+        Err(newer::Refusal::Closed)
+    }
 }
 
 #[derive(Referenceable)]
@@ -48,6 +65,10 @@ impl older::Shop for OldShop {
 
     async fn price(&self, _what: String) -> u32 {
         5
+    }
+
+    async fn pay(&self) -> Result<(), older::Refusal> {
+        Err(older::Refusal::Short)
     }
 }
 
@@ -62,6 +83,13 @@ async fn an_older_client_calls_a_newer_server() {
         failure.to_string(),
         "the two sides know different signatures; the callee's is Shop/price(what: str) -> u64; the caller's signature is Shop/price(what: str) -> u32"
     );
+}
+
+#[tokio::test]
+async fn an_error_that_has_grown_is_another_error() {
+    let (_serving, broker) = pair(newer::ShopRef::new(MyShop)).await;
+    let refused = broker.root::<older::ShopRef>().pay().await.unwrap_err();
+    assert_eq!(refused.failure().map(|failure| failure.kind), Some(FailureKind::Incompatible));
 }
 
 #[tokio::test]
