@@ -1,6 +1,7 @@
 //! Drives one connection: bytes into [`Connection`](crate::proto::Connection) and out of it, methods started, answers told.
 //! One task reads and starts methods, one writes; callers append from their own threads.
 
+mod after;
 mod breaking;
 mod chunks;
 mod counters;
@@ -13,6 +14,7 @@ mod owed;
 mod parked;
 mod passing;
 mod reading;
+mod ready;
 mod refusing;
 mod room;
 mod seen;

@@ -192,6 +192,17 @@ impl<B> Message<B> {
         }
     }
 
+    /// Whether it names the result of a call of the sender's, which calls before it may settle.
+    pub fn names_result(&self) -> bool {
+        let named = |caps: &[Cap]| caps.iter().any(|cap| matches!(cap, Cap::Yours(id) if id.is_result()));
+        match self {
+            Message::Call(call) => call.target.is_result() || named(&call.payload.caps),
+            Message::Cast(cast) => cast.target.is_result() || named(&cast.payload.caps),
+            Message::Resolve(resolve) => named(&resolve.payload.caps),
+            _ => false,
+        }
+    }
+
     /// Whether it is sent because of what the other side sent, and so is held against that side as long as it does not read it.
     pub fn is_prompted(&self) -> bool {
         match self {

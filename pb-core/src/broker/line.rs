@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -6,20 +7,22 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::breaking::ExportWatch;
+use super::after::After;
 use super::chunks::Chunks;
 use super::counters::{Counters, Traffic};
 use super::link::Link;
 use super::outgoing::{Outgoing, Taken};
 use super::owed::HeldAnswer;
+use super::ready::Ready;
 use super::room::Room;
 use super::watchdog::Watchdog;
 use super::wiring::Wiring;
-use super::{Config, reading, writing};
-use crate::message::{Abort, AbortCode, Cap, ExportId, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
-use crate::objects::{Names, Reference, Watcher, Watchers, drop_quietly};
-use crate::proto::{Connection, Garbage, Notice, Outbox, Silent, TableSizes, Task, Violation};
+use super::{Config, reading, ready, writing};
+use crate::message::{Abort, AbortCode, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
+use crate::objects::{Names, Watcher, Watchers};
+use crate::proto::{Connection, Outbox, Silent, TableSizes, Violation};
 use crate::reactor::{Direct, Stream};
+use crate::wire::frame::Decoded;
 
 /// One connection: its tables and its outgoing bytes under one lock, and the means to wake its two tasks.
 pub(super) struct Line {
@@ -31,6 +34,8 @@ pub(super) struct Line {
     pub(super) read: Notify,
     /// Somebody's [`Line::when`] may have come true.
     pub(super) changed: Notify,
+    /// See [`Line::is_halted`].
+    halted: AtomicBool,
     status: watch::Sender<Status>,
     peer: String,
     pub(super) frame_bytes: u64,
@@ -55,7 +60,7 @@ pub(super) struct State {
     /// How many wait until nothing remains.
     pub(super) idlers: usize,
     /// What was freed of the peer's grants when somebody was told last.
-    told: u64,
+    pub(super) told: u64,
     /// When the reading task looks at the tables again, at the latest.
     wakes_at: Option<Instant>,
 }
@@ -80,27 +85,8 @@ enum Status {
     Gone(Failure),
 }
 
-/// What is to be done behind the lock, for what was done under it.
-struct After {
-    garbage: Vec<Garbage<Wiring>>,
-    /// To be watched.
-    exported: Vec<(ExportId, Reference)>,
-    /// There is something to write, or to start and to tell, and whose task it is has not been called.
-    write: bool,
-    read: bool,
-    /// What has been freed of the peer's grants, where somebody waits for that.
-    room: u64,
-    /// Nothing remains, and somebody waits for that.
-    idle: bool,
-    /// The connection has ended, for this.
-    left: Option<Failure>,
-}
-
-/// What the reading task does next.
+/// How it stands with a connection after a turn of the lock.
 pub(super) struct Turn {
-    pub(super) first: First,
-    /// There is something behind it.
-    pub(super) more: bool,
     pub(super) ended: bool,
     /// Enough waits to be written for a batch of its own.
     pub(super) full: bool,
@@ -111,13 +97,6 @@ pub(super) struct Rest {
     pub(super) ended: bool,
     /// When the tables have something to do.
     pub(super) timeout: Option<Instant>,
-}
-
-/// What is at the head.
-pub(super) enum First {
-    Nothing,
-    Notice(Notice<Wiring>),
-    Task(Task<Wiring>),
 }
 
 impl Line {
@@ -146,6 +125,7 @@ impl Line {
                     write: Notify::new(),
                     read: Notify::new(),
                     changed: Notify::new(),
+                    halted: AtomicBool::new(false),
                     status: watch::Sender::new(Status::Greeting),
                     peer,
                     frame_bytes,
@@ -179,31 +159,14 @@ impl Line {
             let left = connection.close_if_done(out);
             let tasks = connection.has_tasks();
             let write = out.must_call(connection.has_last_words());
+            if connection.is_unread(out) || connection.ended().is_some() {
+                self.halted.store(true, Ordering::Relaxed);
+            }
             let read = state.is_early() || tasks;
-            (result, After { left, read, write, ..state.after(&self.room) })
+            (result, state.after(&self.room, left, write, read))
         };
         self.follow(after);
         result
-    }
-
-    fn follow(&self, after: After) {
-        if after.write {
-            self.write.notify_one();
-        }
-        if after.read {
-            self.read.notify_one();
-        }
-        if after.room > 0 {
-            self.room.open(after.room, &self.read);
-        }
-        if after.idle {
-            self.changed.notify_waiters();
-        }
-        if let Some(reason) = after.left {
-            self.finish(reason);
-        }
-        after.garbage.into_iter().for_each(discard);
-        after.exported.into_iter().for_each(|(id, reference)| ExportWatch::begin(self, id, reference));
     }
 
     /// The line itself, for those that it must not keep alive.
@@ -211,72 +174,85 @@ impl Line {
         self.me.clone()
     }
 
-    /// Puts a message that was read at `now` into the tables and takes out what is to be done first: one turn of the lock.
+    /// Puts what `next` gives, which was read at `now`, into the tables until it gives nothing more, or little of the peer's budget is left, and
+    /// takes out what is to be done then: one turn of the lock. `ready` is empty before.
     ///
     /// # Errors
-    /// What the peer did wrong.
-    pub(super) fn take(&self, message: Message, bytes: usize, now: Instant) -> Result<Turn, Violation> {
-        let goaway = matches!(message, Message::Goaway(_));
-        let turn = self.turn(|connection, out, received| {
-            received.count(&message, bytes);
-            connection.handle(message, now, out)
-        });
-        if goaway {
-            self.changed.notify_waiters();
-        }
-        turn
-    }
-
-    /// Puts a message of a type into the tables that this side does not know.
-    ///
-    /// # Errors
-    /// What the peer did wrong.
-    pub(super) fn take_unknown(
+    /// `next`'s, or what the peer did wrong. What came before is in `ready` all the same.
+    pub(super) fn take<E: From<Violation>>(
         &self,
-        message_type: u8,
-        caps: Vec<Cap>,
-        bytes: usize,
-    ) -> Result<(), Violation> {
-        self.state.lock().received.count_unknown(bytes);
-        self.with(|connection, out| connection.handle_unknown(message_type, caps, out))
-    }
-
-    /// What to do next, notices first. Calls are not started while too much waits to be written.
-    pub(super) fn next_step(&self) -> Turn {
-        match self.turn(|_, _, _| Ok::<_, std::convert::Infallible>(())) {
-            Ok(turn) => turn,
-            Err(never) => match never {},
-        }
-    }
-
-    fn turn<E>(
-        &self,
-        work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing, &mut Traffic) -> Result<(), E>,
-    ) -> Result<Turn, E> {
+        now: Instant,
+        ready: &mut Ready,
+        mut next: impl FnMut() -> Result<Option<(Decoded, usize)>, E>,
+    ) -> (Turn, Result<(), E>) {
+        let mut goaway = false;
+        let mut put = |connection: &mut Connection<Wiring>, out: &mut Outgoing, received: &mut Traffic| {
+            while let Some((decoded, bytes)) = next()? {
+                match decoded {
+                    Decoded::Message(message) => {
+                        received.count(&message, bytes);
+                        goaway |= matches!(message, Message::Goaway(_));
+                        connection.handle(message, now, out)?;
+                    }
+                    Decoded::Unknown { message_type, caps } => {
+                        received.count_unknown(bytes);
+                        connection.handle_unknown(message_type, caps, out)?;
+                    }
+                }
+                if connection.is_tight(out) {
+                    break;
+                }
+            }
+            Ok(())
+        };
         let (worked, turn, after) = {
             let mut state = self.state.lock();
             let State { connection, out, received, .. } = &mut *state;
-            let worked = work(connection, out, received);
-            let ended = connection.ended().is_some();
-            let may_start = ended || !connection.is_unread(out);
-            let mut turn =
-                Turn { first: First::Nothing, more: false, ended, full: out.waiting() > FULL_BATCH };
-            // What a turn takes out it must hand over; one that fails hands over nothing.
-            if worked.is_ok() {
-                turn.first = match connection.poll_notice() {
-                    Some(notice) => First::Notice(notice),
-                    None if may_start => connection.poll_task(out).map_or(First::Nothing, First::Task),
-                    None => First::Nothing,
-                };
-            }
-            let left = if worked.is_ok() { connection.close_if_done(out) } else { None };
-            turn.ended |= left.is_some();
-            turn.more = connection.has_notices() || (connection.has_tasks() && may_start);
-            let write = out.must_call(connection.has_last_words());
-            (worked, turn, After { left, write, ..state.after(&self.room) })
+            let worked = put(connection, out, received);
+            let (turn, after) = self.take_out(&mut state, ready, worked.is_ok());
+            (worked, turn, after)
         };
         self.follow(after);
-        worked.map(|()| turn)
+        if goaway {
+            self.changed.notify_waiters();
+        }
+        (turn, worked)
+    }
+
+    /// Takes out what is to be done: `ready`, which is empty before.
+    pub(super) fn take_ready(&self, ready: &mut Ready) -> Turn {
+        let (turn, after) = self.take_out(&mut self.state.lock(), ready, true);
+        self.follow(after);
+        turn
+    }
+
+    /// Calls are not started while too much waits to be written. `well`: the peer has done nothing wrong.
+    #[inline]
+    fn take_out(&self, state: &mut State, ready: &mut Ready, well: bool) -> (Turn, After) {
+        let State { connection, out, .. } = state;
+        let full = out.waiting() > FULL_BATCH;
+        let ended = connection.ended().is_some();
+        let may_start = ended || !connection.is_unread(out);
+        self.halted.store(!may_start, Ordering::Relaxed);
+        connection.take_notices(&mut ready.notices);
+        if may_start {
+            connection.take_tasks(&mut ready.tasks, out);
+        }
+        let left = if well { connection.close_if_done(out) } else { None };
+        let ended = ended || left.is_some();
+        let write = out.must_call(connection.has_last_words());
+        (Turn { ended, full }, state.after(&self.room, left, write, false))
+    }
+
+    /// Whether what was taken out to be started must not be any more: too much waits to be written, or the connection has ended.
+    #[inline]
+    pub(super) fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
+    }
+
+    /// Gives back what was taken out and is not done.
+    pub(super) fn put_back(&self, ready: &mut Ready) {
+        self.with(|connection, _| connection.put_back(&mut ready.notices, &mut ready.tasks));
     }
 
     /// What the reading task waits for.
@@ -329,7 +305,7 @@ impl Line {
             let mut state = self.state.lock();
             let State { connection, out, .. } = &mut *state;
             connection.flush(out);
-            (out.take(batch), state.after(&self.room))
+            (out.take(batch), state.after(&self.room, None, false, false))
         };
         self.follow(after);
         taken
@@ -361,7 +337,7 @@ impl Line {
             let State { connection, out, .. } = &mut *state;
             connection.flush(out);
             let writes = out.end_batch(batch);
-            (writes, state.after(&self.room))
+            (writes, state.after(&self.room, None, false, false))
         };
         self.follow(after);
         if !writes {
@@ -502,7 +478,7 @@ impl Line {
     pub(super) fn close_saying(self: &Arc<Self>, why: &str, code: AbortCode, words: &str) {
         let reason = Failure::new(FailureKind::Disconnected, Ran::Maybe, why);
         self.end(reason, Some((code, words)));
-        reading::run_ready(self);
+        ready::run_ready(self);
     }
 
     pub(super) fn ended(&self) -> Option<Failure> {
@@ -568,35 +544,6 @@ struct Asked<'a> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         self.line.pings.lock().remove(&self.nonce);
-    }
-}
-
-impl State {
-    /// What follows from a change, but for what only who made it knows.
-    fn after(&mut self, room: &Room) -> After {
-        let State { connection, idlers, told, .. } = self;
-        let freed = connection.freed() - std::mem::replace(told, connection.freed());
-        After {
-            garbage: connection.take_garbage(),
-            exported: connection.take_exported(),
-            write: false,
-            read: false,
-            room: if room.is_awaited() { freed } else { 0 },
-            idle: *idlers > 0 && connection.is_idle(),
-            left: None,
-        }
-    }
-}
-
-/// Drops what left the tables, where it may run a user's `Drop`: under no lock.
-fn discard(garbage: Garbage<Wiring>) {
-    match garbage {
-        Garbage::Handles(references) => references.into_iter().for_each(|one| discard(Garbage::Handle(one))),
-        Garbage::Handle(reference) => drop_quietly(reference),
-        Garbage::Waiter(waiter) => drop_quietly(waiter),
-        Garbage::Canceller(stop) => drop_quietly(stop),
-        Garbage::Proxy(proxy) => drop(proxy),
-        Garbage::Watch(watch) => drop_quietly(watch),
     }
 }
 

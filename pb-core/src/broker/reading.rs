@@ -4,23 +4,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::chunks::Chunks;
 use super::counters;
-use super::forward::{self, Request};
-use super::line::{First, Line, Rest, STALL, Turn};
+use super::line::{Line, Rest, STALL, Turn};
 use super::link::Link;
-use super::owed::Casting;
-use super::parked::Echo;
+use super::ready::{Ready, run_ready};
 use super::stranger;
-use super::wiring::Wiring;
 use crate::message::{AbortCode, Failure, FailureKind, Ran};
-use crate::objects::{Delivered, Leads, Names};
-use crate::proto::{Notice, Outcome, Silent, Start, Task, Violation};
+use crate::proto::{Silent, Violation};
 use crate::reactor::{Direct, ReadHalf};
 use crate::wire::frame::{self, Decoded, MAGIC, Malformed};
 
@@ -85,6 +81,8 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         buffer: BytesMut::new(),
         grown: false,
         batch: Chunks::default(),
+        held: None,
+        ready: Ready::default(),
         read_bytes: READ_BYTES.min(2 * line.frame_bytes as usize),
         due: None,
         due_from: 0,
@@ -116,6 +114,10 @@ struct Reading<'a> {
     grown: bool,
     /// What this task writes itself, empty between batches.
     batch: Chunks,
+    /// A message that begins the next turn of the tables' lock, with the bytes of its frame.
+    held: Option<(Decoded, usize)>,
+    /// What it has taken out of the tables to do, empty between turns of their lock.
+    ready: Ready,
     /// Bytes that one read may take: no more than the largest frame needs.
     read_bytes: usize,
     /// When the hello, or more of a started frame, must have come.
@@ -150,7 +152,7 @@ impl Reading<'_> {
             let now = Instant::now().into_std();
             self.line.begin_batch(now);
             let taken = self.take_frames(greeted, now);
-            run_ready(self.line);
+            self.ready.run_all(self.line);
             self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
             self.line.watchdog.is_done(self.line.peer_address(), now, Instant::now().into_std());
             greeted = taken?;
@@ -178,7 +180,7 @@ impl Reading<'_> {
         let reason = Failure::new(End::Closed.kind(), Ran::Maybe, End::Closed.to_string());
         self.line.hear_no_more(reason);
         loop {
-            run_ready(self.line);
+            self.ready.run_all(self.line);
             let Rest { ended, timeout, .. } = self.line.rest();
             if ended {
                 return;
@@ -224,17 +226,23 @@ impl Reading<'_> {
 
     /// Handles whole frames: all of them, or as many as a turn has. Says whether the hello was among them, or before.
     fn take_frames(&mut self, mut greeted: bool, now: std::time::Instant) -> Result<bool, End> {
-        let limit = self.line.frame_bytes;
         self.left = false;
-        while let Some(frame) = frame::split(&mut self.buffer, if greeted { limit } else { HELLO_BYTES })? {
-            self.due = None;
-            if self.grown {
-                // While the frame waits or is worked on nothing else holds its bytes.
-                self.grown = false;
-                self.buffer = BytesMut::from(&self.buffer[..]);
+        loop {
+            let (frames, turn, taken) = self.take_run(greeted, now);
+            if turn.ended
+                && let Some(reason) = self.line.ended()
+            {
+                self.line.finish(reason);
             }
-            self.work += 1 + frame.len() / WORK_BYTES;
-            if handle(self.line, frame, now)? {
+            if self.ready.run(self.line) && !(self.held.is_none() && frame::is_plain(&self.buffer)) {
+                // What comes next may depend on all that this has led to.
+                self.ready.run_all(self.line);
+            }
+            taken?;
+            if frames == 0 {
+                return Ok(greeted);
+            }
+            if turn.full {
                 self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
                 self.line.begin_batch(now);
             }
@@ -242,12 +250,51 @@ impl Reading<'_> {
                 self.line.open();
                 greeted = true;
             }
-            if self.work >= TURN {
-                self.left = true;
-                break;
+            if self.left {
+                return Ok(greeted);
             }
         }
-        Ok(greeted)
+    }
+
+    /// Puts some whole frames into the tables in one turn of the lock: calls and answers, of which there may be many, or one of another kind,
+    /// behind which the tables may be others. What names a result begins a turn of its own: those before it may settle that. Says how many,
+    /// and what the last one led to.
+    fn take_run(&mut self, greeted: bool, now: std::time::Instant) -> (usize, Turn, Result<(), End>) {
+        let Reading { line, buffer, grown, due, work, left, held, ready, .. } = self;
+        let limit = if greeted { line.frame_bytes } else { HELLO_BYTES };
+        let (mut frames, mut bytes, mut alone) = (0, 0, !greeted);
+        let (turn, taken) = line.take(now, ready, || {
+            if frames > 0
+                && (alone || *left || frames == RUN || bytes > RUN_BYTES || !frame::is_plain(buffer))
+            {
+                return Ok(None);
+            }
+            let (decoded, whole) = match held.take() {
+                Some(held) => held,
+                None => {
+                    alone |= !frame::is_plain(buffer);
+                    let Some(frame) = frame::split(buffer, limit)? else { return Ok(None) };
+                    *due = None;
+                    if *grown {
+                        // While the frame waits or is worked on nothing else holds its bytes.
+                        *grown = false;
+                        *buffer = BytesMut::from(&buffer[..]);
+                    }
+                    *work += 1 + frame.len() / WORK_BYTES;
+                    *left = *work >= TURN;
+                    let whole = counters::whole(frame.len());
+                    (frame::decode(frame)?, whole)
+                }
+            };
+            if frames > 0 && matches!(&decoded, Decoded::Message(message) if message.names_result()) {
+                *held = Some((decoded, whole));
+                return Ok(None);
+            }
+            frames += 1;
+            bytes += whole;
+            Ok::<_, End>(Some((decoded, whole)))
+        });
+        (frames, turn, taken)
     }
 
     /// A hello must be whole within its time; a later frame must go on coming, some kilobytes each time.
@@ -297,7 +344,7 @@ impl Reading<'_> {
     /// was ended from elsewhere.
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
         loop {
-            run_ready(self.line);
+            self.ready.run_all(self.line);
             let Rest { ended, timeout } = self.line.rest();
             if ended {
                 return Ok(false);
@@ -343,98 +390,16 @@ impl Reading<'_> {
     }
 }
 
-/// Puts one frame that was read at `now` into the tables, and does what follows from it. Says whether what waits to be written is a batch
-/// by now.
-fn handle(line: &Arc<Line>, frame: Bytes, now: std::time::Instant) -> Result<bool, End> {
-    let bytes = counters::whole(frame.len());
-    match frame::decode(frame)? {
-        Decoded::Message(message) => {
-            let turn = line.take(message, bytes, now)?;
-            if turn.ended
-                && let Some(reason) = line.ended()
-            {
-                line.finish(reason);
-            }
-            let full = turn.full;
-            if do_turn(line, turn) {
-                run_ready(line);
-            }
-            Ok(full)
-        }
-        Decoded::Unknown { message_type, caps } => {
-            line.take_unknown(message_type, caps, bytes)?;
-            Ok(false)
-        }
-    }
-}
-
-/// Does everything that the tables have ready.
-pub(super) fn run_ready(line: &Arc<Line>) {
-    while do_turn(line, line.next_step()) {}
-    line.send_parked();
-}
-
-/// Does one thing. Says whether there is more.
-fn do_turn(line: &Arc<Line>, turn: Turn) -> bool {
-    match turn.first {
-        First::Nothing => {}
-        First::Notice(notice) => tell(line, notice),
-        First::Task(Task::Start(start)) => begin(line, start),
-        First::Task(Task::Settle(promise, result)) => {
-            if let Leads::Promise(promise) = promise.leads() {
-                promise.settle(result);
-            }
-        }
-        First::Task(Task::Echo(number)) => Echo::send(line, number),
-    }
-    turn.more
-}
-
-fn tell(line: &Arc<Line>, notice: Notice<Wiring>) {
-    match notice {
-        Notice::Settled(waiter, outcome) => {
-            let delivered = match outcome {
-                Outcome::Value(carried) => Delivered::Value(carried.handles, line.hold_answer(carried.body)),
-                Outcome::Reference(reference) => Delivered::Reference(reference),
-                Outcome::Embargoed(promise) => return waiter.settle_embargoed(promise),
-                Outcome::App(carried) => Delivered::App(carried.handles, line.hold_answer(carried.body)),
-                Outcome::Failed(failure) => Delivered::Failed(failure),
-            };
-            waiter.settle(delivered);
-        }
-        Notice::Cancel(stop) => stop(),
-        Notice::Pong(nonce) => line.ponged(nonce),
-        Notice::RootBroken => line.wake_watchers(),
-        Notice::Broken(held, failure) => {
-            if let Some(held) = held.upgrade() {
-                held.break_with(failure);
-            }
-        }
-    }
-}
-
-fn begin(line: &Arc<Line>, start: Start<Wiring>) {
-    let Start { target, on_root, request } = start;
-    let by_name = on_root && &*request.method.text.name == Names::METHOD;
-    let target = if by_name { line.names.as_reference() } else { target };
-    let request = Request {
-        line: Arc::clone(line),
-        answer: request.answer,
-        known: request.method,
-        options: request.options,
-        deadline: request.deadline,
-        references: request.arguments.handles,
-        casting: request.answer.is_none().then(|| Casting::new(line, request.cost)),
-        body: request.arguments.body,
-    };
-    forward::deliver_quietly(&target, request);
-}
-
 /// A hello is small; nothing is read before one that is larger than this.
 const HELLO_BYTES: u64 = 4096;
 /// Work after which a connection lets others have their turn: a frame counts one, and one more for each [`WORK_BYTES`] of it. The runtime
 /// counts reads, of which a single one may bring thousands of frames.
 const TURN: usize = 128;
+/// Frames that are put into the tables in one turn of their lock: enough that the turn costs each of them little, and so few that who
+/// makes a call meanwhile waits some microseconds.
+const RUN: usize = 16;
+/// Bytes of them, behind which there is no further one.
+const RUN_BYTES: usize = 16 << 10;
 const WORK_BYTES: usize = 1024;
 /// Bytes that one read may take.
 const READ_BYTES: usize = 64 << 10;

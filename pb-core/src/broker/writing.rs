@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::chunks::Chunks;
 use super::line::{Line, STALL};
 use super::outgoing::Taken;
-use super::reading::run_ready;
+use super::ready::run_ready;
 use crate::message::{Failure, FailureKind, Ran};
 use crate::reactor::WriteHalf;
 

@@ -9,6 +9,8 @@ use crate::message::{CallOptions, Cause, Credit, Failure, FailureKind, Message, 
 const ECHO_BYTES: u64 = 256;
 /// What refusing a call takes: its rejected result, until that is released, the failure without a word, and the last words for what it brought.
 const REFUSAL_BYTES: u64 = RESULT_BYTES + 64;
+/// Places for exports of which the last ones are given one at a time.
+const LAST_EXPORTS: u64 = 64;
 /// An answer that takes no more than the failure that would stand for it is sent whatever the budget.
 const SMALL_ANSWER: u64 = 256;
 
@@ -66,6 +68,13 @@ impl<H: Host> Connection<H> {
             return Err(Violation::Limit { what: "bytes kept for a peer", limit });
         }
         Ok(())
+    }
+
+    /// Whether the peer's budget or its exports are used up so far that what a message leads to must count before the next one is taken in: else a
+    /// call might run whose answer has no room.
+    pub fn is_tight(&self, out: &impl Outbox) -> bool {
+        let exports = self.granted.imports.min(self.limits.exports);
+        self.charged(out) > self.limits.budget / 2 || self.exports.len() + LAST_EXPORTS > exports
     }
 
     /// Whether a failure should go without its words: the peer does not read them, or has no room left for them.

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use super::casts::Casts;
 use super::exports::Exports;
 use super::imports::{Import, Imports};
+use super::incoming::unpin;
 use super::lagging::Lagging;
 use super::last_words::LastWords;
 use super::leaving::Departure;
@@ -121,21 +122,28 @@ impl<H: Host> Connection<H> {
     ///
     /// # Errors
     /// What the peer did wrong. The owner sends `abort`, closes, and calls [`Connection::end`]; until then the tables keep what they had.
+    // Inlined, as is what it leads to, so that a message is not moved from one to the next.
+    #[inline(always)]
     pub fn handle(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
         if self.ended.is_some() {
             return Ok(());
         }
         if !self.greeted {
-            return match message {
-                Message::Hello(hello) => self.on_hello(&hello, now, out),
-                Message::Abort(abort) => self.on_abort(&abort),
-                _ => Err(Violation::BeforeHello),
-            };
+            return self.greet(message, now, out);
         }
         self.dispatch(message, now, out)?;
         self.check_budget(out)
     }
 
+    fn greet(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
+        match message {
+            Message::Hello(hello) => self.on_hello(&hello, now, out),
+            Message::Abort(abort) => self.on_abort(&abort),
+            _ => Err(Violation::BeforeHello),
+        }
+    }
+
+    #[inline(always)]
     fn dispatch(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
         match message {
             Message::Hello(_) => Err(Violation::SecondHello),
@@ -239,6 +247,47 @@ impl<H: Host> Connection<H> {
         None
     }
 
+    /// All that [`Connection::poll_task`] would give, into `tasks`, which is empty. What need not be done after all goes back by
+    /// [`Connection::put_back`].
+    #[inline]
+    pub fn take_tasks(&mut self, tasks: &mut VecDeque<Task<H>>, out: &mut impl Outbox) {
+        if self.tasks.is_empty() {
+            return;
+        }
+        if self.exports.are_all_wanted() {
+            std::mem::swap(&mut self.tasks, tasks);
+            return shrink(&mut self.tasks);
+        }
+        while let Some(task) = self.poll_task(out) {
+            tasks.push_back(task);
+        }
+    }
+
+    /// All that [`Connection::poll_notice`] would give, into `notices`, which is empty.
+    #[inline]
+    pub fn take_notices(&mut self, notices: &mut VecDeque<Notice<H>>) {
+        if !self.notices.is_empty() {
+            std::mem::swap(&mut self.notices, notices);
+            shrink(&mut self.notices);
+        }
+    }
+
+    /// Takes back what was taken out and is not done: it goes in front. After the end of the connection no call starts.
+    pub fn put_back(&mut self, notices: &mut VecDeque<Notice<H>>, tasks: &mut VecDeque<Task<H>>) {
+        notices.append(&mut self.notices);
+        std::mem::swap(&mut self.notices, notices);
+        for task in tasks.iter_mut() {
+            if let Task::Start(start) = task {
+                unpin(&mut start.request.arguments.body);
+            }
+        }
+        tasks.append(&mut self.tasks);
+        std::mem::swap(&mut self.tasks, tasks);
+        if self.ended.is_some() {
+            self.scrap_tasks();
+        }
+    }
+
     /// Why a call need not be started any more, if that is so.
     fn unwanted(&mut self, request: &Request<H>) -> Option<(ExportId, Failure)> {
         let (id, _) = request.answer?;
@@ -262,6 +311,12 @@ impl<H: Host> Connection<H> {
     /// Whether [`Connection::poll_notice`] has something.
     pub fn has_notices(&self) -> bool {
         !self.notices.is_empty()
+    }
+
+    /// Whether something has left the tables ([`Connection::take_garbage`]), or is to be watched ([`Connection::take_exported`]).
+    #[inline]
+    pub fn has_garbage(&self) -> bool {
+        !self.garbage.is_empty() || !self.exported.is_empty()
     }
 
     /// What left the tables. To be dropped where no lock is held: it may run anybody's `Drop`.
@@ -349,11 +404,21 @@ impl<H: Host> Connection<H> {
     }
 }
 
+/// Gives back the room of a queue that is empty and was long.
+#[inline]
+fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > KEPT_QUEUE {
+        *queue = VecDeque::new();
+    }
+}
+
 /// How many releases fit into one frame of the peer's.
 fn release_batch(frame_bytes: u64) -> usize {
     let fitting = frame_bytes.saturating_sub(RELEASE_HEAD_BYTES) / RELEASE_BYTES;
     (fitting as usize).clamp(1, RELEASE_BATCH)
 }
 
+/// Places of a queue that are kept while it is empty.
+const KEPT_QUEUE: usize = 128;
 /// The version of the protocol that this side speaks.
 const VERSION: u32 = 1;

@@ -33,9 +33,7 @@ impl<H: Host> Connection<H> {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
             return self.reject(id, exceeded(Ran::No), out);
         }
-        let Some(running) = self.exports.running(id) else { return };
-        running.expired = true;
-        self.notices.extend(running.canceller.take().map(Notice::Cancel));
+        self.notices.extend(self.exports.expire(id).map(Notice::Cancel));
     }
 
     /// The time of a call of ours is over: whoever waits is told now, whatever the peer does. This is our last word on it, unless a cast went

@@ -28,6 +28,8 @@ pub(super) struct Exports<H: Host> {
     running_extra: u64,
     /// How many of them are cancelled.
     cancelled: u64,
+    /// How many of them are over their time.
+    expired: u64,
     /// Entries that the peer asked for: objects that it was answered, and settled results with what they keep.
     charged: u64,
     /// The deadlines of those that have one.
@@ -130,6 +132,7 @@ impl<H: Host> Exports<H> {
             running_bytes: 0,
             running_extra: 0,
             cancelled: 0,
+            expired: 0,
             charged: 0,
             due: Timers::default(),
         }
@@ -185,6 +188,7 @@ impl<H: Host> Exports<H> {
                 self.running_bytes -= running.cost.body;
                 self.running_extra -= running.cost.extra;
                 self.cancelled -= u64::from(running.cancelled);
+                self.expired -= u64::from(running.expired);
                 Some(running)
             }
             Some(other) => {
@@ -418,6 +422,23 @@ impl<H: Host> Exports<H> {
             && !matches!(self.open.get(&id.0), Some(Export::Running(RunningCall { cancelled: false, .. })))
     }
 
+    /// The time of a call that runs is over. Gives what stops it, if it can be stopped.
+    pub(super) fn expire(&mut self, id: ExportId) -> Option<H::Canceller> {
+        let running = match self.open.get_mut(&id.0) {
+            Some(Export::Running(running)) => running,
+            _ => return None,
+        };
+        self.expired += u64::from(!running.expired);
+        running.expired = true;
+        running.canceller.take()
+    }
+
+    /// Whether no call is cancelled, or over its time: all of those that have not started are to be started.
+    #[inline]
+    pub(super) fn are_all_wanted(&self) -> bool {
+        self.cancelled + self.expired == 0
+    }
+
     pub(super) fn running_count(&self) -> u64 {
         self.running
     }
@@ -430,6 +451,12 @@ impl<H: Host> Exports<H> {
     pub(super) fn charged(&self) -> u64 {
         let calls = self.running * CALL_BYTES + self.running_extra;
         calls + self.running_bytes + self.charged
+    }
+
+    /// Everything that the peer may name, but for the root.
+    #[inline]
+    pub(super) fn len(&self) -> u64 {
+        self.open.len() as u64
     }
 
     /// Objects that the peer holds.
@@ -478,6 +505,7 @@ impl<H: Host> Exports<H> {
         self.running_bytes = 0;
         self.running_extra = 0;
         self.cancelled = 0;
+        self.expired = 0;
         self.charged = 0;
         self.due.clear();
         (cancellers, promises)

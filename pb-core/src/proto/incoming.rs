@@ -376,7 +376,7 @@ impl<H: Host> Connection<H> {
 
 /// A call that waits must not hold the buffer that it was read into. A large body has one of its own.
 #[cold]
-fn unpin(body: &mut Bytes) {
+pub(super) fn unpin(body: &mut Bytes) {
     if body.len() < OWN_BUFFER_BYTES {
         *body = Bytes::copy_from_slice(body);
     }

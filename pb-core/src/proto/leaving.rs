@@ -180,8 +180,13 @@ impl<H: Host> Connection<H> {
 
     /// Closes the connection, if this side leaves or the peer sends nothing more, and nothing is left to wait for or the time is over.
     /// Says why it has ended then; the abort is sent.
+    #[inline]
     pub fn close_if_done(&mut self, out: &mut impl Outbox) -> Option<Failure> {
-        if self.ended().is_some() || !self.is_leaving() || !(self.leaving.overdue || self.is_drained()) {
+        if self.is_leaving() { self.close_if_drained(out) } else { None }
+    }
+
+    fn close_if_drained(&mut self, out: &mut impl Outbox) -> Option<Failure> {
+        if self.ended().is_some() || !(self.leaving.overdue || self.is_drained()) {
             return None;
         }
         let (reason, abort) = match (&self.leaving.mute, &self.leaving.ours) {

@@ -140,6 +140,17 @@ pub fn split(buffer: &mut BytesMut, max_frame: u64) -> Result<Option<Bytes>, Mal
     Ok(Some(buffer.split_to(length).freeze()))
 }
 
+/// Whether the first frame in `buffer`, as far as it has come, is a call, a cast or an answer that is a value.
+#[inline]
+pub fn is_plain(buffer: &[u8]) -> bool {
+    match number::read_uint(buffer) {
+        Uint::Whole { len, .. } => {
+            matches!(buffer.get(len), Some(&(types::CALL | types::CAST | types::RESOLVE)))
+        }
+        Uint::Partial { .. } | Uint::Wrong => false,
+    }
+}
+
 /// How many bytes the first frame in `buffer` has with its length, as far as the bytes that are there say.
 pub fn whole_len(buffer: &[u8]) -> Option<usize> {
     match number::read_uint(buffer) {
