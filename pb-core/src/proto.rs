@@ -10,6 +10,7 @@ mod budget;
 mod casts;
 mod connection;
 mod deadlines;
+mod dense;
 mod exports;
 mod imports;
 mod incoming;

@@ -1,5 +1,6 @@
 use std::time::Instant;
 
+use super::dense::Dense;
 use super::limits::{CALL_BYTES, OBJECT_BYTES, RESULT_BYTES};
 use super::queue::Queue;
 use super::table::Table;
@@ -11,7 +12,7 @@ use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
 /// Twisted: `localObjects` (spread/pb.py). Wire: `docs/protocol.md`, section 6.
 pub(super) struct Exports<H: Host> {
     root: Root<H>,
-    open: Table<i64, Export<H>>,
+    open: Dense<Export<H>>,
     /// Objects that are not broken.
     ids: Table<Key, i64>,
     /// Objects, broken ones too.
@@ -123,7 +124,7 @@ impl<H: Host> Exports<H> {
     pub(super) fn new(root: Option<H::Handle>) -> Self {
         Exports {
             root: root.map_or(Root::None, |handle| Root::Served { handle, watch: None }),
-            open: Table::new(),
+            open: Dense::new(),
             ids: Table::new(),
             objects: 0,
             last_object: 0,

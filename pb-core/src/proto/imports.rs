@@ -1,8 +1,8 @@
 use std::time::Instant;
 
 use super::casts::Casts;
+use super::dense::Dense;
 use super::limits::IMPORT_BYTES;
-use super::table::Table;
 use super::timers::{Timers, given_up};
 use super::{Garbage, Host, Violation};
 use crate::message::{Cause, ExportId, Failure, FailureKind, ImportId, Reply};
@@ -10,7 +10,7 @@ use crate::message::{Cause, ExportId, Failure, FailureKind, ImportId, Reply};
 /// What the peer owns and we may call: its objects, and the results of our calls.
 /// Twisted: `waitingForAnswers` and the luids we hold (spread/pb.py). Wire: `docs/protocol.md`, section 6.
 pub(super) struct Imports<H: Host> {
-    open: Table<i64, Import<H>>,
+    open: Dense<Import<H>>,
     /// Why the root, which has no entry, is broken.
     pub(super) root_broken: Option<Failure>,
     objects: usize,
@@ -94,7 +94,7 @@ impl<H: Host> Imports<H> {
     pub(super) fn new() -> Self {
         Imports {
             freed: 0,
-            open: Table::new(),
+            open: Dense::new(),
             root_broken: None,
             objects: 0,
             unasked: 0,

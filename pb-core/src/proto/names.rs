@@ -20,6 +20,8 @@ pub(super) struct Names<H: Host> {
     sent: HashMap<Arc<MethodText>, u32>,
     /// The same by the address of the text that was numbered, which is kept in `sent` and so keeps its address: the look-up of every call.
     known: HashMap<usize, u32>,
+    /// The one of them that was looked up last.
+    latest: (usize, u32),
     /// The peer's, number 1 first.
     received: Vec<Arc<Known<H::Memo>>>,
     /// What the peer's budget is charged for them.
@@ -28,13 +30,24 @@ pub(super) struct Names<H: Host> {
 
 impl<H: Host> Names<H> {
     pub(super) fn new() -> Self {
-        Names { sent: HashMap::new(), known: HashMap::new(), received: Vec::new(), charged: 0 }
+        Names {
+            sent: HashMap::new(),
+            known: HashMap::new(),
+            latest: (0, 0),
+            received: Vec::new(),
+            charged: 0,
+        }
     }
 
     /// How to name `text` to the peer; the caller sends it, so a definition holds from there on. `passed_on`: the name is somebody else's, who
     /// may make up any number of them; such names take at most half of what is granted.
     pub(super) fn name(&mut self, text: &Arc<MethodText>, granted: u64, passed_on: bool) -> MethodName {
-        if let Some(number) = self.known.get(&(Arc::as_ptr(text) as usize)) {
+        let address = Arc::as_ptr(text) as usize;
+        if self.latest.0 == address {
+            return MethodName::Known(self.latest.1);
+        }
+        if let Some(number) = self.known.get(&address) {
+            self.latest = (address, *number);
             return MethodName::Known(*number);
         }
         if let Some(number) = self.sent.get(text) {
@@ -46,7 +59,7 @@ impl<H: Host> Names<H> {
         }
         let number = self.sent.len() as u32 + 1;
         self.sent.insert(Arc::clone(text), number);
-        self.known.insert(Arc::as_ptr(text) as usize, number);
+        self.known.insert(address, number);
         MethodName::Defined(Arc::clone(text))
     }
 

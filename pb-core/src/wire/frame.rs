@@ -71,7 +71,7 @@ pub fn encode<B: AsRef<[u8]>>(message: &Message<B>, out: &mut Vec<u8>) {
     });
 }
 
-/// The same, into the buffer that `room` gives for so many bytes, or a few less.
+/// The same, into the buffer that `room` gives for so many bytes.
 #[inline]
 pub(crate) fn encode_into<'a, B: AsRef<[u8]>>(
     message: &Message<B>,
@@ -79,9 +79,8 @@ pub(crate) fn encode_into<'a, B: AsRef<[u8]>>(
 ) {
     let mut head = Head::new();
     if let Some(body) = encode::small(message, &mut head) {
-        let head = head.written();
-        let out = room(MAX_PREFIX + head.len() + body.len());
-        out.uint((head.len() + body.len()) as u64);
+        let head = head.with_length(body.len());
+        let out = room(head.len() + body.len());
         out.extend_from_slice(head);
         out.extend_from_slice(body);
         return;
@@ -118,6 +117,7 @@ pub fn encoded_len<B: AsRef<[u8]>>(message: &Message<B>) -> usize {
 /// # Errors
 /// [`Malformed`] when the length is under 2, over `max_frame` or [`MAX_FRAME_BYTES`] bytes, or not in its one
 /// encoding: as soon as the bytes that are there show it. `buffer` is as before.
+#[inline]
 pub fn split(buffer: &mut BytesMut, max_frame: u64) -> Result<Option<Bytes>, Malformed> {
     let limit = max_frame.min(MAX_FRAME_BYTES);
     let (length, prefix) = match number::read_uint(buffer) {
@@ -190,9 +190,6 @@ fn content_len<B: AsRef<[u8]>>(message: &Message<B>) -> usize {
     encode::message(message, &mut count);
     count.bytes
 }
-
-/// Bytes of a frame's length, at the most.
-const MAX_PREFIX: usize = 10;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@ use crate::message::{
 ///
 /// # Errors
 /// [`Malformed`] for everything that sections 2 to 4 of `docs/protocol.md` do not allow.
+#[inline]
 pub fn decode(frame: Bytes) -> Result<Decoded, Malformed> {
     let message_type = Reader::new(&frame, 0).byte()?;
     match message_type {
@@ -60,6 +61,7 @@ fn without_body(message_type: u8, frame: &Bytes) -> Result<Decoded, Malformed> {
     Ok(Decoded::Message(message))
 }
 
+#[inline]
 fn call(frame: Bytes) -> Result<Decoded, Malformed> {
     let mut from = Reader::new(&frame, TYPE_BYTES);
     let caps = capabilities(&mut from)?;
@@ -86,6 +88,7 @@ fn cast(frame: Bytes) -> Result<Decoded, Malformed> {
     })))
 }
 
+#[inline]
 fn resolve(frame: Bytes) -> Result<Decoded, Malformed> {
     let mut from = Reader::new(&frame, TYPE_BYTES);
     let caps = capabilities(&mut from)?;
@@ -180,7 +183,13 @@ fn abort(from: &mut Reader) -> Result<Message, Malformed> {
     Ok(Message::Abort(Abort { code, reason: from.short_text("reason")? }))
 }
 
+/// Most messages have none.
+#[inline]
 fn capabilities(from: &mut Reader) -> Result<Vec<Cap>, Malformed> {
+    if from.zero() { Ok(Vec::new()) } else { some_capabilities(from) }
+}
+
+fn some_capabilities(from: &mut Reader) -> Result<Vec<Cap>, Malformed> {
     let count = from.count("number of capabilities", 0, MAX_CAPS, 1)?;
     let mut capabilities = Vec::with_capacity(count);
     for _ in 0..count {
@@ -207,11 +216,13 @@ fn capability(packed: u64) -> Result<Cap, Malformed> {
     }
 }
 
+#[inline]
 fn flags_of(message_type: u8, known: u8, from: &mut Reader) -> Result<u8, Malformed> {
     let flags = from.byte()?;
     if flags & !known != 0 { Err(Malformed::UnknownFlags { message_type, flags }) } else { Ok(flags) }
 }
 
+#[inline]
 fn method(flags: u8, from: &mut Reader) -> Result<MethodName, Malformed> {
     let once = flags & flags::ONCE != 0;
     match from.uint32("number of a method")? {

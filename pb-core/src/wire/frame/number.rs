@@ -16,10 +16,14 @@ pub(super) enum Uint {
 /// Reads the `uint` at the front of `bytes`.
 #[inline]
 pub(super) fn read_uint(bytes: &[u8]) -> Uint {
-    match bytes.first() {
-        Some(&byte) if byte < 0x80 => Uint::Whole { value: u64::from(byte), len: 1 },
-        Some(_) => read_long_uint(bytes),
-        None => Uint::Partial { least: 0 },
+    match *bytes {
+        [byte, ..] if byte < 0x80 => Uint::Whole { value: u64::from(byte), len: 1 },
+        // A last byte 0 has a shorter encoding.
+        [low, high, ..] if high != 0 && high < 0x80 => {
+            Uint::Whole { value: u64::from(low & 0x7f) | u64::from(high) << 7, len: 2 }
+        }
+        [_, ..] => read_long_uint(bytes),
+        [] => Uint::Partial { least: 0 },
     }
 }
 

@@ -16,11 +16,13 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads `frame` from its byte `at` on, which must be within it.
+    #[inline]
     pub(super) fn new(frame: &'a Bytes, at: usize) -> Self {
         Reader { frame, rest: &frame[at..] }
     }
 
     /// How many bytes of the frame are read.
+    #[inline]
     pub(super) fn at(&self) -> usize {
         self.frame.len() - self.rest.len()
     }
@@ -30,6 +32,18 @@ impl<'a> Reader<'a> {
         let (&byte, rest) = self.rest.split_first().ok_or_else(|| self.ended(1))?;
         self.rest = rest;
         Ok(byte)
+    }
+
+    /// Reads a 0, if the next number is one.
+    #[inline]
+    pub(super) fn zero(&mut self) -> bool {
+        match self.rest {
+            [0, rest @ ..] => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
     }
 
     #[inline]
@@ -45,6 +59,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number within bounds, both of them allowed.
+    #[inline]
     pub(super) fn bounded(&mut self, field: &'static str, least: u64, most: u64) -> Result<u64, Malformed> {
         let value = self.uint()?;
         if value < least || value > most {
@@ -53,6 +68,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    #[inline]
     pub(super) fn uint32(&mut self, field: &'static str) -> Result<u32, Malformed> {
         self.bounded(field, 0, u64::from(u32::MAX)).map(|value| value as u32)
     }
@@ -77,19 +93,23 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(*bytes))
     }
 
+    #[inline]
     pub(super) fn id(&mut self) -> Result<i64, Malformed> {
         self.uint().and_then(id)
     }
 
+    #[inline]
     pub(super) fn export(&mut self) -> Result<ExportId, Malformed> {
         self.id().map(ExportId)
     }
 
+    #[inline]
     pub(super) fn import(&mut self) -> Result<ImportId, Malformed> {
         self.id().map(ImportId)
     }
 
     /// The result that a call opens: its sign is known, so it is sent without.
+    #[inline]
     pub(super) fn new_result(&mut self) -> Result<ImportId, Malformed> {
         match self.bounded("result of a call", 0, MAX_ID as u64)? {
             0 => Err(Malformed::Sign { field: "result of a call", id: 0 }),
@@ -166,6 +186,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The id that a zigzagged number stands for.
+#[inline]
 pub(super) fn id(zigzag: u64) -> Result<i64, Malformed> {
     let id = number::unzigzag(zigzag);
     if id.unsigned_abs() > MAX_ID.unsigned_abs() { Err(Malformed::Id { id }) } else { Ok(id) }

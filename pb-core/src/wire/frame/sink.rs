@@ -49,30 +49,40 @@ impl Sink for Count {
     }
 }
 
-/// The fields of one small message, on the stack: they are written once, and their length is known before the frame's is written.
+/// The fields of one small message, on the stack, with room for the frame's length in front of them: they are written once, and their length
+/// is known before the frame's is written.
 pub(super) struct Head {
     bytes: [u8; Head::BYTES],
-    len: usize,
+    end: usize,
 }
 
 impl Head {
+    /// Where the fields begin: a frame's length takes no more.
+    const START: usize = 10;
     /// Type, no capabilities, flags, target, result, method: 28 bytes at the most, and no text or list.
-    const BYTES: usize = 32;
+    const BYTES: usize = Head::START + 32;
 
+    #[inline]
     pub(super) fn new() -> Self {
-        Head { bytes: [0; Head::BYTES], len: 0 }
+        Head { bytes: [0; Head::BYTES], end: Head::START }
     }
 
-    pub(super) fn written(&self) -> &[u8] {
-        &self.bytes[..self.len]
+    /// The fields, behind the length of a frame that has them and a body of so many bytes.
+    #[inline]
+    pub(super) fn with_length(&mut self, body: usize) -> &[u8] {
+        let length = (self.end - Head::START + body) as u64;
+        let start = Head::START - uint_len(length);
+        let end = std::mem::replace(&mut self.end, start);
+        self.uint(length);
+        &self.bytes[start..end]
     }
 }
 
 impl Sink for Head {
     #[inline]
     fn byte(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
-        self.len += 1;
+        self.bytes[self.end] = byte;
+        self.end += 1;
     }
 
     #[inline]
