@@ -22,33 +22,26 @@ thread_local! {
     static REFERENCES: RefCell<Vec<Reference>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes `references` those of the message, and returns the ones that were.
-#[inline]
-fn exchange(references: Vec<Reference>) -> Vec<Reference> {
-    let before = COUNT.replace(references.len());
-    if before + references.len() == 0 {
-        return references;
-    }
-    REFERENCES.replace(references)
-}
-
 /// A scope, with the one that it put aside: a user's `Serialize` may call a stub, which encodes another message meanwhile. The outer
 /// scope is put back after a panic too.
 struct Scope {
     outer_mode: Mode,
-    outer: Vec<Reference>,
+    /// The outer scope's references; `None` where neither had any when this one began.
+    outer: Option<Vec<Reference>>,
 }
 
 impl Scope {
+    /// A scope without references.
     #[inline]
-    fn enter(mode: Mode, references: Vec<Reference>) -> Scope {
-        Scope { outer_mode: MODE.replace(mode), outer: exchange(references) }
+    fn enter(mode: Mode) -> Scope {
+        let outer = (COUNT.get() > 0).then(|| exchange(Vec::new()));
+        Scope { outer_mode: MODE.replace(mode), outer }
     }
 
     /// The references of this scope; it has none from here on.
     #[inline]
     fn take(&self) -> Vec<Reference> {
-        exchange(Vec::new())
+        if COUNT.get() == 0 { Vec::new() } else { exchange(Vec::new()) }
     }
 }
 
@@ -56,14 +49,22 @@ impl Drop for Scope {
     #[inline]
     fn drop(&mut self) {
         MODE.set(self.outer_mode);
-        drop(exchange(mem::take(&mut self.outer)));
+        if COUNT.get() > 0 || self.outer.is_some() {
+            drop(exchange(self.outer.take().unwrap_or_default()));
+        }
     }
+}
+
+/// Makes `references` those of the message, and returns the ones that were.
+fn exchange(references: Vec<Reference>) -> Vec<Reference> {
+    COUNT.set(references.len());
+    REFERENCES.replace(references)
 }
 
 /// Runs `encode` and returns with its result the references that it met, in the order of their indices.
 #[inline]
 pub fn encode_with<T>(encode: impl FnOnce() -> T) -> (T, Vec<Reference>) {
-    let scope = Scope::enter(Mode::Encoding, Vec::new());
+    let scope = Scope::enter(Mode::Encoding);
     let result = encode();
     (result, scope.take())
 }
@@ -71,13 +72,20 @@ pub fn encode_with<T>(encode: impl FnOnce() -> T) -> (T, Vec<Reference>) {
 /// Runs `decode`, in which indices stand for `references`.
 #[inline]
 pub fn decode_with<T>(references: Vec<Reference>, decode: impl FnOnce() -> T) -> T {
-    let _scope = Scope::enter(Mode::Decoding, references);
+    let _scope = if references.capacity() == 0 {
+        // Nothing is there to be dropped, and most messages are such.
+        mem::forget(references);
+        Scope::enter(Mode::Decoding)
+    } else {
+        let outer_mode = MODE.replace(Mode::Decoding);
+        Scope { outer_mode, outer: Some(exchange(references)) }
+    };
     decode()
 }
 
 /// Runs `trace`, in which every index stands for a broken reference: shapes are found by decoding nothing.
 pub(super) fn trace_with<T>(trace: impl FnOnce() -> T) -> T {
-    let _scope = Scope::enter(Mode::Tracing, Vec::new());
+    let _scope = Scope::enter(Mode::Tracing);
     trace()
 }
 

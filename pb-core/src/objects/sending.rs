@@ -26,7 +26,14 @@ impl Reference {
     ) -> Deferred<R, K::Caller> {
         let slot = Slot::new(Called::Known(method), signature.ok, signature.err, options);
         match terms {
-            Ok(terms) => send(self, TypedCall { method, signature, arguments, terms }, &slot),
+            Ok(terms) => {
+                let call = TypedCall { method, signature, arguments, terms };
+                match self.leads() {
+                    // What most lead to, without a way round.
+                    Leads::Distant(distant) => send_distant(distant, call, &slot),
+                    _ => send(self, call, &slot),
+                }
+            }
             Err(failure) => slot.fail(failure),
         }
         Deferred::waiting_for(slot)

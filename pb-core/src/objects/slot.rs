@@ -53,7 +53,7 @@ struct State<R, K: Errors> {
     pledged: Option<Box<Pledged>>,
     detached: bool,
     /// The failure of calls on a reference that the method did not give, made when its error came.
-    cause: Option<Failure>,
+    cause: Option<Box<Failure>>,
     /// Itself, so that a detached call that was not sent yet is not forgotten.
     keep: Option<Arc<Slot<R, K>>>,
     /// Ends the call where no connection's tables do.
@@ -106,16 +106,16 @@ impl<R, K: Errors> State<R, K> {
 
     /// Of an error that nobody asks for only what calls on the promise fail with is kept. The references in it may lead to the promise, which
     /// would hold them, and so itself.
-    fn let_error_go(&mut self) -> Vec<Reference> {
+    fn let_error_go(&mut self) -> Option<Vec<Reference>> {
         let abandoned = self.pledged.as_ref().is_some_and(|pledged| pledged.abandoned);
         match &mut self.phase {
             Phase::Delivered(Delivered::App(references, body)) if abandoned => {
                 let failure = Failure::broken_by(Cause::of_error(body, !references.is_empty()));
                 let references = mem::take(references);
                 self.phase = Phase::Delivered(Delivered::Failed(failure));
-                references
+                Some(references)
             }
-            _ => Vec::new(),
+            _ => None,
         }
     }
 }
@@ -268,7 +268,9 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     fn fill(&self, mut phase: Phase<R, K>) {
         // Encoding runs the user's `Serialize`, so it is done before the lock, and only where somebody may ask.
         let cause = match &phase {
-            Phase::Local(Err(error)) if self.ok.reference.is_some() => Some(self.encode_cause(error)),
+            Phase::Local(Err(error)) if self.ok.reference.is_some() => {
+                Some(Box::new(self.encode_cause(error)))
+            }
             _ => None,
         };
         let mut state = self.state.lock();
@@ -284,12 +286,12 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         state.phase = phase;
         let promise = state.promise.upgrade().map(|promise| (promise, self.reference_in(&state)));
         let watchers = match state.pledged.take() {
-            None => Watchers::default(),
+            None => None,
             Some(mut pledged) => {
                 pledged.given = self.reference_in(&state).ok();
                 let watchers = mem::take(&mut pledged.watchers);
                 state.pledged = Some(pledged);
-                watchers
+                Some(watchers)
             }
         };
         let (waker, keep, timer) = (state.waker.take(), state.keep.take(), state.timer.take());
@@ -299,11 +301,15 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         if target.is_some() || again.is_some() {
             drop_in_turn(target.unwrap_or(Origin::Nowhere), again);
         }
-        drop_quietly(unheard);
+        if let Some(unheard) = unheard {
+            drop_quietly(unheard);
+        }
         if let Some((promise, result)) = promise {
             promise.settle(result);
         }
-        watchers.wake();
+        if let Some(watchers) = watchers {
+            watchers.wake();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -325,7 +331,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 Some(reference) => Ok((reference.to)(stub)),
                 None => Err(failed("the result is no reference")),
             },
-            Phase::Local(Err(_)) => Err(state.cause.clone().unwrap_or_else(|| failed(NOT_GIVEN))),
+            Phase::Local(Err(_)) => Err(state.cause.as_deref().cloned().unwrap_or_else(|| failed(NOT_GIVEN))),
             Phase::Delivered(Delivered::Value(..)) => Err(failed("the result is no reference")),
             Phase::Waiting | Phase::Taken => Err(failed("the result was taken before it was called")),
         }
@@ -672,6 +678,12 @@ thread_local! {
 /// Drops what a call was made on, and what was kept of it. That may be the promise of a call that was made on a promise, and so on: they go link
 /// by link, not each within the one before.
 fn drop_in_turn(origin: Origin, again: Option<Box<Again>>) {
+    if let (Origin::Distant(distant, _), None) = (&origin, &again)
+        && Arc::strong_count(distant) > 1
+    {
+        // Somebody else holds it, so that nothing falls with it.
+        return drop_quietly(origin);
+    }
     let mut origin = Some((origin, again));
     let first = FALLING.try_with(|falling| {
         let mut falling = falling.borrow_mut();
