@@ -27,10 +27,11 @@ pub use error::{ConnectError, HasFailure};
 #[doc(hidden)]
 pub use pb_core::__private;
 pub use pb_core::{
-    Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, Arguments, Broker, Bytes,
-    CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, Failure, FailureKind,
-    InterfaceDescription, Leaving, Limits, MethodDescription, MethodFlags, Plain, Ran, Referenceable, Remote,
-    Resolver, Revoker, Shape, Stub, TableSizes, Traffic, defer, remote_interface,
+    Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, ArgumentError, Arguments, Broker,
+    Bytes, CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, Failure, FailureKind,
+    Given, InterfaceDescription, Invoked, Leaving, Limits, MethodDescription, MethodFlags, Misfit, Plain,
+    Ran, Referenceable, Remote, Resolver, Revoker, Shape, Stub, TableSizes, Traffic, Value, defer,
+    remote_interface,
 };
 pub use reconnect::{Reconnect, Reconnected, State, WhileDown};
 pub use reconnecting::Reconnecting;

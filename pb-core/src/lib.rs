@@ -25,13 +25,13 @@ pub use defer::{Deferred, DeferredExt, Resolver};
 pub use macros::{Referenceable, remote_interface};
 pub use message::{AppCause, Cause, Failure, FailureKind, Ran};
 pub use objects::{
-    AnyRef, AppError, ArgumentDescription, Arguments, CallContext, CallError, Description,
-    InterfaceDescription, MethodDescription, MethodFlags, NameError, Names, Referenceable, Remote, Revoker,
-    Stub,
+    AnyRef, AppError, ArgumentDescription, ArgumentError, Arguments, CallContext, CallError, Description,
+    Given, InterfaceDescription, Invoked, MethodDescription, MethodFlags, NameError, Names, Referenceable,
+    Remote, Revoker, Stub, Value,
 };
 #[cfg(feature = "net")]
 pub use reactor::{Address, AddressError};
-pub use wire::shape::{Plain, Shape};
+pub use wire::shape::{Misfit, Plain, Problem, Shape};
 
 /// What the macros name. No part of the public interface.
 #[doc(hidden)]

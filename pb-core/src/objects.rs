@@ -43,7 +43,8 @@ pub use context::CallContext;
 pub use crossing::Argument;
 pub use distant::{Carrier, Distant, Encoded, NotSent, Onward, Pledge, Readiness, Waiter, Waiting};
 pub use dynamic::{
-    AnyRef, ArgumentDescription, Arguments, Description, InterfaceDescription, MethodDescription,
+    AnyRef, ArgumentDescription, ArgumentError, Arguments, Description, Given, InterfaceDescription, Invoked,
+    MethodDescription, Value,
 };
 pub(crate) use executor::drop_quietly;
 pub use executor::{BoxTask, Executor, Stop, first_poll, install};

@@ -49,10 +49,11 @@ pub use pair::pair;
 pub use pb_core::__private;
 pub use pb_core::reactor::{ListenOptions, Listener};
 pub use pb_core::{
-    Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, Arguments, Broker, Bytes,
-    CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, Failure, FailureKind,
-    InterfaceDescription, Leaving, Limits, MethodDescription, MethodFlags, NameError, Names, Plain, Ran,
-    Referenceable, Remote, Resolver, Revoker, Shape, Stub, TableSizes, Traffic, defer, remote_interface,
+    Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, ArgumentError, Arguments, Broker,
+    Bytes, CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, Failure, FailureKind,
+    Given, InterfaceDescription, Invoked, Leaving, Limits, MethodDescription, MethodFlags, Misfit, NameError,
+    Names, Plain, Ran, Referenceable, Remote, Resolver, Revoker, Shape, Stub, TableSizes, Traffic, Value,
+    defer, remote_interface,
 };
 pub use peer::Peer;
 pub use running::{Running, Stopped};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pb_core::wire::body::{self, Bytes};
 use pb_core::wire::shape::{
-    Content, Field, JsonError, Plain, Problem, Shape, Variant, arguments_to_body, body_to_json, json_to_body,
+    Content, Field, Misfit, Plain, Problem, Shape, Variant, arguments_to_body, body_to_json, json_to_body,
     trace,
 };
 use serde::de::DeserializeOwned;
@@ -325,7 +325,7 @@ fn json_deeper_than_bodies_go_is_refused() {
     let mut out = Vec::new();
     json_to_body(&shape, &deep(63), &mut out).expect("64 enums are within each other");
     let error = json_to_body(&shape, &deep(64), &mut out).expect_err("65 enums are within each other");
-    assert!(matches!(error, JsonError { problem: Problem::Body(body::BodyError::TooDeep), .. }), "{error}");
+    assert!(matches!(error, Misfit { problem: Problem::Body(body::BodyError::TooDeep), .. }), "{error}");
 }
 
 // ---- hostile shapes ----------------------------------------------------------------------------------------------

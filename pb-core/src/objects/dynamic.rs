@@ -5,10 +5,16 @@ mod arguments;
 mod by_name;
 mod describe;
 mod description;
+mod given;
+mod invoke;
 mod shapes;
+mod value;
 
 pub use any_ref::AnyRef;
 pub use arguments::Arguments;
 pub(super) use describe::of_class;
 pub use description::{ArgumentDescription, Description, InterfaceDescription, MethodDescription};
+pub use given::{ArgumentError, Given};
+pub use invoke::Invoked;
 use shapes::{shape_of, shape_of_call};
+pub use value::Value;

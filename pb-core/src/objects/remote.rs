@@ -12,7 +12,8 @@ use crate::message::Failure;
 
 /// What can be done with a stub beside calling its methods: `stub.remote()`.
 ///
-/// [`call`](Remote::call) to call a method by its name, [`describe`](Remote::describe) to ask which there are, [`cast`](Remote::cast) to another interface, [`local`](Remote::local) to get the object itself where it is one of this process,
+/// [`call`](Remote::call) to call a method by its name, [`describe`](Remote::describe) to ask which there are, [`invoke`](Remote::invoke) to call one of those,
+/// [`cast`](Remote::cast) to another interface, [`local`](Remote::local) to get the object itself where it is one of this process,
 /// [`same`](Remote::same) to compare, [`on_broken`](Remote::on_broken) to learn when it is lost, [`with_metadata`](Remote::with_metadata)
 /// to mark calls.
 ///

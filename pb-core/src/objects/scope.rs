@@ -105,6 +105,11 @@ pub(super) fn index_of(reference: &Reference) -> Option<u32> {
     })
 }
 
+/// All references of the message that is being decoded.
+pub(super) fn references() -> Vec<Reference> {
+    REFERENCES.with_borrow(Clone::clone)
+}
+
 /// What an index stands for.
 pub(super) enum Looked {
     Found(Reference),

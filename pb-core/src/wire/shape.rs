@@ -11,6 +11,7 @@ mod asks;
 mod flat;
 #[cfg(feature = "json")]
 mod json;
+mod misfit;
 mod nodes;
 mod print;
 mod samples;
@@ -18,7 +19,9 @@ mod text;
 mod tracer;
 
 #[cfg(feature = "json")]
-pub use json::{JsonError, Problem, arguments_to_body, body_to_json, json_to_body};
+pub use json::{arguments_to_body, body_to_json, json_to_body};
+pub use misfit::{Misfit, Problem};
+pub(crate) use misfit::{Scope, Step, Way, listed, quoted};
 pub use print::{Prototype, print};
 pub use tracer::{trace, tracing};
 

@@ -22,6 +22,8 @@ impl<S: Stub> Remote<'_, S> {
     /// Asks the object which interfaces it offers, and their methods: names, documentation, arguments, results, options. One call, of an answer of
     /// at most 256 KiB; every object answers it, of whatever process, to whoever holds a reference to it.
     ///
+    /// [`invoke`](Remote::invoke) calls the methods that it tells of.
+    ///
     /// # Errors
     /// The Deferred fails as a call does; `Unimplemented` where the other side is of a version that did not know of this.
     pub fn describe(self) -> Deferred<Description> {

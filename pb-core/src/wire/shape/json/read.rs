@@ -9,8 +9,8 @@ use serde::de::{
 };
 use serde_json::{Map, Value};
 
+use super::super::misfit::Scope;
 use super::super::{Content, Field, Plain, Shape, Variant};
-use super::Scope;
 use crate::wire::body::{self, BodyError, MAX_DEPTH, SPARE_ELEMENTS};
 
 pub(super) fn read(shape: &Shape, input: &mut &[u8]) -> Result<Value, BodyError> {

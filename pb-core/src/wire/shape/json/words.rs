@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::misfit::{listed, quoted};
 use super::super::{Field, Plain, Shape};
 
 pub(super) fn expected(shape: &Shape) -> String {
@@ -32,7 +33,7 @@ pub(super) fn expected(shape: &Shape) -> String {
         Shape::Newtype(_, inner) => expected(inner),
         Shape::Struct(_, fields) => fields_expected(fields),
         Shape::Enum(_, variants) => {
-            let names = listed(variants.iter().map(|variant| &variant.name));
+            let names = listed(variants.iter().map(|variant| variant.name.as_str()));
             format!("a variant, as its name or an object of one entry, of {names}")
         }
         Shape::Reference(interface) => format!("a reference to a {interface}, as \"@0\""),
@@ -42,18 +43,7 @@ pub(super) fn expected(shape: &Shape) -> String {
 }
 
 pub(super) fn fields_expected(fields: &[Field]) -> String {
-    format!("an object with {}", listed(fields.iter().map(|field| &field.name)))
-}
-
-pub(super) fn listed<'n>(names: impl ExactSizeIterator<Item = &'n String>) -> String {
-    let (shown, all) = (12, names.len());
-    let mut list: Vec<&str> = names.take(shown).map(String::as_str).collect();
-    match all {
-        0 => return "nothing".into(),
-        _ if all > shown => list.push("…"),
-        _ => {}
-    }
-    list.join(", ")
+    format!("an object with {}", listed(fields.iter().map(|field| field.name.as_str())))
 }
 
 pub(super) fn found(value: &Value) -> String {
@@ -61,15 +51,9 @@ pub(super) fn found(value: &Value) -> String {
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::String(text) => quoted(text),
         Value::Array(elements) => format!("an array of {}", elements.len()),
-        Value::Object(entries) => format!("an object with {}", listed(entries.keys())),
-    }
-}
-
-/// A text as JSON has it, cut where it is long.
-pub(super) fn quoted(text: &str) -> String {
-    let most = 60;
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", Value::from(&text[..end])),
-        None => Value::from(text).to_string(),
+        Value::Object(entries) => format!(
+            "an object with {}",
+            listed(entries.keys().map(String::as_str).collect::<Vec<_>>().into_iter())
+        ),
     }
 }

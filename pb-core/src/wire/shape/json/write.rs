@@ -1,24 +1,24 @@
 //! JSON to body: a JSON value that serialises itself as its shape says, through the one encoder of bodies.
 
 use std::cell::RefCell;
-use std::fmt::Write;
 
 use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeTuple, SerializeTupleVariant, Serializer,
 };
 use serde_json::Value;
 
+use super::super::misfit::{Scope, Step, Way, listed};
 use super::super::{Content, Field, Plain, Shape, Variant};
-use super::words::{expected, fields_expected, found, listed, quoted};
-use super::{JsonError, Problem, Scope};
+use super::words::{expected, fields_expected, found};
+use super::{Misfit, Problem};
 use crate::wire::body;
 
-pub(super) fn write(shape: &Shape, value: &Value, root: &str, out: &mut Vec<u8>) -> Result<(), JsonError> {
+pub(super) fn write(shape: &Shape, value: &Value, root: &str, out: &mut Vec<u8>) -> Result<(), Misfit> {
     let failed = RefCell::new(None);
-    let place = Place { shape, value, step: Step::Root(root), outer: None, scope: None, failed: &failed };
+    let place = Place { shape, value, way: Way::from(root), scope: None, failed: &failed };
     let encoded = body::encode(&place, out);
     let (Err(error), failed) = (encoded, failed.into_inner()) else { return Ok(()) };
-    Err(failed.unwrap_or_else(|| JsonError { path: root.into(), problem: error.into() }))
+    Err(failed.unwrap_or_else(|| Misfit { path: root.into(), problem: error.into() }))
 }
 
 /// A JSON value at its place in a shape.
@@ -26,23 +26,11 @@ pub(super) fn write(shape: &Shape, value: &Value, root: &str, out: &mut Vec<u8>)
 struct Place<'a> {
     shape: &'a Shape,
     value: &'a Value,
-    step: Step<'a>,
-    /// The place that the step leads from, for the path in errors.
-    outer: Option<&'a Place<'a>>,
+    /// For the path in errors.
+    way: Way<'a>,
     scope: Option<&'a Scope<'a>>,
     /// Where the error goes, which serde's cannot carry.
-    failed: &'a RefCell<Option<JsonError>>,
-}
-
-/// One step of a path.
-#[derive(Clone, Copy)]
-enum Step<'a> {
-    Root(&'a str),
-    /// An `Option` or newtype, which JSON does not show.
-    Same,
-    Name(&'a str),
-    Index(usize),
-    Key(&'a str),
+    failed: &'a RefCell<Option<Misfit>>,
 }
 
 static NULL: Value = Value::Null;
@@ -55,7 +43,7 @@ impl<'a> Place<'a> {
         step: Step<'b>,
         scope: Option<&'b Scope<'b>>,
     ) -> Place<'b> {
-        Place { shape, value, step, outer: Some(self), scope, failed: self.failed }
+        Place { shape, value, way: self.way.step(step), scope, failed: self.failed }
     }
 
     /// The scope of what stands in this container.
@@ -63,26 +51,11 @@ impl<'a> Place<'a> {
         Scope { shape: self.shape, around: self.scope }
     }
 
-    fn path(&self, out: &mut String) {
-        if let Some(outer) = self.outer {
-            outer.path(out);
-        }
-        let _ = match self.step {
-            Step::Root(root) => out.write_str(root),
-            Step::Same => Ok(()),
-            Step::Name(name) if out.is_empty() => out.write_str(name),
-            Step::Name(name) => write!(out, ".{name}"),
-            Step::Index(place) => write!(out, "[{place}]"),
-            Step::Key(key) => write!(out, "[{}]", quoted(key)),
-        };
-    }
-
     #[cold]
     fn fail<T, E: Error>(&self, problem: Problem) -> Result<T, E> {
-        let mut path = String::new();
-        self.path(&mut path);
+        let path = self.way.path();
         let error = E::custom(&problem);
-        self.failed.borrow_mut().get_or_insert(JsonError { path, problem });
+        self.failed.borrow_mut().get_or_insert(Misfit { path, problem });
         Err(error)
     }
 
@@ -234,7 +207,7 @@ impl Place<'_> {
             return self.fail(Problem::Unexpected { expected: fields_expected(fields), found });
         };
         if let Some(name) = entries.keys().find(|name| fields.iter().all(|field| field.name != **name)) {
-            let known = listed(fields.iter().map(|field| &field.name));
+            let known = listed(fields.iter().map(|field| field.name.as_str()));
             return self.fail(Problem::Unknown { name: name.clone(), known });
         }
         let one = |field: &Field| match (entries.get(&field.name), &field.shape) {
@@ -257,7 +230,7 @@ impl Place<'_> {
             _ => return self.unexpected(),
         };
         let Some(number) = variants.iter().position(|variant| variant.name == *name) else {
-            let known = listed(variants.iter().map(|variant| &variant.name));
+            let known = listed(variants.iter().map(|variant| variant.name.as_str()));
             return self.fail(Problem::Unknown { name: name.clone(), known });
         };
         self.content(number as u32, &variants[number], value, to)

@@ -1,0 +1,197 @@
+//! `stub.remote().invoke(&method, (value,))`: calls by description.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::by_name::{check_name, refused};
+use super::{AnyRef, Given, MethodDescription, Value};
+use crate::defer::Deferred;
+use crate::message::{Failure, FailureKind, MethodText, Ran, Reply};
+use crate::objects::called::Named;
+use crate::objects::encoded::{EncodedCall, Payload};
+use crate::objects::signature::{AnswerCodec, AsReference, Codec, ErrorCodec};
+use crate::objects::slot::Slot;
+use crate::objects::{App, CallError, Called, MethodFlags, MethodShape, Remote, Stub, scope};
+use crate::wire::body::BodyError;
+use crate::wire::shape::{self, Shape};
+
+impl<S: Stub> Remote<'_, S> {
+    /// Calls a method that the object's [description](Remote::describe) tells of, with values in the place of types. The call is on its way when this returns.
+    ///
+    /// The arguments are compared with the description first, and the description with the object as in any call: where the object has another
+    /// method of this name by now, the call fails `Incompatible`. A method that gives a reference can be called on at once: [`Invoked::promised`].
+    ///
+    /// # Errors
+    /// What this returns fails as a call does; nothing was sent where an argument does not fit (`Failed`, with the words of
+    /// [`ArgumentError`](crate::ArgumentError)). An answer that is not of the shape which the description says is `Incompatible`.
+    ///
+    /// ```
+    /// # use pb_core::{AnyRef, Referenceable, Value, remote_interface};
+    /// # #[remote_interface]
+    /// # trait Bank { async fn open(&self, owner: String) -> AccountRef; }
+    /// # #[remote_interface]
+    /// # trait Account { async fn deposit(&self, cents: u64) -> u64; }
+    /// # #[derive(Referenceable)] struct MyBank;
+    /// # impl Bank for MyBank { async fn open(&self, _: String) -> AccountRef { AccountRef::new(MyAccount) } }
+    /// # #[derive(Referenceable)] struct MyAccount;
+    /// # impl Account for MyAccount { async fn deposit(&self, cents: u64) -> u64 { cents } }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let bank: AnyRef = BankRef::new(MyBank).remote().cast();
+    /// let of_bank = bank.remote().describe().await?;
+    /// let account = bank.remote().invoke(of_bank.method("open")?, ("ada",)).promised().expect("open gives one");
+    /// let of_account = account.remote().describe().await?;
+    /// let deposit = of_account.method("deposit")?;
+    /// assert_eq!(account.remote().invoke(deposit, [("cents", 100)]).await, Ok(Value::Int(100)));
+    /// let wrong = account.remote().invoke(deposit, ("much",)).await.unwrap_err();
+    /// assert_eq!(wrong.to_string(), "argument 1 of Account/deposit, `cents`: expected u64, found the text \"much\"");
+    /// # Ok::<(), pb_core::Failure>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn invoke(self, method: &MethodDescription, arguments: impl Into<Given>) -> Invoked {
+        let access = self.access();
+        let shape = Arc::new(method.shape());
+        let named = Called::Named(Arc::new(Named {
+            name: method.name.as_str().into(),
+            shape: Some(Arc::clone(&shape)),
+        }));
+        let reply = if matches!(method.ok, Shape::Reference(_)) { Reply::Reference } else { Reply::Value };
+        let call = access.terms().and_then(|terms| {
+            check_name(&method.name)?;
+            let encoded = method.encode(&arguments.into());
+            let (arguments, count) = encoded.map_err(|error| refused(error.to_string()))?;
+            let MethodFlags { idempotent, answer_bytes, .. } = method.flags;
+            let method = text(&method.name, &shape, count);
+            Ok(EncodedCall { method, idempotent, answer_bytes, arguments, reply, terms })
+        });
+        let err = ErrorCodec::<App<Raw>> { codec: Some(RAW) };
+        let answer = match reply {
+            Reply::Reference => {
+                let reference = Some(AsReference { from: Some(AnyRef::from_reference), to: no_reference });
+                let codec = AnswerCodec { codec: super::by_name::decoder(), reference };
+                let slot = Slot::new(named, codec, err, access.options());
+                go(call, access.reference(), &slot);
+                Answer::Reference(Deferred::waiting_for(slot))
+            }
+            Reply::Value => {
+                let slot =
+                    Slot::new(named, AnswerCodec { codec: RAW, reference: None }, err, access.options());
+                go(call, access.reference(), &slot);
+                Answer::Value(Deferred::waiting_for(slot))
+            }
+        };
+        Invoked { answer, shape }
+    }
+}
+
+/// The name with the print of what the call has.
+fn text(name: &str, shape: &MethodShape, count: usize) -> Arc<MethodText> {
+    let print = shape::print(name, &shape.arguments[..count], &shape.ok, shape.err.as_ref());
+    Arc::new(MethodText { name: name.into(), fewest: count as u32, prints: Box::new([print]) })
+}
+
+fn go<R: Send + 'static>(
+    call: Result<EncodedCall, Failure>,
+    to: &crate::objects::Reference,
+    slot: &Arc<Slot<R, App<Raw>>>,
+) {
+    match call {
+        Ok(call) => call.send(to, slot),
+        Err(failure) => slot.fail(failure),
+    }
+}
+
+fn no_reference<R>(_: &R) -> crate::objects::Reference {
+    unreachable!("a result that came encoded is a reference already")
+}
+
+/// The answer to come of a call by [description](Remote::invoke): resolves to the method's value, to its own error ([`CallError::App`]), or to why there is
+/// neither. It is read on the thread that awaits it.
+///
+/// Dropping it, and what [`promised`](Invoked::promised) gave, cancels the call.
+#[must_use = "a dropped call is cancelled: await it, or let it run with `.detach()`"]
+pub struct Invoked {
+    answer: Answer,
+    shape: Arc<MethodShape>,
+}
+
+enum Answer {
+    Value(Deferred<Raw, CallError<Raw>>),
+    Reference(Deferred<AnyRef, CallError<Raw>>),
+}
+
+impl Invoked {
+    /// The reference that the method gives, before it has come: calls on it go out at once. `None` where the method gives a value.
+    ///
+    /// As long as it lives, dropping this does not cancel the call.
+    pub fn promised(&self) -> Option<AnyRef> {
+        match &self.answer {
+            Answer::Value(_) => None,
+            Answer::Reference(deferred) => Some(deferred.promised()),
+        }
+    }
+
+    /// Lets the call run to its end though nobody waits for it.
+    pub fn detach(self) {
+        match self.answer {
+            Answer::Value(deferred) => deferred.detach(),
+            Answer::Reference(deferred) => deferred.detach(),
+        }
+    }
+}
+
+impl Future for Invoked {
+    type Output = Result<Value, CallError<Value>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = match &mut self.answer {
+            Answer::Value(deferred) => match Pin::new(deferred).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(raw)) => Ok(Ok(raw)),
+                Poll::Ready(Err(error)) => Err(error),
+            },
+            Answer::Reference(deferred) => match Pin::new(deferred).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(reference)) => Ok(Err(reference)),
+                Poll::Ready(Err(error)) => Err(error),
+            },
+        };
+        Poll::Ready(match (outcome, &self.shape.err) {
+            (Ok(Ok(raw)), _) => raw.read(&self.shape.ok).map_err(CallError::Broker),
+            (Ok(Err(reference)), _) => Ok(Value::Reference(reference)),
+            (Err(CallError::App(raw)), Some(shape)) => {
+                Err(raw.read(shape).map_or_else(CallError::Broker, CallError::App))
+            }
+            (Err(CallError::App(_)), None) => Err(CallError::Broker(unreadable(
+                "the method failed with an error of its own, which its description does not tell of",
+            ))),
+            (Err(CallError::Broker(failure)), _) => Err(CallError::Broker(failure)),
+        })
+    }
+}
+
+/// An answer that is not decoded yet.
+struct Raw(Payload);
+
+impl Raw {
+    fn read(self, shape: &Shape) -> Result<Value, Failure> {
+        self.0.read(shape).map_err(|error| unreadable(&error.to_string()))
+    }
+}
+
+fn unreadable(why: &str) -> Failure {
+    Failure::new(FailureKind::Incompatible, Ran::Yes, format!("the answer cannot be read: {why}"))
+}
+
+/// Takes all that there is.
+const RAW: Codec<Raw> = Codec {
+    encode: |_, _| Err(BodyError::Value { message: "only received".into() }),
+    decode: |input| {
+        let body = std::mem::take(input).to_vec().into();
+        Ok(Raw(Payload { references: scope::references(), body }))
+    },
+    shape: || Shape::Tuple(Vec::new()),
+    default: None,
+};
