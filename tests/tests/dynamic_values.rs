@@ -398,7 +398,7 @@ impl Making<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn values_of_any_shape_come_back_and_have_the_bytes_that_json_has(

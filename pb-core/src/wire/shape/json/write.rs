@@ -282,8 +282,11 @@ impl Place<'_> {
 /// JSON's keys are texts; what the map's type wants may be a number or a bool.
 fn from_key(shape: &Shape, name: &str) -> Value {
     match shape {
-        Shape::Newtype(_, inner) => from_key(inner, name),
-        Shape::Plain(Plain::Text | Plain::Char | Plain::Bytes | Plain::Unit) => name.into(),
+        Shape::Newtype(_, inner) | Shape::Option(inner) => from_key(inner, name),
+        // Of 128 bits they are texts where they are large.
+        Shape::Plain(Plain::Text | Plain::Char | Plain::Bytes | Plain::Unit | Plain::I128 | Plain::U128) => {
+            name.into()
+        }
         Shape::Plain(_) => match serde_json::from_str(name) {
             Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,
             _ => name.into(),
