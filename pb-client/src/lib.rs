@@ -28,10 +28,10 @@ pub use error::{ConnectError, HasFailure};
 pub use pb_core::__private;
 pub use pb_core::{
     Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, ArgumentError, Arguments, Broker,
-    Bytes, CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, Failure, FailureKind,
-    Given, InterfaceDescription, Invoked, Leaving, Limits, MethodDescription, MethodFlags, Misfit, Plain,
-    Ran, Referenceable, Remote, Resolver, Revoker, Shape, Stub, TableSizes, Traffic, Value, defer,
-    remote_interface,
+    Bytes, CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, DescriptionError,
+    DynamicCall, DynamicObject, Failure, FailureKind, Given, InterfaceDescription, Invoked, Leaving, Limits,
+    MethodDescription, MethodFlags, Misfit, Plain, Ran, Referenceable, Remote, Resolver, Revoker, Shape,
+    Stub, TableSizes, Traffic, Value, defer, remote_interface,
 };
 pub use reconnect::{Reconnect, Reconnected, State, WhileDown};
 pub use reconnecting::Reconnecting;

@@ -26,8 +26,8 @@ pub use macros::{Referenceable, remote_interface};
 pub use message::{AppCause, Cause, Failure, FailureKind, Ran};
 pub use objects::{
     AnyRef, AppError, ArgumentDescription, ArgumentError, Arguments, CallContext, CallError, Description,
-    Given, InterfaceDescription, Invoked, MethodDescription, MethodFlags, NameError, Names, Referenceable,
-    Remote, Revoker, Stub, Value,
+    DescriptionError, DynamicCall, DynamicObject, Given, InterfaceDescription, Invoked, MethodDescription,
+    MethodFlags, NameError, Names, Referenceable, Remote, Revoker, Stub, Value,
 };
 #[cfg(feature = "net")]
 pub use reactor::{Address, AddressError};
@@ -61,5 +61,18 @@ pub mod __private {
         #[cfg(feature = "net")]
         crate::broker::install_executor();
         Access::new(Reference::new(object, first))
+    }
+}
+
+impl AnyRef {
+    /// A reference to an object of this process that has no trait. The object lives as long as somebody, here or elsewhere, holds a reference to
+    /// it. [`cast`](Remote::cast) makes the stub of a trait of it that the object describes.
+    ///
+    /// # Errors
+    /// [`DescriptionError`] where the object's description does not hold together; it is not handed out.
+    pub fn dynamic<T: DynamicObject>(object: std::sync::Arc<T>) -> Result<Self, DescriptionError> {
+        #[cfg(feature = "net")]
+        broker::install_executor();
+        objects::dynamic_reference(object).map(Self::from_reference)
     }
 }

@@ -104,6 +104,14 @@ impl<'a> Body<'a> {
 }
 
 impl Body<'_> {
+    /// A buffer that can be kept: a copy of what is lent.
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Body::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Body::Own(bytes) => Bytes::clone(bytes),
+        }
+    }
+
     /// From so many bytes on a body is worth a buffer of its own, which is sent without being copied.
     pub const LARGE_BYTES: usize = 16 << 10;
 

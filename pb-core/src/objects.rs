@@ -42,9 +42,10 @@ use called::Called;
 pub use context::CallContext;
 pub use crossing::Argument;
 pub use distant::{Carrier, Distant, Encoded, NotSent, Onward, Pledge, Readiness, Waiter, Waiting};
+pub(crate) use dynamic::dynamic_reference;
 pub use dynamic::{
-    AnyRef, ArgumentDescription, ArgumentError, Arguments, Description, Given, InterfaceDescription, Invoked,
-    MethodDescription, Value,
+    AnyRef, ArgumentDescription, ArgumentError, Arguments, Description, DescriptionError, DynamicCall,
+    DynamicObject, Given, InterfaceDescription, Invoked, MethodDescription, Value,
 };
 pub(crate) use executor::drop_quietly;
 pub use executor::{BoxTask, Executor, Stop, first_poll, install};

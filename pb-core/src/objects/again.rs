@@ -46,10 +46,7 @@ impl Kept {
             options: call.options.clone(),
             deadline: call.deadline,
             references: call.references.into(),
-            body: match call.body {
-                Body::Lent(bytes) => Bytes::copy_from_slice(bytes),
-                Body::Own(bytes) => bytes.clone(),
-            },
+            body: call.body.to_bytes(),
             reply,
             renewal,
         }

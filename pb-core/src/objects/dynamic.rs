@@ -7,6 +7,7 @@ mod describe;
 mod description;
 mod given;
 mod invoke;
+mod object;
 mod shapes;
 mod value;
 
@@ -16,5 +17,7 @@ pub(super) use describe::of_class;
 pub use description::{ArgumentDescription, Description, InterfaceDescription, MethodDescription};
 pub use given::{ArgumentError, Given};
 pub use invoke::Invoked;
+pub(crate) use object::dynamic_reference;
+pub use object::{DescriptionError, DynamicCall, DynamicObject};
 use shapes::{shape_of, shape_of_call};
 pub use value::Value;

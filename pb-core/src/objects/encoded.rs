@@ -141,10 +141,10 @@ impl Answerer for Here {
         let Some(waiter) = self.waiter.upgrade() else { return };
         waiter.settle(match (self.reply, answer) {
             (Reply::Value, WireAnswer::Value(references, body)) => {
-                Delivered::Value(references.to_vec(), owned(body))
+                Delivered::Value(references.to_vec(), body.to_bytes())
             }
             (Reply::Reference, WireAnswer::Reference(reference)) => Delivered::Reference(reference),
-            (_, WireAnswer::App(references, body)) => Delivered::App(references.to_vec(), owned(body)),
+            (_, WireAnswer::App(references, body)) => Delivered::App(references.to_vec(), body.to_bytes()),
             (_, WireAnswer::Failed(failure)) => Delivered::Failed(failure),
             (_, WireAnswer::Value(..) | WireAnswer::Reference(_)) => {
                 Delivered::Failed(Failure::new(FailureKind::Incompatible, Ran::Yes, Failure::OTHER_REPLY))
@@ -154,12 +154,5 @@ impl Answerer for Here {
 
     fn peer(&self) -> &str {
         ""
-    }
-}
-
-fn owned(body: Body<'_>) -> Bytes {
-    match body {
-        Body::Lent(bytes) => Bytes::copy_from_slice(bytes),
-        Body::Own(bytes) => bytes.clone(),
     }
 }

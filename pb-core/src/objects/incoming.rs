@@ -103,7 +103,7 @@ impl Responder {
         self.to = None;
     }
 
-    fn fail(self, kind: FailureKind, ran: Ran, message: String) {
+    pub(super) fn fail(self, kind: FailureKind, ran: Ran, message: String) {
         self.answer(WireAnswer::Failed(Failure::new(kind, ran, message)));
     }
 
@@ -234,10 +234,7 @@ impl Incoming {
                     }))
                 }
                 Err(arguments) => {
-                    if let Some(caller) = caller.upgrade() {
-                        caller.refused(Failure::new(FailureKind::Incompatible, Ran::No, OTHER_TYPES));
-                    }
-                    super::executor::drop_quietly(arguments);
+                    refuse(arguments, &caller);
                     Started::Done
                 }
             },
@@ -274,6 +271,19 @@ impl Incoming {
         Started::Done
     }
 
+    /// What an object gets that has no types. A call whose arguments are typed values is refused: it was not meant for such a one.
+    pub(super) fn into_encoded(self) -> Option<(Payload, Responder, CallContext)> {
+        match self.arguments {
+            Arguments::Wire { references, body, responder } => {
+                Some((Payload { references, body }, responder, self.context))
+            }
+            Arguments::Local(arguments, caller) => {
+                refuse(arguments, &caller);
+                None
+            }
+        }
+    }
+
     /// Answers `$describe` with what `describe` gives, encoded.
     pub(super) fn describe(self, describe: impl FnOnce() -> Result<Bytes, Failure>) -> Started {
         let Arguments::Wire { references, body, responder } = self.arguments else { return Started::Done };
@@ -293,6 +303,13 @@ impl Incoming {
         }
         Started::Done
     }
+}
+
+fn refuse(arguments: Box<dyn Any + Send>, caller: &Weak<dyn Caller>) {
+    if let Some(caller) = caller.upgrade() {
+        caller.refused(Failure::new(FailureKind::Incompatible, Ran::No, OTHER_TYPES));
+    }
+    super::executor::drop_quietly(arguments);
 }
 
 const OTHER_TYPES: &str = "stub and object are in one process and come of two traits of one name, whose types are not the same ones";

@@ -167,17 +167,14 @@ impl Method {
     /// The same for a call whose callee must know so many of the arguments that may be missing, because they are not at their defaults.
     pub(super) fn text_for(&self, optional: usize) -> &Arc<MethodText> {
         let texts = self.texts.get_or_init(|| {
-            let MethodShape { arguments, optional, ok, err } = self.shape();
-            let fixed = arguments.len() - optional;
-            let prints: Vec<u64> = (fixed..=arguments.len())
-                .map(|count| shape::print(self.name, &arguments[..count], &ok, err.as_ref()))
-                .collect();
+            let shape = self.shape();
+            let whole = shape.text(self.name);
             let text = |needed: usize| MethodText {
                 name: self.name.into(),
-                fewest: (fixed + needed) as u32,
-                prints: prints[needed..].into(),
+                fewest: whole.fewest + needed as u32,
+                prints: whole.prints[needed..].into(),
             };
-            (0..=optional).map(|needed| Arc::new(text(needed))).collect()
+            (0..=shape.optional).map(|needed| Arc::new(text(needed))).collect()
         });
         &texts[optional]
     }
@@ -197,22 +194,7 @@ impl Method {
     /// # Errors
     /// `Incompatible`, naming our signature, where none is known to both.
     pub fn agree(&self, theirs: &MethodText) -> Result<Agreed, Failure> {
-        let ours = self.text();
-        let all = |text: &MethodText| u64::from(text.fewest) + text.prints.len().saturating_sub(1) as u64;
-        if theirs.prints.is_empty() {
-            return Ok(Agreed { arguments: all(ours) as usize, more: false });
-        }
-        let common = (0..ours.prints.len()).rev().find_map(|at| {
-            let count = ours.fewest as usize + at;
-            let their_print = theirs.prints.get(count.checked_sub(theirs.fewest as usize)?)?;
-            (*their_print == ours.prints[at]).then_some(count)
-        });
-        if let Some(arguments) = common {
-            return Ok(Agreed { arguments, more: all(theirs) > arguments as u64 });
-        }
-        let message =
-            format!("the two sides know different signatures; the callee's is {}", self.signature());
-        Err(Failure::new(FailureKind::Incompatible, Ran::No, message))
+        agree(self.text(), theirs, || self.signature())
     }
 
     /// Name, parameters and shapes, for people.
@@ -221,7 +203,37 @@ impl Method {
     }
 }
 
+/// The longest signature that both know. See [`Method::agree`].
+pub(super) fn agree(
+    ours: &MethodText,
+    theirs: &MethodText,
+    signature: impl FnOnce() -> String,
+) -> Result<Agreed, Failure> {
+    let all = |text: &MethodText| u64::from(text.fewest) + text.prints.len().saturating_sub(1) as u64;
+    if theirs.prints.is_empty() {
+        return Ok(Agreed { arguments: all(ours) as usize, more: false });
+    }
+    let common = (0..ours.prints.len()).rev().find_map(|at| {
+        let count = ours.fewest as usize + at;
+        let their_print = theirs.prints.get(count.checked_sub(theirs.fewest as usize)?)?;
+        (*their_print == ours.prints[at]).then_some(count)
+    });
+    if let Some(arguments) = common {
+        return Ok(Agreed { arguments, more: all(theirs) > arguments as u64 });
+    }
+    let message = format!("the two sides know different signatures; the callee's is {}", signature());
+    Err(Failure::new(FailureKind::Incompatible, Ran::No, message))
+}
+
 impl MethodShape {
+    /// The method's name with a print for each number of arguments that is enough.
+    pub(super) fn text(&self, method: &str) -> MethodText {
+        let fixed = self.arguments.len().saturating_sub(self.optional);
+        let print = |count| shape::print(method, &self.arguments[..count], &self.ok, self.err.as_ref());
+        let prints = (fixed..=self.arguments.len()).map(print).collect();
+        MethodText { name: method.into(), fewest: fixed as u32, prints }
+    }
+
     /// Name, parameters and shapes, for people. Without `parameters` the arguments have no names.
     pub(super) fn signature(
         &self,

@@ -69,8 +69,11 @@ impl<T> Copy for Offer<T> {}
 
 /// A served struct with its type erased.
 pub trait Object: Send + Sync {
-    /// The interface it offers at `index`, 0 being the one that it is handed out as.
-    fn interface(&self, index: usize) -> Option<&'static Interface>;
+    /// The method that a caller means. See [`bind`].
+    ///
+    /// # Errors
+    /// As there.
+    fn find(&self, name: &MethodText) -> Result<Bound, Failure>;
     /// Starts the method `bound`.
     fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started;
     /// What tells it apart while it lives.
@@ -82,6 +85,10 @@ pub trait Object: Send + Sync {
     /// Calls from this process that have not started yet.
     #[doc(hidden)]
     fn local_queue(&self) -> &LocalQueue;
+    /// Whether it has no types, so that calls of this process, too, bring it their arguments encoded.
+    fn takes_bytes(&self) -> bool {
+        false
+    }
 }
 
 /// A struct, and the interface that it is handed out as.
@@ -103,14 +110,50 @@ impl<T: Referenceable> Served<T> {
         }
     }
 
+    /// The interface that it offers at `index`, 0 being the one that it is handed out as.
+    fn interface(&self, index: usize) -> Option<&'static Interface> {
+        self.offer(index).map(|offer| (offer.interface)())
+    }
+
     fn facet(&self) -> usize {
         std::ptr::from_ref((self.first.interface)()) as usize
     }
 }
 
 impl<T: Referenceable> Object for Served<T> {
-    fn interface(&self, index: usize) -> Option<&'static Interface> {
-        self.offer(index).map(|offer| (offer.interface)())
+    fn find(&self, name: &MethodText) -> Result<Bound, Failure> {
+        let mut found: Option<(&'static Interface, usize, usize)> = None;
+        for offer in 0.. {
+            let Some(interface) = self.interface(offer) else { break };
+            let Some(method) = interface.find(&name.name) else { continue };
+            match found {
+                Some((first, ..)) if std::ptr::eq(first, interface) => {}
+                Some((first, ..)) if !name.name.contains('/') => {
+                    let message = format!(
+                        "{} is ambiguous: {} and {} have a method of this name",
+                        name.name,
+                        first.name(),
+                        interface.name()
+                    );
+                    return Err(Failure::new(FailureKind::Failed, Ran::No, message));
+                }
+                Some(_) => {}
+                None => found = Some((interface, offer, method)),
+            }
+        }
+        let Some((interface, offer, method)) = found else {
+            // The one that it is handed out as may stand among the others, too.
+            let mut offers: Vec<_> = Vec::new();
+            for name in (0..).map_while(|offer| self.interface(offer)).map(Interface::name) {
+                if !offers.contains(&name) {
+                    offers.push(name);
+                }
+            }
+            let message = format!("the object has no method {}; it offers {}", name.name, offers.join(", "));
+            return Err(Failure::new(FailureKind::Unimplemented, Ran::No, message));
+        };
+        let known = &interface.methods()[method];
+        Ok(Bound { offer, method, agreed: known.agree(name)?, flags: known.flags() })
     }
 
     fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started {
@@ -149,36 +192,5 @@ pub fn bind(object: &dyn Object, name: &MethodText) -> Result<Bound, Failure> {
     if *name.name == *Description::METHOD {
         return Ok(Bound::DESCRIBE);
     }
-    let mut found: Option<(&'static Interface, usize, usize)> = None;
-    for offer in 0.. {
-        let Some(interface) = object.interface(offer) else { break };
-        let Some(method) = interface.find(&name.name) else { continue };
-        match found {
-            Some((first, ..)) if std::ptr::eq(first, interface) => {}
-            Some((first, ..)) if !name.name.contains('/') => {
-                let message = format!(
-                    "{} is ambiguous: {} and {} have a method of this name",
-                    name.name,
-                    first.name(),
-                    interface.name()
-                );
-                return Err(Failure::new(FailureKind::Failed, Ran::No, message));
-            }
-            Some(_) => {}
-            None => found = Some((interface, offer, method)),
-        }
-    }
-    let Some((interface, offer, method)) = found else {
-        // The one that it is handed out as may stand among the others, too.
-        let mut offers: Vec<_> = Vec::new();
-        for name in (0..).map_while(|offer| object.interface(offer)).map(Interface::name) {
-            if !offers.contains(&name) {
-                offers.push(name);
-            }
-        }
-        let message = format!("the object has no method {}; it offers {}", name.name, offers.join(", "));
-        return Err(Failure::new(FailureKind::Unimplemented, Ran::No, message));
-    };
-    let known = &interface.methods()[method];
-    Ok(Bound { offer, method, agreed: known.agree(name)?, flags: known.flags() })
+    object.find(name)
 }

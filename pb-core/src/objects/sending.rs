@@ -4,12 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::again::{self, Kept, Repeating};
+use super::encoded::{EncodedCall, Payload};
 use super::signature::Needed;
 use super::slot::Slot;
 use super::terms::StubOptions;
 use super::{
-    Called, Codecs as _, Distant, Encoded, Errors, Leads, Method, NoError, NotSent, Queued, Reference,
-    Signature, Terms, Values, Waiting, local, scope, scratch,
+    Called, Codecs as _, Distant, Encoded, Errors, Leads, Method, NoError, NotSent, Object, Queued,
+    Reference, Signature, Terms, Values, Waiting, local, scope, scratch,
 };
 use crate::defer::Deferred;
 use crate::message::{Body, Cause, Failure, FailureKind, Ran, Reply};
@@ -71,6 +72,7 @@ fn send<A: Values, R: Send + 'static, K: Errors>(
     slot: &Arc<Slot<R, K>>,
 ) {
     match to.leads() {
+        Leads::Local(object) if object.takes_bytes() => send_bytes(object, &call, slot),
         Leads::Local(object) => local::start(object, call.method, call.arguments, call.terms, slot),
         Leads::Distant(distant) => send_distant(distant, call, slot),
         Leads::Promise(promise) => {
@@ -85,6 +87,25 @@ fn send<A: Values, R: Send + 'static, K: Errors>(
             }
         }
         Leads::Broken(failure) => slot.fail(Failure::broken_by(Cause::Broker(Failure::clone(failure)))),
+    }
+}
+
+/// To an object of this process that has no types.
+fn send_bytes<A: Values, R: Send + 'static, K: Errors>(
+    object: &Arc<dyn Object>,
+    call: &TypedCall<A, R, K>,
+    slot: &Arc<Slot<R, K>>,
+) {
+    let reply = if call.signature.ok.reference.is_some() { Reply::Reference } else { Reply::Value };
+    let bytes = encoded(call, |encoded| {
+        let arguments = Payload { references: encoded.references.to_vec(), body: encoded.body.to_bytes() };
+        let (method, terms) = (Arc::clone(encoded.method), call.terms.clone());
+        Ok(EncodedCall { method, idempotent: false, answer_bytes: 0, arguments, reply, terms })
+    });
+    match bytes {
+        Ok(call) => local::start_encoded(object, call, slot),
+        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => slot.fail(failure),
+        Err(NotSent::Moved(_)) => unreachable!("encoding sends nothing"),
     }
 }
 

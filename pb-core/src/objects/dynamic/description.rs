@@ -83,14 +83,22 @@ impl Description {
     /// # Errors
     /// `Unimplemented`, with what there is, and `Failed` where it is ambiguous; `ran` is no.
     pub fn method(&self, name: &str) -> Result<&MethodDescription, Failure> {
-        let means = |method: &&MethodDescription| match name.contains('/') {
+        self.position(name).map(|(interface, method)| &self.interfaces[interface].methods[method])
+    }
+
+    /// The same as the places of the interface and of the method in it.
+    pub(super) fn position(&self, name: &str) -> Result<(usize, usize), Failure> {
+        let means = |method: &MethodDescription| match name.contains('/') {
             true => method.name == name,
             false => method.short_name() == name,
         };
-        let mut found = self.interfaces.iter().flat_map(|interface| &interface.methods).filter(means);
+        let all = self.interfaces.iter().enumerate().flat_map(|(at, interface)| {
+            interface.methods.iter().enumerate().map(move |(place, method)| ((at, place), method))
+        });
+        let mut found = all.filter(|(_, method)| means(method));
         match (found.next(), found.next()) {
-            (Some(method), None) => Ok(method),
-            (Some(first), Some(second)) => {
+            (Some((at, _)), None) => Ok(at),
+            (Some((_, first)), Some((_, second))) => {
                 let message = format!("{name} is ambiguous: {} and {} are meant", first.name, second.name);
                 Err(Failure::new(FailureKind::Failed, Ran::No, message))
             }

@@ -1,0 +1,205 @@
+use std::any::{Any, TypeId};
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::{Description, MethodDescription, Value, describe};
+use crate::message::{Body, Failure, FailureKind, MethodText, Ran};
+use crate::objects::encoded::Payload;
+use crate::objects::interface::agree;
+use crate::objects::{
+    Bound, CallContext, CallError, Incoming, LocalQueue, Object, Reference, Responder, Started, WireAnswer,
+};
+use crate::proto::Key;
+use crate::wire::shape::Shape;
+
+/// An object without a trait: it says which methods it has, and gets each call as a method and [`Value`]s. A proxy, a bridge to another system, a
+/// script's object are such.
+///
+/// [`AnyRef::dynamic`](crate::AnyRef::dynamic) hands it out. Callers see no difference: stubs whose trait it describes, calls by name and by description
+/// reach it, signatures are compared as ever, and promises, deadlines and cancelling are those of all calls. Names that begin with `$` are the broker's, and
+/// never come.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use pb_core::{AnyRef, CallError, Description, DynamicCall, DynamicObject, Value, remote_interface};
+///
+/// #[remote_interface]
+/// trait Greeter {
+///     async fn greet(&self, name: String) -> String;
+/// }
+///
+/// struct Scripted;
+///
+/// impl DynamicObject for Scripted {
+///     fn describe(&self) -> Arc<Description> {
+///         Arc::new(Description::of::<GreeterRef>())
+///     }
+///     async fn call(&self, call: DynamicCall) -> Result<Value, CallError<Value>> {
+///         Ok(Value::Text(format!("{}: {:?}", call.method().name, call.arguments)))
+///     }
+/// }
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let greeter: GreeterRef = AnyRef::dynamic(Arc::new(Scripted)).expect("it is sound").remote().cast();
+/// assert_eq!(greeter.greet("ada".into()).await.as_deref(), Ok("Greeter/greet: [\"ada\"]"));
+/// # });
+/// ```
+pub trait DynamicObject: Send + Sync + 'static {
+    /// Its interfaces. Asked once, as it is handed out; who has many such objects lets them share one.
+    fn describe(&self) -> Arc<Description>;
+
+    /// Runs a method: the value that it gives, its own error ([`CallError::App`]), or a failure, such as that of a call that it has made itself. A value that is
+    /// not of the shape which the description says fails the call, `Failed`.
+    ///
+    /// It is polled, and dropped where its caller loses interest, as a trait's method is: see [`remote_interface`](crate::remote_interface).
+    ///
+    /// # Errors
+    /// What the caller is told.
+    ///
+    /// # Cancel safety
+    /// The method's own affair.
+    fn call(&self, call: DynamicCall) -> impl Future<Output = Result<Value, CallError<Value>>> + Send;
+}
+
+/// A call that a [`DynamicObject`] gets.
+#[derive(Debug)]
+pub struct DynamicCall {
+    /// In the order of the parameters, and of their shapes. Those that the caller leaves out, at the end, are not there.
+    pub arguments: Vec<Value>,
+    description: Arc<Description>,
+    at: (usize, usize),
+    context: CallContext,
+}
+
+impl DynamicCall {
+    /// The method, as the object has described it.
+    pub fn method(&self) -> &MethodDescription {
+        &self.description.interfaces[self.at.0].methods[self.at.1]
+    }
+
+    /// The caller's address, deadline and metadata, and a reference to the object itself.
+    pub fn context(&self) -> &CallContext {
+        &self.context
+    }
+}
+
+/// A [`DynamicObject`] describes itself in a way that no caller would take.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("the object's description does not hold together: {problem}")]
+pub struct DescriptionError {
+    problem: String,
+}
+
+/// Hands the object out.
+///
+/// # Errors
+/// [`DescriptionError`]; it is not.
+pub(crate) fn dynamic_reference<T: DynamicObject>(object: Arc<T>) -> Result<Reference, DescriptionError> {
+    /// No two objects have one number, so what is remembered of one class is never taken for another's.
+    static CLASSES: AtomicUsize = AtomicUsize::new(0);
+    let description = object.describe();
+    description.check().map_err(|problem| DescriptionError { problem })?;
+    let class = CLASSES.fetch_add(1, Ordering::Relaxed);
+    let queue = LocalQueue::default();
+    Ok(Reference::local(Arc::new(Dynamic { object, description, class, encoded: OnceLock::new(), queue })))
+}
+
+struct Dynamic<T> {
+    object: Arc<T>,
+    description: Arc<Description>,
+    class: usize,
+    /// The description, once somebody has asked for it.
+    encoded: OnceLock<Result<Bytes, Failure>>,
+    queue: LocalQueue,
+}
+
+/// The facet of all objects of this kind: an object is handed out in one way.
+const FACET: usize = 1;
+
+impl<T: DynamicObject> Object for Dynamic<T> {
+    fn find(&self, name: &MethodText) -> Result<Bound, Failure> {
+        let (offer, method) = self.description.position(&name.name)?;
+        let known = &self.description.interfaces[offer].methods[method];
+        let agreed = agree(&known.shape().text(&known.name), name, || known.signature())?;
+        Ok(Bound { offer, method, agreed, flags: known.flags })
+    }
+
+    fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started {
+        if bound == Bound::DESCRIBE {
+            let encoded = || describe::encode(&self.description);
+            return call.describe(|| self.encoded.get_or_init(encoded).clone());
+        }
+        let Some((payload, responder, context)) = call.into_encoded() else { return Started::Done };
+        let (description, at) = (Arc::clone(&self.description), (bound.offer, bound.method));
+        let method = &description.interfaces[at.0].methods[at.1];
+        let shapes = method.arguments.iter().take(bound.agreed.arguments).map(|argument| &argument.shape);
+        let arguments = match payload.read_all(shapes, bound.agreed.more) {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                let message = format!("the arguments cannot be read: {error}");
+                responder.fail(FailureKind::Failed, Ran::No, message);
+                return Started::Done;
+            }
+        };
+        let terms = context.terms.clone();
+        let answer = (method.ok.clone(), method.err.clone());
+        let call = DynamicCall { arguments, description, at, context };
+        Started::Task(Box::pin(async move {
+            let result = terms.serve(self.object.call(call)).await;
+            finish(responder, result, &answer.0, answer.1.as_ref());
+        }))
+    }
+
+    fn key(&self) -> Key {
+        Key { object: Arc::as_ptr(&self.object).cast::<u8>() as usize, facet: FACET }
+    }
+
+    fn class(&self) -> (TypeId, usize) {
+        (TypeId::of::<Dynamic<T>>(), self.class)
+    }
+
+    fn object(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::clone(&self.object) as Arc<dyn Any + Send + Sync>
+    }
+
+    fn local_queue(&self) -> &LocalQueue {
+        &self.queue
+    }
+
+    fn takes_bytes(&self) -> bool {
+        true
+    }
+}
+
+/// Answers with what a method ended with.
+fn finish(responder: Responder, result: Result<Value, CallError<Value>>, ok: &Shape, err: Option<&Shape>) {
+    let (what, encoded, is_ok) = match (result, err) {
+        (Ok(Value::Reference(reference)), _) if matches!(ok, Shape::Reference(_)) => {
+            let reference = reference.remote().access().reference().followed();
+            return responder.answer(WireAnswer::Reference(reference));
+        }
+        (Ok(value), _) => ("result", Payload::write(ok, &value), true),
+        (Err(CallError::App(value)), Some(shape)) => ("error", Payload::write(shape, &value), false),
+        (Err(CallError::App(_)), None) => {
+            let message = "the method failed with an error of its own, and its description has none";
+            return responder.fail(FailureKind::Failed, Ran::Yes, message.to_owned());
+        }
+        (Err(CallError::Broker(failure)), _) => return responder.answer(WireAnswer::Failed(failure)),
+    };
+    match encoded {
+        Ok(Payload { references, body }) if is_ok => {
+            responder.answer(WireAnswer::Value(&references, Body::of(&body)));
+        }
+        Ok(Payload { references, body }) => responder.answer(WireAnswer::App(&references, Body::of(&body))),
+        Err(misfit) => {
+            let message = format!("the method's {what} cannot be sent: {misfit}");
+            responder.fail(FailureKind::Failed, Ran::Yes, message);
+        }
+    }
+}
