@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 /// A bank.
 #[remote_interface]
 pub trait Bank {
-    /// What the bank says to whoever comes in.
+    /// What the bank says to whoever comes in, however often it is asked.
+    #[remote(idempotent)]
     async fn greeting(&self) -> String;
     /// Opens an account. The bank does not keep it: it lives while somebody holds it.
     async fn open(&self, owner: String) -> Result<AccountRef, BankError>;
@@ -14,6 +15,12 @@ pub trait Bank {
     async fn transfer(&self, from: AccountRef, to: AccountRef, cents: u64) -> Result<Receipt, BankError>;
     /// Answers when an account has been dropped since the bank opened, and says whose.
     async fn dropped(&self) -> String;
+    /// Counts all the money that there is, for ever: somebody has to stop it.
+    async fn audit(&self) -> u64;
+    /// Answers when an audit has been stopped.
+    async fn audit_stopped(&self);
+    /// Opens the vault, which has not opened for anybody so far.
+    async fn vault(&self) -> u64;
 }
 
 /// An account.

@@ -7,6 +7,7 @@ use pb_client::{CallError, Referenceable};
 use tokio::sync::Notify;
 
 use crate::bank::{AccountRef, BankError, BankRef, Watcher, WatcherRef};
+use crate::far;
 use crate::say::{code, line, step};
 
 /// Connects to the bank at `url` and walks from stop to stop.
@@ -28,8 +29,9 @@ pub async fn walk(url: &str) -> Result<(), Box<dyn Error>> {
     typed_error(&bank, &ada, &bob).await?;
     let screen_gone = callbacks(&ada).await?;
     letting_go(&bank, ada, bob, &screen_gone).await?;
+    far::walk(url, &bank).await?;
 
-    step(8, "The end");
+    step(12, "The end");
     drop(bank);
     let tables = broker.tables();
     line(

@@ -4,6 +4,8 @@
 
 mod bank;
 mod client;
+mod far;
+mod link;
 mod say;
 mod server;
 
@@ -17,10 +19,10 @@ use tokio::process::Command;
 use bank::BankRef;
 use say::{line, step};
 
-/// The tour takes a fraction of a second. If it hangs, the user is told instead of left waiting.
-const LONGEST: Duration = Duration::from_secs(9);
+/// The tour takes a second or two. If it hangs, the user is told instead of left waiting.
+const LONGEST: Duration = Duration::from_secs(20);
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let toured = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -61,6 +63,6 @@ async fn lead() -> Result<(), Box<dyn Error>> {
     }
     line("server", "My client is gone, and with it all that it held here. I stop as well.");
     server.shutdown().await;
-    say::title("That was the tour. Its code is in examples/examples/tour, some 400 lines.");
+    say::title("That was the tour. Its code is in examples/examples/tour, some 700 lines.");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use pb_server::Referenceable;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::bank::{Account, AccountRef, Bank, BankError, Receipt, WatcherRef};
 use crate::say::line;
@@ -13,12 +13,13 @@ use crate::say::line;
 pub struct City {
     tell: mpsc::UnboundedSender<String>,
     told: tokio::sync::Mutex<mpsc::UnboundedReceiver<String>>,
+    audit_stopped: Notify,
 }
 
 impl Default for City {
     fn default() -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        City { tell, told: tokio::sync::Mutex::new(told) }
+        City { tell, told: tokio::sync::Mutex::new(told), audit_stopped: Notify::new() }
     }
 }
 
@@ -51,6 +52,30 @@ impl Bank for City {
 
     async fn dropped(&self) -> String {
         self.told.lock().await.recv().await.unwrap_or_default()
+    }
+
+    async fn audit(&self) -> u64 {
+        line("server", "I begin to count all the money that there is.");
+        let _stopped = Stopped(&self.audit_stopped);
+        std::future::pending().await
+    }
+
+    async fn audit_stopped(&self) {
+        self.audit_stopped.notified().await;
+    }
+
+    async fn vault(&self) -> u64 {
+        std::future::pending().await
+    }
+}
+
+/// A method that is stopped is dropped where it waits, with all that it holds.
+struct Stopped<'a>(&'a Notify);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        line("server", "Nobody wants to know any more: I am stopped in the middle of counting.");
+        self.0.notify_one();
     }
 }
 
