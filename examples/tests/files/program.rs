@@ -58,18 +58,19 @@ impl Serving {
         self.child.id()
     }
 
-    /// Tells it to end, as many times.
-    pub fn tell_to_end(&self, times: u32) {
-        for time in 0..times {
-            if time > 0 {
-                // Signals of one kind that come together are one.
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            signal(self.id(), "TERM");
-        }
+    /// Tells it to end.
+    pub fn tell_to_end(&self) {
+        signal(self.id(), "TERM");
     }
 
-    /// Waits for its end: its status, and what it said since it listened.
+    /// The next line that it says.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Waits for its end: its status, and what else it said.
     pub fn ended(mut self) -> (Option<i32>, Vec<String>) {
         let mut said = String::new();
         self.out.read_to_string(&mut said).unwrap();
@@ -78,7 +79,7 @@ impl Serving {
 
     /// Tells it to end, and says with which status it did.
     pub fn terminate(self) -> Option<i32> {
-        self.tell_to_end(1);
+        self.tell_to_end();
         self.ended().0
     }
 }
