@@ -104,7 +104,10 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     tokio::select! {
         done = asked => done,
         // What is unfinished stays for another run, which goes on with it.
-        () = signals.next() => Err("interrupted".into()),
+        () = signals.next() => Err(match command {
+            Command::Copy { .. } => format!("interrupted; {GOES_ON}").into(),
+            _ => "interrupted".into(),
+        }),
     }
 }
 
@@ -113,7 +116,10 @@ async fn fetch(url: &str, dest: &Path, manner: Manner) -> Result<ExitCode, Box<d
     let progress = Progress::on_terminal();
     let copied = copy(url, dest, manner, progress.clone()).await;
     progress.clear();
-    let Summary { files, dirs, links, bytes, kept, missing, reconnections, .. } = copied?;
+    let Summary { files, dirs, links, bytes, kept, missing, reconnections, .. } = match copied {
+        Err(error) if error.may_go_on() => return Err(format!("{error}; {GOES_ON}").into()),
+        copied => copied?,
+    };
     print!(
         "copied {files} files, {dirs} directories and {links} links, {}, in {:.1} s",
         HumanBytes(bytes),
@@ -158,3 +164,5 @@ async fn watch(url: &str, path: &Path) -> Result<ExitCode, Box<dyn Error>> {
     }
     .into())
 }
+
+const GOES_ON: &str = "the same command goes on from there";

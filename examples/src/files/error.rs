@@ -122,11 +122,13 @@ impl CopyError {
 
     /// Whether only this entry is missing, and the copy may go on.
     pub(super) fn is_of_one_entry(&self) -> bool {
-        match self {
-            CopyError::Entry { .. } | CopyError::Size { .. } => true,
-            CopyError::Occupied { .. } | CopyError::Runs { .. } => true,
-            _ => false,
-        }
+        use CopyError::{Entry, Occupied, Runs, Size};
+        matches!(self, Entry { .. } | Size { .. } | Occupied { .. } | Runs { .. })
+    }
+
+    /// Whether another run of the same, when the server is back, would go on where this one has ended.
+    pub fn may_go_on(&self) -> bool {
+        matches!(self, CopyError::Gone { .. } | CopyError::Left { .. })
     }
 
     /// What a failed call for what was asked for as `path` means to who asked.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pb_client::{
     Broker, CallError, Cause, Connect, Deferred, Failure, FailureKind, Reconnect, Reconnecting, State,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::CopyError;
 use super::api::{DirRef, FileRef, FileStat, FilesError, ListingRef, Page, Stat};
@@ -106,18 +106,21 @@ impl Source {
         asked: Asked<T>,
         ask: impl Fn(DirRef) -> F,
     ) -> Result<Asked<T>, CopyError> {
-        let Err(CallError::Broker(lost)) = asked else { return Ok(asked) };
-        if !is_lost(&lost) {
-            return Ok(Err(CallError::Broker(lost)));
-        }
-        let next = async {
-            let broker = self.server.broker().await.map_err(CallError::Broker)?;
-            self.remember(broker);
-            self.server.retry(u32::MAX, &ask).await
-        };
-        match timeout(self.patience, next).await {
-            Ok(answer) => Ok(answer),
-            Err(_) => Err(self.gone(lost)),
+        let (mut asked, begun) = (asked, Instant::now());
+        loop {
+            let lost = match asked {
+                Err(CallError::Broker(failure)) if is_lost(&failure) => failure,
+                asked => return Ok(asked),
+            };
+            // Only the wait is bounded: an answer may take its time.
+            let left = self.patience.saturating_sub(begun.elapsed());
+            match timeout(left, self.server.broker()).await {
+                Ok(Ok(broker)) => {
+                    asked = ask(broker.root()).await;
+                    self.remember(broker);
+                }
+                Ok(Err(_)) | Err(_) => return Err(self.gone(lost)),
+            }
         }
     }
 

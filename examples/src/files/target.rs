@@ -215,6 +215,10 @@ impl TargetDir {
         if !self.found {
             return Ok(FileThere::Nothing);
         }
+        if self.partials().contains(name) {
+            // What has the name is another file that is being written, and will have its own.
+            return Ok(FileThere::Other);
+        }
         let path = self.path_of(name);
         let there = match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(there) => there,

@@ -121,7 +121,7 @@ fn an_interrupted_copy_leaves_nothing_that_looks_finished() {
     let scratch = tempfile::tempdir().unwrap();
     let Halfway { source, dest, copying, .. } = Halfway::start(scratch.path(), &[]);
     signal(copying.id(), "INT");
-    Copied::by(copying).failed_with("interrupted");
+    Copied::by(copying).failed_with("interrupted; the same command goes on from there");
     nothing_looks_finished_that_is_not(&source, &dest);
 }
 
