@@ -26,6 +26,7 @@ pub use connect::{Connect, connect};
 pub use error::{ConnectError, HasFailure};
 #[doc(hidden)]
 pub use pb_core::__private;
+pub use pb_core::trace;
 pub use pb_core::{
     Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, ArgumentError, Arguments, Broker,
     Bytes, CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, DescriptionError,

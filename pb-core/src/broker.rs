@@ -19,6 +19,7 @@ mod refusing;
 mod room;
 mod seen;
 mod stranger;
+mod traced;
 mod watchdog;
 mod wiring;
 mod writing;

@@ -24,6 +24,7 @@ pub use bytes::Bytes;
 pub use defer::{Deferred, DeferredExt, Resolver};
 pub use macros::{Referenceable, remote_interface};
 pub use message::{AppCause, Cause, Failure, FailureKind, Ran};
+pub use objects::trace;
 pub use objects::{
     AnyRef, AppError, ArgumentDescription, ArgumentError, Arguments, CallContext, CallError, Description,
     DescriptionError, DynamicCall, DynamicObject, Given, InterfaceDescription, Invoked, MethodDescription,

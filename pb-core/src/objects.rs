@@ -33,6 +33,7 @@ mod signature;
 mod slot;
 mod stub;
 mod terms;
+pub mod trace;
 mod watch;
 
 pub use access::Access;

@@ -48,6 +48,7 @@ pub use pair::pair;
 #[doc(hidden)]
 pub use pb_core::__private;
 pub use pb_core::reactor::{ListenOptions, Listener};
+pub use pb_core::trace;
 pub use pb_core::{
     Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, ArgumentError, Arguments, Broker,
     Bytes, CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, DescriptionError,

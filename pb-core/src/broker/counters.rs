@@ -16,6 +16,8 @@ pub struct Counters {
     pub received: Traffic,
     /// Entries of the tables now.
     pub tables: TableSizes,
+    /// Calls of the peer's that ran here without the `traceparent` that they came with, since it was none.
+    pub bad_traceparents: u64,
 }
 
 /// What has gone in one direction. Goes up only, and wraps around at 2^64.

@@ -6,13 +6,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tracing::Span;
 
 use super::line::Line;
 use super::owed::Casting;
 use super::parked::Parked;
 use super::passing::Passing;
+use super::traced::{TracedLine, traced};
 use super::wiring::Memo;
 use crate::message::{Body, CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
+use crate::objects::trace::{self, How};
 use crate::objects::{
     Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
     Reference, Responder, Started, Stop, Terms, Waiter, Waiting, WireAnswer, bind, first_poll, survivor,
@@ -72,13 +75,22 @@ pub(super) fn deliver(target: &Reference, request: Request) {
     }
 }
 
-fn start(object: &Arc<dyn Object>, request: Request) {
+fn start(object: &Arc<dyn Object>, mut request: Request) {
     // Nobody else would stop what is never answered.
     let cast_within = request.deadline.filter(|_| request.answer.is_none());
     if cast_within.is_some_and(|deadline| deadline <= tokio::time::Instant::now().into_std()) {
         return;
     }
-    let bound = match find(object.as_ref(), &request.known) {
+    if request.options.is_some() {
+        request.forget_bad_trace();
+    }
+    let bound = find(object.as_ref(), &request.known);
+    if trace::enabled()
+        && let Some(span) = request.span()
+    {
+        return start_traced(object, bound, request, &span);
+    }
+    let bound = match bound {
         Ok(bound) => bound,
         Err(failure) => return request.fail(failure),
     };
@@ -86,17 +98,64 @@ fn start(object: &Arc<dyn Object>, request: Request) {
     let terms = Terms::received(request.deadline, request.options);
     let incoming =
         Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer, terms);
-    let stop = match Arc::clone(object).dispatch(bound, incoming) {
-        Started::Task(task) if request.answer.is_none() => {
-            let within = cast_within.filter(|_| !bound.flags.run_to_end);
-            return start_cast(task, request.casting, within, bound.flags.spawn);
-        }
-        Started::Task(task) if bound.flags.spawn => super::spawn(task).ok(),
-        Started::Task(task) => first_poll(task),
-        Started::Done => None,
+    let running = Running {
+        line: request.line,
+        answer: request.answer,
+        bound,
+        casting: request.casting,
+        deadline: request.deadline,
     };
-    if let Some(stop) = stop.filter(|_| !bound.flags.run_to_end) {
-        Request::stop_with(&request.line, request.answer, stop);
+    running.begin(Arc::clone(object).dispatch(bound, incoming));
+}
+
+/// The same where somebody looks on.
+#[cold]
+fn start_traced(object: &Arc<dyn Object>, bound: Result<Bound, Failure>, request: Request, span: &Span) {
+    let bound = match bound {
+        Ok(bound) => bound,
+        Err(failure) => {
+            How::failed(&failure).record(span);
+            return request.fail(failure);
+        }
+    };
+    let Request { line, answer, deadline, casting, .. } = request;
+    let terms = Terms::received(deadline, request.options);
+    let answerer = TracedLine::new(&line, span);
+    let object = Arc::clone(object);
+    let incoming =
+        Incoming::wire(Arc::clone(&object), request.references, request.body, answerer, answer, terms);
+    let started = match span.in_scope(|| object.dispatch(bound, incoming)) {
+        Started::Task(task) => Started::Task(traced(task, span.clone(), answer.is_some())),
+        Started::Done => Started::Done,
+    };
+    Running { line, answer, bound, casting, deadline }.begin(started);
+}
+
+/// A peer's call whose method is there, ready to be polled.
+struct Running {
+    line: Arc<Line>,
+    answer: Option<(ExportId, Reply)>,
+    bound: Bound,
+    casting: Option<Casting>,
+    deadline: Option<Instant>,
+}
+
+impl Running {
+    #[inline]
+    fn begin(self, started: Started) {
+        let flags = self.bound.flags;
+        let stop = match started {
+            Started::Task(task) if self.answer.is_none() => {
+                let within = self.deadline.filter(|_| !flags.run_to_end);
+                return start_cast(task, self.casting, within, flags.spawn);
+            }
+            Started::Task(task) if flags.spawn => super::spawn(task).ok(),
+            Started::Task(task) => first_poll(task),
+            Started::Done => None,
+        };
+        if let Some(stop) = stop.filter(|_| !flags.run_to_end) {
+            Request::stop_with(&self.line, self.answer, stop);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ pub(super) struct Line {
     /// Calls that wait until a grant of the peer's has room.
     pub(super) room: Room,
     pub(super) watchdog: Watchdog,
+    /// What the peer called a trace, and is none.
+    pub(super) bad_traceparents: AtomicU64,
     /// Who waits for the peer's root to break, with the connection or without.
     watchers: Mutex<Watchers>,
     /// Who waits for the answer to a ping, by its nonce. Locked within the lock of `state`, never around it.
@@ -133,6 +135,7 @@ impl Line {
                     handshake: handshake.clamp(SHORTEST_HANDSHAKE, LONGEST_HANDSHAKE),
                     room: Room::default(),
                     watchdog: Watchdog::default(),
+                    bad_traceparents: AtomicU64::new(0),
                     watchers: Mutex::new(Watchers::default()),
                     pings: Mutex::default(),
                 }
@@ -491,7 +494,12 @@ impl Line {
 
     pub(super) fn counters(&self) -> Counters {
         let state = self.state.lock();
-        Counters { sent: state.out.sent, received: state.received, tables: state.connection.sizes() }
+        Counters {
+            sent: state.out.sent,
+            received: state.received,
+            tables: state.connection.sizes(),
+            bad_traceparents: self.bad_traceparents.load(Ordering::Relaxed),
+        }
     }
 
     pub(super) fn peer_address(&self) -> &str {

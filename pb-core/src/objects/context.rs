@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::trace::TraceParent;
 use super::{Answerer, Object, Reference, Stub, Terms};
 
 /// Where a call comes from, for methods that ask: `async fn whoami(&self, cx: &CallContext)`.
@@ -38,6 +39,12 @@ impl CallContext {
     /// [`Remote::with_metadata`](super::Remote::with_metadata), or has inherited of a call that it served. Not to be trusted more than an argument.
     pub fn metadata(&self, key: &str) -> Option<&[u8]> {
         self.entries().find(|(known, _)| **known == *key).map(|(_, value)| &value[..])
+    }
+
+    /// The trace that the call belongs to, and the caller's span in it. A caller may say anything; what is no `traceparent` is taken for none, and counted
+    /// ([`Counters::bad_traceparents`](crate::Counters::bad_traceparents)).
+    pub fn traceparent(&self) -> Option<TraceParent> {
+        self.terms.traceparent()
     }
 
     /// The keys of the call's metadata, at most 16.

@@ -8,7 +8,7 @@ use super::again::{self, Kept, Repeating};
 use super::slot::Slot;
 use super::{
     Answerer, Delivered, Distant, Encoded, Errors, Leads, NotSent, Queued, Reference, Terms, Waiter, Waiting,
-    WireAnswer, local, scope, scratch, sending, survivor,
+    WireAnswer, local, scope, scratch, sending, survivor, trace,
 };
 use crate::message::{Body, CallOptions, Cause, ExportId, Failure, FailureKind, MethodText, Ran, Reply};
 use crate::wire::body::BodyError;
@@ -47,8 +47,25 @@ impl Payload {
 }
 
 impl EncodedCall {
+    /// Makes a call for the first time, if it can be made; `slot` is told the answer.
+    pub(super) fn begin<R: Send + 'static, K: Errors>(
+        call: Result<Self, Failure>,
+        to: &Reference,
+        slot: &Arc<Slot<R, K>>,
+    ) {
+        match call {
+            Ok(mut call) => {
+                if trace::enabled() {
+                    slot.trace_on(&call.method.name, Some(&mut call.terms));
+                }
+                call.send(to, slot);
+            }
+            Err(failure) => slot.fail(failure),
+        }
+    }
+
     /// Sends it; `slot` is told the answer.
-    pub(super) fn send<R: Send + 'static, K: Errors>(self, to: &Reference, slot: &Arc<Slot<R, K>>) {
+    fn send<R: Send + 'static, K: Errors>(self, to: &Reference, slot: &Arc<Slot<R, K>>) {
         match to.leads() {
             Leads::Local(object) => local::start_encoded(object, self, slot),
             Leads::Distant(distant) => self.send_distant(distant, slot),

@@ -9,10 +9,12 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
+use tracing::{Instrument, Span};
 
 use super::encoded::{EncodedCall, Payload};
 use super::executor::{self, BoxTask, first_poll};
 use super::slot::Slot;
+use super::trace;
 use super::{CallContext, Errors, Incoming, Method, Object, Started, Terms, Values, Waiter, bind};
 use crate::message::{Failure, FailureKind, MethodText, Ran, Reply};
 
@@ -62,6 +64,8 @@ pub(super) trait Caller: Send + Sync {
     fn waits(&self) -> bool;
     fn started(&self, stop: Option<executor::Stop>);
     fn refused(&self, failure: Failure);
+    /// What it runs in, where somebody looks on.
+    fn span(&self) -> Option<Span>;
 }
 
 impl<R: Send + 'static, K: Errors> Caller for Slot<R, K> {
@@ -75,6 +79,10 @@ impl<R: Send + 'static, K: Errors> Caller for Slot<R, K> {
 
     fn refused(&self, failure: Failure) {
         self.fail(failure);
+    }
+
+    fn span(&self) -> Option<Span> {
+        Slot::span(self).as_deref().cloned()
     }
 }
 
@@ -184,6 +192,13 @@ fn run(object: &Arc<dyn Object>, call: LocalCall) {
             // It decodes, which runs the user's `Deserialize`: a panic of that is the call's own.
             catch_unwind(AssertUnwindSafe(|| object.dispatch(bound, incoming))).unwrap_or(Started::Done)
         }
+    };
+    let started = match started {
+        Started::Task(task) if trace::enabled() => match caller.span() {
+            Some(span) => Started::Task(Box::pin(task.instrument(span))),
+            None => Started::Task(task),
+        },
+        started => started,
     };
     let stop = match started {
         Started::Task(task) if bound.flags.spawn => spawned(task),

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::reference::Leads;
+use super::trace::TraceParent;
 use super::watch::Sleeper;
 use super::{Access, Fate, Reference, Revoker, Stub, Watcher};
 use crate::message::Failure;
@@ -51,6 +52,13 @@ impl<'a, S: Stub> Remote<'a, S> {
     #[must_use]
     pub fn with_metadata(self, key: impl Into<Box<str>>, value: impl Into<Bytes>) -> S {
         S::from_access(self.0.as_access().with_metadata(key.into(), value.into()))
+    }
+
+    /// The same reference as a stub whose calls belong to that trace, instead of the one that they would inherit: its `traceparent` is an entry of
+    /// their [metadata](Remote::with_metadata). [`trace::scope`](crate::trace::scope) does it for all calls of a program's part.
+    #[must_use]
+    pub fn with_traceparent(self, parent: TraceParent) -> S {
+        self.with_metadata(TraceParent::KEY, parent.to_string())
     }
 
     /// The same reference as another interface. Free: no message. If the object does not offer it, calls fail `Unimplemented`.

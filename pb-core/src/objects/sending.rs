@@ -3,11 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::again::{self, Kept, Repeating};
 use super::encoded::{EncodedCall, Payload};
 use super::signature::Needed;
 use super::slot::Slot;
 use super::terms::StubOptions;
+use super::trace::{self, How};
 use super::{
     Called, Codecs as _, Distant, Encoded, Errors, Leads, Method, NoError, NotSent, Object, Queued,
     Reference, Signature, Terms, Values, Waiting, local, scope, scratch,
@@ -26,6 +29,7 @@ impl Reference {
         options: Option<Arc<StubOptions>>,
     ) -> Deferred<R, K::Caller> {
         let slot = Slot::new(Called::Known(method), signature.ok, signature.err, options);
+        let terms = if trace::enabled() { slot.trace(method.name(), terms) } else { terms };
         match terms {
             Ok(terms) => {
                 let call = TypedCall { method, signature, arguments, terms };
@@ -46,14 +50,23 @@ impl Reference {
         method: &'static Method,
         signature: Signature<A, (), NoError>,
         arguments: A,
-        terms: Terms,
+        mut terms: Terms,
     ) {
+        let traced = trace::enabled() && matches!(self.leads(), Leads::Distant(_));
+        let span = if traced { trace::call(method.name(), Some(&mut terms)) } else { None };
+        self.cast_in(span, TypedCall { method, signature, arguments, terms });
+    }
+
+    fn cast_in<A: Values>(&self, span: Option<Arc<Span>>, call: TypedCall<A, (), NoError>) {
         match self.leads() {
             Leads::Distant(distant) => {
                 distant.expect_cast();
-                cast(distant.as_ref(), TypedCall { method, signature, arguments, terms });
+                cast(distant.as_ref(), call, span);
             }
-            _ => self.call(method, signature, arguments, Ok(terms), None).detach(),
+            _ => {
+                let TypedCall { method, signature, arguments, terms } = call;
+                self.call(method, signature, arguments, Ok(terms), None).detach();
+            }
         }
     }
 }
@@ -138,16 +151,20 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     }
 }
 
-fn cast<A: Values>(distant: &dyn Distant, call: TypedCall<A, (), NoError>) {
-    match encoded(&call, |encoded| distant.line().cast(distant.id(), encoded)) {
-        Ok(()) => {}
+fn cast<A: Values>(distant: &dyn Distant, call: TypedCall<A, (), NoError>, span: Option<Arc<Span>>) {
+    let how = match encoded(&call, |encoded| distant.line().cast(distant.id(), encoded)) {
+        Ok(()) => How::SENT,
         Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant) {
-            Some(reference) => reference.cast(call.method, call.signature, call.arguments, call.terms),
-            None => tracing::debug!(method = call.method.name(), %failure, "cast not sent"),
+            Some(reference) => return reference.cast_in(span, call),
+            None => {
+                tracing::debug!(method = call.method.name(), %failure, "cast not sent");
+                How::failed(&failure)
+            }
         },
-        Err(NotSent::Moved(reference)) => {
-            reference.callee().cast(call.method, call.signature, call.arguments, call.terms);
-        }
+        Err(NotSent::Moved(reference)) => return reference.callee().cast_in(span, call),
+    };
+    if let Some(span) = span {
+        how.record(&span);
     }
 }
 

@@ -8,14 +8,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tracing::Span;
 
 use super::again::{self, Again, Kept, Renewal, Repeating, WhyNot};
 use super::executor::{Stop, Timer, drop_quietly};
 use super::signature::AsReference;
 use super::terms::StubOptions;
+use super::trace::{self, How};
 use super::{
-    Access, AnswerCodec, Called, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Waiter,
-    Watcher, Watchers, scope,
+    Access, AnswerCodec, Called, Distant, ErrorCodec, Errors, Pledge, Promise, Reference, Source, Terms,
+    Waiter, Watcher, Watchers, scope,
 };
 use crate::defer::{Pending, Promising};
 use crate::message::{Cause, Failure, FailureKind, ImportId, Ran};
@@ -54,12 +56,37 @@ struct State<R, K: Errors> {
     detached: bool,
     /// The failure of calls on a reference that the method did not give, made when its error came.
     cause: Option<Box<Failure>>,
-    /// Itself, so that a detached call that was not sent yet is not forgotten.
-    keep: Option<Arc<Slot<R, K>>>,
+    /// What most calls do not have, until the call ends.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// The slot itself, so that a detached call that was not sent yet is not forgotten.
+    keep: Option<Arc<dyn Waiter>>,
     /// Ends the call where no connection's tables do.
     timer: Option<Timer>,
     /// Of a call that is made again where its connection is lost.
     again: Option<Box<Again>>,
+    /// Where somebody looks on. It is told things under no lock.
+    span: Option<Arc<Span>>,
+}
+
+impl Rare {
+    /// How often the call was lost.
+    fn lost(&self) -> u32 {
+        self.again.as_ref().map_or(0, |again| again.lost())
+    }
+
+    /// The call has ended. Gives what is to be dropped in turn, and at last.
+    #[cold]
+    fn end(self: Box<Self>, how: How) -> (Option<Box<Again>>, Option<Arc<dyn Waiter>>) {
+        if let Some(span) = self.span {
+            how.record(&span);
+        }
+        drop(self.timer);
+        (self.again, self.keep)
+    }
 }
 
 /// What the promise of a travelling call's result asks its slot for.
@@ -90,6 +117,20 @@ impl<R: Send + 'static, K: Errors> State<R, K> {
 }
 
 impl<R, K: Errors> State<R, K> {
+    fn again(&mut self) -> Option<&mut Again> {
+        self.rare.as_mut().and_then(|rare| rare.again.as_deref_mut())
+    }
+
+    /// How it ended.
+    fn how(&self) -> How {
+        match &self.phase {
+            Phase::Delivered(Delivered::Failed(failure)) => How::failed(failure),
+            Phase::Delivered(Delivered::App(..)) | Phase::Local(Err(_)) => How::ERROR,
+            Phase::Delivered(Delivered::Value(..) | Delivered::Reference(_)) | Phase::Local(Ok(_)) => How::OK,
+            Phase::Waiting | Phase::Taken => How::DROPPED,
+        }
+    }
+
     /// A call that has ended does not need what it was called on any more; and that may lead to the promise of this call by now, and would hold
     /// it, and so itself.
     fn let_target_go(&mut self) -> Option<Origin> {
@@ -143,11 +184,28 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             pledged: None,
             detached: false,
             cause: None,
-            keep: None,
-            timer: None,
-            again: None,
+            rare: None,
         };
         Arc::new(Slot { state: Mutex::new(state), method, ok, err, options })
+    }
+
+    /// Lets those look on who want to. The call is about to be made, on these terms.
+    #[cold]
+    pub(super) fn trace(&self, method: &str, mut terms: Result<Terms, Failure>) -> Result<Terms, Failure> {
+        self.trace_on(method, terms.as_mut().ok());
+        terms
+    }
+
+    /// The same; without terms, which it does not get.
+    #[cold]
+    pub(super) fn trace_on(&self, method: &str, terms: Option<&mut Terms>) {
+        if let Some(span) = trace::call(method, terms) {
+            self.state.lock().rare.get_or_insert_default().span = Some(span);
+        }
+    }
+
+    pub(super) fn span(&self) -> Option<Arc<Span>> {
+        self.state.lock().rare.as_ref().and_then(|rare| rare.span.clone())
     }
 
     /// Whether somebody holds the promise of a result that does not travel.
@@ -171,11 +229,12 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     fn set_sent_behind(self: &Arc<Self>, lost: u32, distant: &Arc<dyn Distant>, id: ImportId) {
         let (before, promise) = {
             let mut state = self.state.lock();
-            if state.again.as_ref().is_some_and(|again| again.lost() != lost) {
-                return;
-            }
-            // A connection's tables keep the time themselves.
-            let timer = state.timer.take();
+            let rare = match &mut state.rare {
+                None => None,
+                Some(rare) if rare.lost() != lost => return,
+                // A connection's tables keep the time themselves.
+                Some(rare) => Some((rare.timer.take(), rare.span.clone())),
+            };
             let before = mem::replace(&mut state.origin, Origin::Distant(Arc::clone(distant), id));
             let waiting = matches!(state.phase, Phase::Waiting);
             // Who asks for it later wants the next one.
@@ -184,10 +243,13 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 state.pledged.get_or_insert_default();
             }
             let target = state.let_target_go();
-            ((before, timer, target), promise)
+            ((before, rare, target), promise)
         };
-        let (before, timer, target) = before;
-        drop((before, timer));
+        let (before, rare, target) = before;
+        drop(before);
+        if let Some((_timer, Some(span))) = rare {
+            span.record("id", id.0);
+        }
         if let Some(target) = target {
             drop_in_turn(target, None);
         }
@@ -213,6 +275,11 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         }
     }
 
+    /// Whether the call is made again where its connection is lost.
+    fn repeats(&self) -> bool {
+        self.state.lock().again().is_some()
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state.lock().phase, Phase::Waiting)
     }
@@ -220,7 +287,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     /// Ends the call at `deadline`, unless it goes to a connection, whose tables do that.
     pub(super) fn limit(self: &Arc<Self>, deadline: Option<Instant>) {
         let Some(deadline) = deadline else { return };
-        if self.state.lock().timer.is_some() {
+        if self.state.lock().rare.as_ref().is_some_and(|rare| rare.timer.is_some()) {
             return;
         }
         let slot = Arc::downgrade(self);
@@ -232,7 +299,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         let left = {
             let mut state = self.state.lock();
             let waiting = matches!(state.phase, Phase::Waiting);
-            if waiting { state.timer.replace(timer) } else { Some(timer) }
+            if waiting { state.rare.get_or_insert_default().timer.replace(timer) } else { Some(timer) }
         };
         drop(left);
     }
@@ -278,8 +345,10 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             drop(state);
             return drop_quietly(phase);
         }
-        let again = state.again.take();
-        if let (Some(again), Phase::Delivered(Delivered::Failed(failure))) = (&again, &mut phase) {
+        let rare = state.rare.take();
+        if let (Some(rare), Phase::Delivered(Delivered::Failed(failure))) = (&rare, &mut phase)
+            && let Some(again) = &rare.again
+        {
             again.look_back(failure);
         }
         state.cause = cause;
@@ -294,10 +363,11 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 Some(watchers)
             }
         };
-        let (waker, keep, timer) = (state.waker.take(), state.keep.take(), state.timer.take());
+        let rare = rare.map(|rare| (rare, state.how()));
+        let waker = state.waker.take();
         let (unheard, target) = (state.let_error_go(), state.let_target_go());
         drop(state);
-        drop(timer);
+        let (again, keep) = rare.map_or((None, None), |(rare, how)| rare.end(how));
         if target.is_some() || again.is_some() {
             drop_in_turn(target.unwrap_or(Origin::Nowhere), again);
         }
@@ -468,7 +538,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
         let mut state = self.state.lock();
         state.detached = true;
         if matches!(state.phase, Phase::Waiting) && !matches!(state.origin, Origin::Distant(..)) {
-            state.keep = Some(Arc::clone(&self));
+            state.rare.get_or_insert_default().keep = Some(Arc::clone(&self) as Arc<dyn Waiter>);
         }
     }
 
@@ -553,7 +623,7 @@ impl<R: Send + 'static, K: Errors> Pledge for Slot<R, K> {
     }
 
     fn renewal(self: Arc<Self>) -> Option<Arc<dyn Renewal>> {
-        let repeats = self.state.lock().again.is_some();
+        let repeats = self.repeats();
         if repeats { Some(self) } else { None }
     }
 }
@@ -561,7 +631,7 @@ impl<R: Send + 'static, K: Errors> Pledge for Slot<R, K> {
 /// What was called on the result of a call follows that call, where both are made again.
 impl<R: Send + 'static, K: Errors> Renewal for Slot<R, K> {
     fn allow(&self, times: u32) -> Result<(), WhyNot> {
-        let kept = self.state.lock().again.as_ref().map(|again| Arc::clone(&again.kept));
+        let kept = self.state.lock().again().map(|again| Arc::clone(&again.kept));
         match kept {
             Some(kept) => kept.renewal.allow(times),
             None => Err("what it was called on came over the lost connection".into()),
@@ -570,8 +640,9 @@ impl<R: Send + 'static, K: Errors> Renewal for Slot<R, K> {
 
     fn reference(self: Arc<Self>) -> Result<Reference, WhyNot> {
         let mut state = self.state.lock();
-        let promise = match (&state.phase, &state.again) {
-            (Phase::Waiting, Some(_)) => Ok(Reference::promised(state.promise_here(&self))),
+        let repeats = state.again().is_some();
+        let promise = match &state.phase {
+            Phase::Waiting if repeats => Ok(Reference::promised(state.promise_here(&self))),
             _ => self.reference_in(&state).map_err(|failure| failure.message.into_string().into()),
         };
         drop(state);
@@ -581,7 +652,7 @@ impl<R: Send + 'static, K: Errors> Renewal for Slot<R, K> {
 
 impl<R: Send + 'static, K: Errors> Repeating for Slot<R, K> {
     fn begin(&self, again: Box<Again>) {
-        self.state.lock().again = Some(again);
+        self.state.lock().rare.get_or_insert_default().again = Some(again);
     }
 
     fn waits(&self) -> bool {
@@ -589,7 +660,7 @@ impl<R: Send + 'static, K: Errors> Repeating for Slot<R, K> {
     }
 
     fn going(&self, distant: &Arc<dyn Distant>) -> u32 {
-        let going = self.state.lock().again.as_mut().map(|again| again.going(distant));
+        let going = self.state.lock().again().map(|again| again.going(distant));
         going.map_or(0, |(lost, _before)| lost)
     }
 
@@ -603,7 +674,7 @@ impl<R: Send + 'static, K: Errors> Repeating for Slot<R, K> {
     }
 
     fn sent_to(&self) -> Option<Arc<dyn Distant>> {
-        self.state.lock().again.as_ref().and_then(|again| again.sent_to())
+        self.state.lock().again().and_then(|again| again.sent_to())
     }
 
     fn lose(&self, failure: &Failure) -> Option<(Arc<Kept>, u32)> {
@@ -611,7 +682,7 @@ impl<R: Send + 'static, K: Errors> Repeating for Slot<R, K> {
         if !matches!(state.phase, Phase::Waiting) {
             return None;
         }
-        let again = state.again.as_mut()?;
+        let again = state.again()?;
         let times = again.lose(failure);
         Some((Arc::clone(&again.kept), times))
     }
@@ -632,7 +703,7 @@ impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
                 self.fail(Failure::circular());
                 drop_quietly(reference);
             }
-            Delivered::Failed(failure) if self.state.lock().again.is_some() => {
+            Delivered::Failed(failure) if self.repeats() => {
                 again::fail(&(self as Arc<dyn Repeating>), failure);
             }
             answer => self.fill(Phase::Delivered(answer)),
@@ -650,7 +721,7 @@ impl<R, K: Errors> Drop for Slot<R, K> {
         let state = self.state.get_mut();
         let waiting = matches!(state.phase, Phase::Waiting);
         let origin = mem::replace(&mut state.origin, Origin::Nowhere);
-        let again = state.again.take();
+        let again = state.rare.take().and_then(|rare| rare.end(How::DROPPED).0);
         match &origin {
             // A value's entry is gone with its answer; a reference's stays for its promise.
             Origin::Distant(distant, id) if waiting || self.ok.reference.is_some() => {

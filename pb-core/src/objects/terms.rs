@@ -13,7 +13,7 @@ use crate::message::{CallOptions, Failure, FailureKind, MAX_METADATA, MAX_METADA
 use crate::proto::{LONGEST_TIME, exceeded};
 
 /// Free entries of a call, such as `traceparent`. No key comes twice.
-pub(super) type Metadata = Vec<(Box<str>, Bytes)>;
+pub type Metadata = Vec<(Box<str>, Bytes)>;
 
 /// The terms of one call.
 #[derive(Clone, Default)]
@@ -72,7 +72,7 @@ impl Terms {
     }
 
     /// What a call that is made on this thread inherits.
-    fn served() -> Terms {
+    pub(super) fn served() -> Terms {
         if SERVING.get() { SERVED.with_borrow(Clone::clone) } else { Terms::NONE }
     }
 
@@ -136,7 +136,7 @@ impl Drop for Served {
     }
 }
 
-fn put(metadata: &mut Metadata, key: Box<str>, value: Bytes) {
+pub(super) fn put(metadata: &mut Metadata, key: Box<str>, value: Bytes) {
     match metadata.iter_mut().find(|(known, _)| *known == key) {
         Some((_, known)) => *known = value,
         None => metadata.push((key, value)),

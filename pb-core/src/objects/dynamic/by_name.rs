@@ -103,10 +103,7 @@ impl<S: Stub> Remote<'_, S> {
             let MethodFlags { idempotent, answer_bytes, .. } = flags;
             Ok(EncodedCall { method, idempotent, answer_bytes, arguments, reply, terms })
         });
-        match call {
-            Ok(call) => call.send(access.reference(), &slot),
-            Err(failure) => slot.fail(failure),
-        }
+        EncodedCall::begin(call, access.reference(), &slot);
         Deferred::waiting_for(slot)
     }
 }

@@ -31,20 +31,15 @@ impl<S: Stub> Remote<'_, S> {
         let access = self.access();
         let ok = AnswerCodec { codec: CODEC, reference: None };
         let slot = Slot::new(Called::Named(Arc::new(named)), ok, no_errors(), access.options());
-        match access.terms() {
-            Ok(terms) => {
-                let call = EncodedCall {
-                    method: Arc::clone(&METHOD),
-                    idempotent: true,
-                    answer_bytes: DESCRIPTION_BYTES,
-                    arguments: Payload { references: Vec::new(), body: Bytes::new() },
-                    reply: Reply::Value,
-                    terms,
-                };
-                call.send(access.reference(), &slot);
-            }
-            Err(failure) => slot.fail(failure),
-        }
+        let call = access.terms().map(|terms| EncodedCall {
+            method: Arc::clone(&METHOD),
+            idempotent: true,
+            answer_bytes: DESCRIPTION_BYTES,
+            arguments: Payload { references: Vec::new(), body: Bytes::new() },
+            reply: Reply::Value,
+            terms,
+        });
+        EncodedCall::begin(call, access.reference(), &slot);
         Deferred::waiting_for(slot)
     }
 }

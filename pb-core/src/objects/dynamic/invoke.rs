@@ -72,13 +72,13 @@ impl<S: Stub> Remote<'_, S> {
                 let reference = Some(AsReference { from: Some(AnyRef::from_reference), to: no_reference });
                 let codec = AnswerCodec { codec: super::by_name::decoder(), reference };
                 let slot = Slot::new(named, codec, err, access.options());
-                go(call, access.reference(), &slot);
+                EncodedCall::begin(call, access.reference(), &slot);
                 Answer::Reference(Deferred::waiting_for(slot))
             }
             Reply::Value => {
                 let slot =
                     Slot::new(named, AnswerCodec { codec: RAW, reference: None }, err, access.options());
-                go(call, access.reference(), &slot);
+                EncodedCall::begin(call, access.reference(), &slot);
                 Answer::Value(Deferred::waiting_for(slot))
             }
         };
@@ -90,17 +90,6 @@ impl<S: Stub> Remote<'_, S> {
 fn text(name: &str, shape: &MethodShape, count: usize) -> Arc<MethodText> {
     let print = shape::print(name, &shape.arguments[..count], &shape.ok, shape.err.as_ref());
     Arc::new(MethodText { name: name.into(), fewest: count as u32, prints: Box::new([print]) })
-}
-
-fn go<R: Send + 'static>(
-    call: Result<EncodedCall, Failure>,
-    to: &crate::objects::Reference,
-    slot: &Arc<Slot<R, App<Raw>>>,
-) {
-    match call {
-        Ok(call) => call.send(to, slot),
-        Err(failure) => slot.fail(failure),
-    }
 }
 
 fn no_reference<R>(_: &R) -> crate::objects::Reference {
