@@ -171,6 +171,32 @@ fn a_file_that_is_another_on_the_next_connection_is_not_mixed_with_the_first() {
     assert!(!dest.join("big").exists() && !partial.exists());
 }
 
+#[test]
+fn a_listing_that_is_cut_is_begun_anew_and_nothing_is_copied_or_counted_twice() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (source, dest) = (scratch.path().join("source"), scratch.path().join("dest"));
+    // One directory of 13 pages.
+    for number in 0..2_000 {
+        let name = source.join(format!("all/{number}"));
+        if number % 4 == 0 {
+            fs::create_dir_all(&name).unwrap();
+            fs::write(name.join("file"), number.to_string()).unwrap();
+        } else if number % 100 == 1 {
+            symlink("nowhere", name).unwrap();
+        } else {
+            fs::write(name, number.to_string()).unwrap();
+        }
+    }
+    let serving = Serving::start(&source);
+    let link = Link::start(&serving.url, &[Fate::CutAfter(40_000); 5]);
+    let copied = copy(&link.url, &dest);
+    copied.succeeded();
+    assert_eq!(link.connections(), 6);
+    let says = "copied 1980 files, 501 directories and 20 links, ";
+    assert!(copied.stdout.starts_with(says), "{}", copied.stdout);
+    assert_eq!(snapshot(&source), snapshot(&dest));
+}
+
 /// Files of some bytes in directories of 100, and one file of holes with data in `runs` places, a MiB each.
 fn big_sample(source: &Path, files: u32, size: u64, runs: u64) {
     for number in 0..files {
