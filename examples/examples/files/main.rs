@@ -13,6 +13,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
@@ -148,15 +149,20 @@ async fn print(url: &str, path: &Path) -> Result<ExitCode, Box<dyn Error>> {
 
 async fn watch(url: &str, path: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let broker = pb_client::connect(url).await?;
-    let printer = WatcherRef::new(Printer::new(std::io::stdout()));
+    let printer = Arc::new(Printer::new(std::io::stdout()));
+    let watcher = WatcherRef::new(Arc::clone(&printer));
     // Held until the end, for the watch lasts as long as this.
     let watch =
-        dir_at(&broker.root::<DirRef>(), path).watch(printer).await.map_err(|error| match why(error) {
+        dir_at(&broker.root::<DirRef>(), path).watch(watcher).await.map_err(|error| match why(error) {
             Ok(why) => format!("cannot watch {}: {why}", Shown(path)),
             Err(failure) => failure.to_string(),
         })?;
     writeln!(std::io::stdout(), "watching")?;
-    let ended = broker.leaving().await;
+    let ended = tokio::select! {
+        ended = broker.leaving() => ended,
+        // As where `head` has had enough.
+        () = printer.unread() => return Ok(ExitCode::SUCCESS),
+    };
     drop(watch);
     Err(match ended {
         Ok(leaving) => format!("the server was told to end: {}", leaving.reason),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use pb_client::Referenceable;
+use tokio::sync::Notify;
 
 use super::Shown;
 use super::api::{Change, Watcher, What};
@@ -15,20 +16,30 @@ use super::api::{Change, Watcher, What};
 #[derive(Referenceable)]
 pub struct Printer<W: Write + Send + 'static> {
     out: Mutex<W>,
+    unread: Notify,
 }
 
 impl<W: Write + Send + 'static> Printer<W> {
     /// One that writes to `out`.
     pub fn new(out: W) -> Self {
-        Printer { out: Mutex::new(out) }
+        Printer { out: Mutex::new(out), unread: Notify::new() }
+    }
+
+    /// Waits until a line could not be written: whoever reads them has gone.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn unread(&self) {
+        self.unread.notified().await;
     }
 }
 
 impl<W: Write + Send + 'static> Watcher for Printer<W> {
     async fn changed(&self, changes: Vec<Change>, missed: u64) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // A reader that went away is seen by whoever has started this.
-        let _ = print(&mut *out, &changes, missed);
+        if print(&mut *out, &changes, missed).is_err() {
+            self.unread.notify_one();
+        }
     }
 }
 
