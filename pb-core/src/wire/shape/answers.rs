@@ -48,13 +48,7 @@ impl Tracer<'_> {
             }
             return made;
         }
-        let mut order: Vec<usize> = fields.real().collect();
-        if !self.state.borrow().modest() {
-            order.sort_by_key(|place| {
-                let known = self.known(fields.nodes[*place]);
-                (!fields.first[*place], known, if known { 0 } else { fields.visits[*place] })
-            });
-        }
+        let order = self.order(fields);
         let (mut asked, mut ended) = (false, false);
         let mut given = Vec::new();
         let made = visitor.visit_map(Named {
@@ -65,16 +59,27 @@ impl Tracer<'_> {
             ended: &mut ended,
             given: &mut given,
         });
-        for place in &given {
-            fields.visits[*place] += 1;
+        fields.visit(&given, ended);
+        match made {
+            Ok(made) => Ok(made),
+            Err(refused) => {
+                self.reconsider(fields, refused.twice, asked, &given);
+                // What it says about this struct's fields means nothing to the struct around.
+                Err(Refused { twice: None })
+            }
         }
-        // All names were taken, none of them twice.
-        fields.settled |= ended;
-        made.map_err(|refused| {
-            self.reconsider(fields, refused.twice, asked, &given);
-            // What it says about this struct's fields means nothing to the struct around.
-            Refused { twice: None }
-        })
+    }
+
+    /// In which order fields are given: what is not known goes first.
+    fn order(&self, fields: &Fields) -> Vec<usize> {
+        let mut order: Vec<usize> = fields.real().collect();
+        if !self.state.borrow().modest() {
+            order.sort_by_key(|place| {
+                let known = self.known(fields.nodes[*place]);
+                (!fields.first[*place], known, if known { 0 } else { fields.visits[*place] })
+            });
+        }
+        order
     }
 
     /// Learns from a struct that was refused: that it takes no names, or an alias.
@@ -205,17 +210,23 @@ struct Named<'a, 't> {
     given: &'a mut Vec<usize>,
 }
 
-impl<'de> MapAccess<'de> for Named<'_, '_> {
-    type Error = Refused;
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Refused> {
+impl Named<'_, '_> {
+    fn next_name(&mut self) -> Option<&'static str> {
         *self.asked = true;
         let Some(place) = self.order.next() else {
             *self.ended = true;
-            return Ok(None);
+            return None;
         };
         self.given.push(place);
-        let name = BorrowedStrDeserializer::new(self.fields.names[place]);
-        seed.deserialize(name).map(Some)
+        Some(self.fields.names[place])
+    }
+}
+
+impl<'de> MapAccess<'de> for Named<'_, '_> {
+    type Error = Refused;
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Refused> {
+        let Some(name) = self.next_name() else { return Ok(None) };
+        seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
     }
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Refused> {
         match self.given.last() {
@@ -239,22 +250,40 @@ impl<'de, 'a, 't> EnumAccess<'de> for Chosen<'a, 't> {
         match seed.deserialize(number) {
             Ok(variant) => Ok((variant, self)),
             Err(_) => {
-                // Aliases make the list of names longer than that of variants.
-                self.tracer.edit(|kind| {
-                    if let Kind::Enum(_, choices) = kind {
-                        choices.variants.truncate(self.number as usize);
-                    }
-                });
-                self.tracer.state.borrow_mut().progress = true;
+                self.is_none();
                 self.tracer.stop()
             }
         }
     }
 }
 
+impl Fields {
+    /// Takes in which were given, and whether that was all: then all names were taken, none of them twice.
+    fn visit(&mut self, given: &[usize], ended: bool) {
+        for place in given {
+            self.visits[*place] += 1;
+        }
+        self.settled |= ended;
+    }
+}
+
 impl Chosen<'_, '_> {
+    /// Aliases make the list of names longer than that of variants.
+    fn is_none(&self) {
+        self.tracer.edit(|kind| {
+            if let Kind::Enum(_, choices) = kind {
+                choices.variants.truncate(self.number as usize);
+            }
+        });
+        self.tracer.state.borrow_mut().progress = true;
+    }
+
+    fn keep(&self, part: Part) {
+        self.tracer.choice(self.number, |choice| choice.content = part);
+    }
+
     /// The variant's content, learnt if it is new.
-    fn part(&self, fresh: impl FnOnce(&mut State) -> Option<Part>) -> Result<Part, Refused> {
+    fn part(&self, fresh: &dyn Fn(&mut State) -> Option<Part>) -> Result<Part, Refused> {
         let before = self.tracer.written(|kind| match kind {
             Kind::Enum(_, choices) => {
                 choices.variants.get(self.number as usize).map(|one| one.content.clone())
@@ -279,21 +308,21 @@ impl<'de> VariantAccess<'de> for Chosen<'_, '_> {
     type Error = Refused;
 
     fn unit_variant(self) -> Result<(), Refused> {
-        match self.part(|_| Some(Part::Unit))? {
+        match self.part(&|_| Some(Part::Unit))? {
             Part::Unit => Ok(()),
             _ => self.tracer.varies(),
         }
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Refused> {
-        match self.part(|state| Some(Part::Newtype(state.nodes.add())))? {
+        match self.part(&|state| Some(Part::Newtype(state.nodes.add())))? {
             Part::Newtype(inner) => self.tracer.child(inner, seed),
             _ => self.tracer.varies(),
         }
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Refused> {
-        match self.part(|state| state.nodes.add_all(len).map(Part::Tuple))? {
+        match self.part(&|state| state.nodes.add_all(len).map(Part::Tuple))? {
             Part::Tuple(nodes) => self.tracer.in_order(&nodes, visitor).0,
             _ => self.tracer.varies(),
         }
@@ -304,10 +333,10 @@ impl<'de> VariantAccess<'de> for Chosen<'_, '_> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        match self.part(|state| state.nodes.add_fields(names).map(Part::Struct))? {
+        match self.part(&|state| state.nodes.add_fields(names).map(Part::Struct))? {
             Part::Struct(mut fields) => {
                 let made = self.tracer.fields(&mut fields, visitor);
-                self.tracer.choice(self.number, |choice| choice.content = Part::Struct(fields));
+                self.keep(Part::Struct(fields));
                 made
             }
             _ => self.tracer.varies(),

@@ -8,7 +8,7 @@ use serde::de::value::U32Deserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, IntoDeserializer, Visitor};
 
 use super::answers::{Chosen, Elements, Entries};
-use super::nodes::{At, Choice, Choices, Kind, Part};
+use super::nodes::{At, Choice, Choices, Fields, Kind, Part};
 use super::tracer::{Met, State};
 use super::{Plain, REFERENCE_PREFIX, Why, samples};
 
@@ -73,12 +73,20 @@ impl<'t> Tracer<'t> {
 
     /// Makes what stands at a place below, and puts its refusal down to it.
     pub(super) fn child<'de, S: DeserializeSeed<'de>>(&self, at: At, seed: S) -> Result<S::Value, Refused> {
-        self.state.borrow_mut().nodes.at_mut(at).type_name = type_name::<S::Value>();
-        let made = seed.deserialize(self.to(at));
+        let made = seed.deserialize(self.named(at, type_name::<S::Value>()));
         if made.is_err() {
-            self.state.borrow_mut().blame(at);
+            self.blame(at);
         }
         made
+    }
+
+    fn named(&self, at: At, type_name: &'static str) -> Tracer<'t> {
+        self.state.borrow_mut().nodes.at_mut(at).type_name = type_name;
+        self.to(at)
+    }
+
+    fn blame(&self, at: At) {
+        self.state.borrow_mut().blame(at);
     }
 
     pub(super) fn known(&self, at: At) -> bool {
@@ -127,11 +135,17 @@ impl<'t> Tracer<'t> {
     /// one was made before, so that what stands behind it can be seen.
     fn container<V, T>(
         &self,
-        newtype: bool,
-        fresh: impl FnOnce(&mut State) -> Option<Kind>,
+        fresh: Fresh,
         inside: impl FnOnce(&Self) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
-        let visitor = type_name::<V>();
+        let place = self.enter(type_name::<V>(), fresh)?;
+        let made = inside(&place);
+        self.leave(&place);
+        made
+    }
+
+    /// The first half of it, which is the same for all types.
+    fn enter(&self, visitor: &'static str, fresh: Fresh) -> Result<Self, Refused> {
         let mut state = self.state.borrow_mut();
         let unasked = matches!(state.nodes.at(self.at).kind, Kind::Unasked);
         if !state.asked(self.at) || (unasked && state.repeats > 0) {
@@ -142,7 +156,7 @@ impl<'t> Tracer<'t> {
             let kind = match state.meet(visitor) {
                 Met::Again(up, outer) => Kind::Again(up, outer),
                 Met::TooDeep => Kind::Opaque(Why::TooLarge),
-                Met::New => fresh(&mut state).unwrap_or(Kind::Opaque(Why::TooLarge)),
+                Met::New => fresh.learn(&mut state).unwrap_or(Kind::Opaque(Why::TooLarge)),
             };
             state.learn(self.at, kind);
         }
@@ -154,15 +168,16 @@ impl<'t> Tracer<'t> {
             }
             _ => Tracer { ..*self },
         };
-        let repeats = u32::from(place.at != self.at);
-        state.repeats += repeats;
-        state.enter(visitor, place.at, newtype);
-        drop(state);
-        let made = inside(&place);
+        state.repeats += u32::from(place.at != self.at);
+        state.enter(visitor, place.at, matches!(fresh, Fresh::Newtype(_)));
+        Ok(place)
+    }
+
+    /// The second.
+    fn leave(&self, place: &Self) {
         let mut state = self.state.borrow_mut();
         state.leave();
-        state.repeats -= repeats;
-        made
+        state.repeats -= u32::from(place.at != self.at);
     }
 
     /// What is written down at this place, as far as `wanted` wants it.
@@ -177,6 +192,92 @@ impl<'t> Tracer<'t> {
     pub(super) fn edit(&self, edit: impl FnOnce(&mut Kind)) {
         let mut state = self.state.borrow_mut();
         edit(&mut state.nodes.at_mut(self.at).kind);
+    }
+
+    /// What an option, a newtype or a sequence holds.
+    fn inner(&self, asked: Fresh) -> Result<At, Refused> {
+        self.written(|kind| match (asked, kind) {
+            (Fresh::Option, Kind::Option(inner))
+            | (Fresh::Newtype(_), Kind::Newtype(_, inner))
+            | (Fresh::Seq, Kind::Seq(inner)) => Some(*inner),
+            _ => None,
+        })
+    }
+
+    fn key_and_value(&self) -> Result<(At, At), Refused> {
+        self.written(|kind| if let Kind::Map(key, value) = kind { Some((*key, *value)) } else { None })
+    }
+
+    fn tuple(&self) -> Result<Vec<At>, Refused> {
+        self.written(|kind| if let Kind::Tuple(nodes) = kind { Some(nodes.clone()) } else { None })
+    }
+
+    fn shorten_tuple(&self, read: usize) {
+        self.edit(|kind| {
+            if let Kind::Tuple(nodes) = kind {
+                nodes.truncate(read);
+            }
+        });
+    }
+
+    fn known_fields(&self) -> Result<Fields, Refused> {
+        self.written(|kind| if let Kind::Struct(_, fields) = kind { Some(fields.clone()) } else { None })
+    }
+
+    fn keep_fields(&self, fields: Fields) {
+        self.edit(|kind| {
+            if let Kind::Struct(_, before) = kind {
+                *before = fields;
+            }
+        });
+    }
+
+    fn built(&self, number: u32) {
+        self.choice(number, |choice| choice.built = true);
+    }
+
+    /// Whether a newtype of this name is a reference; learns of which interface.
+    fn is_reference(&self, name: &'static str) -> bool {
+        let interface = name.strip_prefix(REFERENCE_PREFIX).and_then(|rest| rest.strip_suffix('>'));
+        let mut state = self.state.borrow_mut();
+        if let Some(interface) = interface
+            && matches!(state.nodes.at(self.at).kind, Kind::Unasked)
+            && state.repeats == 0
+        {
+            state.learn(self.at, Kind::Reference(interface));
+        }
+        interface.is_some()
+    }
+}
+
+/// A container that is asked for the first time.
+#[derive(Clone, Copy)]
+enum Fresh {
+    Option,
+    Newtype(&'static str),
+    Seq,
+    Map,
+    Tuple(usize),
+    Struct(&'static str, &'static [&'static str]),
+    Enum(&'static str, &'static [&'static str]),
+}
+
+impl Fresh {
+    /// What it is; `None` where it has more parts than are looked at.
+    fn learn(self, state: &mut State) -> Option<Kind> {
+        let nodes = &mut state.nodes;
+        Some(match self {
+            Fresh::Option => Kind::Option(nodes.add()),
+            Fresh::Newtype(name) => Kind::Newtype(name, nodes.add()),
+            Fresh::Seq => Kind::Seq(nodes.add()),
+            Fresh::Map => Kind::Map(nodes.add(), nodes.add()),
+            Fresh::Tuple(len) => Kind::Tuple(nodes.add_all(len)?),
+            Fresh::Struct(name, names) => Kind::Struct(name, nodes.add_fields(names)?),
+            Fresh::Enum(name, names) => {
+                let unseen = |_: &&str| Choice { content: Part::Unasked, visits: 0, built: false };
+                Kind::Enum(name, Choices { names, variants: names.iter().map(unseen).collect() })
+            }
+        })
     }
 }
 
@@ -226,10 +327,8 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        let fresh = |state: &mut State| Some(Kind::Option(state.nodes.add()));
-        self.container::<V, _>(false, fresh, |place| {
-            let inner =
-                place.written(|kind| if let Kind::Option(inner) = kind { Some(*inner) } else { None })?;
+        self.container::<V, _>(Fresh::Option, |place| {
+            let inner = place.inner(Fresh::Option)?;
             let some = place.curious(inner) || (samples::bool(place.turn()) && !place.endless(inner));
             if some { visitor.visit_some(place.to(inner)) } else { visitor.visit_none() }
         })
@@ -240,58 +339,37 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        if let Some(interface) = name.strip_prefix(REFERENCE_PREFIX).and_then(|rest| rest.strip_suffix('>')) {
-            let mut state = self.state.borrow_mut();
-            if matches!(state.nodes.at(self.at).kind, Kind::Unasked) && state.repeats == 0 {
-                state.learn(self.at, Kind::Reference(interface));
-            }
-            drop(state);
+        if self.is_reference(name) {
             let index: U32Deserializer<Refused> = 0u32.into_deserializer();
             return visitor.visit_newtype_struct(index);
         }
-        let fresh = |state: &mut State| Some(Kind::Newtype(name, state.nodes.add()));
-        self.container::<V, _>(true, fresh, |place| {
-            let inner =
-                place.written(|kind| if let Kind::Newtype(_, inner) = kind { Some(*inner) } else { None })?;
-            visitor.visit_newtype_struct(place.to(inner))
+        self.container::<V, _>(Fresh::Newtype(name), |place| {
+            visitor.visit_newtype_struct(place.to(place.inner(Fresh::Newtype(name))?))
         })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        let fresh = |state: &mut State| Some(Kind::Seq(state.nodes.add()));
-        self.container::<V, _>(false, fresh, |place| {
-            let element =
-                place.written(|kind| if let Kind::Seq(inner) = kind { Some(*inner) } else { None })?;
+        self.container::<V, _>(Fresh::Seq, |place| {
+            let element = place.inner(Fresh::Seq)?;
             let left = place.length(element, element);
             visitor.visit_seq(Elements { tracer: place, element, left })
         })
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        let fresh = |state: &mut State| {
-            let (key, value) = (state.nodes.add(), state.nodes.add());
-            Some(Kind::Map(key, value))
-        };
-        self.container::<V, _>(false, fresh, |place| {
-            let (key, value) = self
-                .written(|kind| if let Kind::Map(key, value) = kind { Some((*key, *value)) } else { None })?;
+        self.container::<V, _>(Fresh::Map, |place| {
+            let (key, value) = place.key_and_value()?;
             let left = place.length(key, value);
             visitor.visit_map(Entries { tracer: place, key, value, left })
         })
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Refused> {
-        let fresh = |state: &mut State| state.nodes.add_all(len).map(Kind::Tuple);
-        self.container::<V, _>(false, fresh, |place| {
-            let nodes = place
-                .written(|kind| if let Kind::Tuple(nodes) = kind { Some(nodes.clone()) } else { None })?;
+        self.container::<V, _>(Fresh::Tuple(len), |place| {
+            let nodes = place.tuple()?;
             let (made, read) = place.in_order(&nodes, visitor);
             if made.is_ok() {
-                place.edit(|kind| {
-                    if let Kind::Tuple(nodes) = kind {
-                        nodes.truncate(read);
-                    }
-                });
+                place.shorten_tuple(read);
             }
             made
         })
@@ -312,17 +390,10 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        let fresh = |state: &mut State| Some(Kind::Struct(name, state.nodes.add_fields(names)?));
-        self.container::<V, _>(false, fresh, |place| {
-            let mut fields = place.written(|kind| {
-                if let Kind::Struct(_, fields) = kind { Some(fields.clone()) } else { None }
-            })?;
+        self.container::<V, _>(Fresh::Struct(name, names), |place| {
+            let mut fields = place.known_fields()?;
             let made = place.fields(&mut fields, visitor);
-            place.edit(|kind| {
-                if let Kind::Struct(_, before) = kind {
-                    *before = fields;
-                }
-            });
+            place.keep_fields(fields);
             made
         })
     }
@@ -333,15 +404,11 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        let fresh = |_: &mut State| {
-            let unseen = || Choice { content: Part::Unasked, visits: 0, built: false };
-            Some(Kind::Enum(name, Choices { names, variants: names.iter().map(|_| unseen()).collect() }))
-        };
-        self.container::<V, _>(false, fresh, |place| {
+        self.container::<V, _>(Fresh::Enum(name, names), |place| {
             let Some(number) = place.choose()? else { return place.stop() };
             let made = visitor.visit_enum(Chosen { tracer: place, number });
             if made.is_ok() {
-                place.choice(number, |choice| choice.built = true);
+                place.built(number);
             }
             made
         })

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::de::DeserializeOwned;
 
 use super::Shape;
-use super::asks::Tracer;
+use super::asks::{Refused, Tracer};
 use super::nodes::{At, Kind, Nodes, ROOT};
 
 /// Finds out the shape of a type, by running its `Deserialize` some ten times. Do it once and keep the shape.
@@ -19,11 +19,15 @@ use super::nodes::{At, Kind, Nodes, ROOT};
 /// It never fails: what it cannot find out is [`Shape::Opaque`]. A panic in the type's `Deserialize` is caught, and
 /// counts as a refusal; the hook of the process has reported it by then.
 pub fn trace<T: DeserializeOwned>() -> Shape {
+    trace_by(std::any::type_name::<T>(), |tracer| T::deserialize(tracer).map(drop))
+}
+
+/// The same for whatever is made by `make`. No part of it is compiled for each type: programs have many, and trace each once.
+fn trace_by(type_name: &'static str, make: fn(Tracer<'_>) -> Result<(), Refused>) -> Shape {
     let _tracing = TracingNow::begin();
-    let state = RefCell::new(State::new::<T>());
+    let state = RefCell::new(State::new(type_name));
     for _ in 0..MOST_PASSES {
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| T::deserialize(Tracer::new(&state, ROOT, 0)).map(drop)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| make(Tracer::new(&state, ROOT, 0))));
         if !state.borrow_mut().ended(&outcome.map_err(|_| ())) {
             break;
         }
@@ -95,9 +99,9 @@ pub(super) enum Met {
 }
 
 impl State {
-    fn new<T>() -> Self {
+    fn new(type_name: &'static str) -> Self {
         let mut nodes = Nodes::new();
-        nodes.at_mut(ROOT).type_name = std::any::type_name::<T>();
+        nodes.at_mut(ROOT).type_name = type_name;
         let (progress, blamed, modest) = (false, false, false);
         State {
             nodes,
@@ -114,7 +118,7 @@ impl State {
     }
 
     /// Takes a pass in, and says whether another one is worth it.
-    fn ended(&mut self, outcome: &Result<Result<(), super::asks::Refused>, ()>) -> bool {
+    fn ended(&mut self, outcome: &Result<Result<(), Refused>, ()>) -> bool {
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(_)) => self.blame(ROOT),
