@@ -248,13 +248,10 @@ impl TargetDir {
     }
 
     /// Opens the file `name`, to look at its contents; nothing where that is not possible.
-    ///
-    /// # Errors
-    /// None for now.
-    pub fn open_file(&self, name: &OsStr) -> Result<Option<LocalFile>, CopyError> {
+    pub fn open_file(&self, name: &OsStr) -> Option<LocalFile> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = fs::openat(&self.fd, name, flags, Mode::empty());
-        Ok(opened.ok().map(|file| LocalFile::new(file, self.path_of(name))))
+        opened.ok().map(|file| LocalFile::new(file, self.path_of(name)))
     }
 
     /// Gives the directory its mode and time, now that nothing more is made in it. Unfinished files of an earlier run are removed: the

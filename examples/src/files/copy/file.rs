@@ -66,7 +66,7 @@ async fn is_there(file: &Waiting) -> Result<bool, CopyError> {
         return Ok(false);
     }
     let (target, name) = (Arc::clone(&file.target), file.name.clone());
-    let Some(there) = blocking(move || target.open_file(&name)).await? else { return Ok(false) };
+    let Some(there) = blocking(move || Ok(target.open_file(&name))).await? else { return Ok(false) };
     Ok(same_up_to(file.size(), &Arc::new(there), &file.remote, &file.path()).await? == file.size())
 }
 
