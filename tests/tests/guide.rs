@@ -19,6 +19,8 @@ mod from_tarpc;
 mod lifetimes;
 #[path = "guide/limits.rs"]
 mod limits;
+#[path = "guide/operating.rs"]
+mod operating;
 #[path = "guide/pipelining.rs"]
 mod pipelining;
 #[path = "guide/reconnecting.rs"]
