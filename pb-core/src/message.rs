@@ -190,6 +190,7 @@ pub enum Message<B = Bytes> {
 
 impl<B> Message<B> {
     /// Its body, where it has one.
+    #[inline]
     pub fn body(&self) -> Option<&B> {
         match self {
             Message::Call(Call { payload, .. })
@@ -212,6 +213,7 @@ impl<B> Message<B> {
     }
 
     /// Whether it is sent because of what the other side sent, and so is held against that side as long as it does not read it.
+    #[inline]
     pub fn is_prompted(&self) -> bool {
         match self {
             // That an object of the sender's breaks is nobody's doing.

@@ -80,6 +80,7 @@ const KINDS: [FailureKind; 11] = [
 
 impl Traffic {
     /// Counts a message whose frame has `bytes`, its length included.
+    #[inline]
     pub(super) fn count<B>(&mut self, message: &Message<B>, bytes: usize) {
         self.count_unknown(bytes);
         let counter = match message {

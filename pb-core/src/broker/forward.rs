@@ -96,8 +96,9 @@ fn start(object: &Arc<dyn Object>, mut request: Request) {
     };
     let line = request.answerer();
     let terms = Terms::received(request.deadline, request.options);
+    let (references, body) = (request.references, request.body);
     let incoming =
-        Incoming::wire(Arc::clone(object), request.references, request.body, line, request.answer, terms);
+        Incoming::wire(Arc::clone(object), references, body, line, request.answer, terms, bound.agreed);
     let running = Running {
         line: request.line,
         answer: request.answer,
@@ -105,7 +106,7 @@ fn start(object: &Arc<dyn Object>, mut request: Request) {
         casting: request.casting,
         deadline: request.deadline,
     };
-    running.begin(Arc::clone(object).dispatch(bound, incoming));
+    running.begin(object.dispatch(bound, incoming));
 }
 
 /// The same where somebody looks on.
@@ -121,9 +122,9 @@ fn start_traced(object: &Arc<dyn Object>, bound: Result<Bound, Failure>, request
     let Request { line, answer, deadline, casting, .. } = request;
     let terms = Terms::received(deadline, request.options);
     let answerer = TracedLine::new(&line, span);
-    let object = Arc::clone(object);
+    let (references, body) = (request.references, request.body);
     let incoming =
-        Incoming::wire(Arc::clone(&object), request.references, request.body, answerer, answer, terms);
+        Incoming::wire(Arc::clone(object), references, body, answerer, answer, terms, bound.agreed);
     let started = match span.in_scope(|| object.dispatch(bound, incoming)) {
         Started::Task(task) => Started::Task(traced(task, span.clone(), answer.is_some())),
         Started::Done => Started::Done,

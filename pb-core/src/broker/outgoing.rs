@@ -140,21 +140,12 @@ impl Outgoing {
 }
 
 impl Outbox for Outgoing {
+    /// Inlined where calls and values are sent, which then need not be told apart from others.
+    #[inline(always)]
     fn send(&mut self, message: Message<Body<'_>>) {
-        let Outgoing { waiting, .. } = self;
-        let before = waiting.len();
-        match message.body() {
-            Some(Body::Own(body)) => {
-                frame::encode_front(&message, |bytes| waiting.room(bytes));
-                waiting.push(Bytes::clone(body));
-            }
-            _ => frame::encode_into(&message, |bytes| waiting.room(bytes)),
-        }
-        let bytes = self.waiting.len() - before;
-        self.sent.count(&message, bytes);
-        if message.is_prompted() {
-            self.answers += bytes;
-            self.all_answers += bytes as u64;
+        match &message {
+            Message::Call(_) | Message::Resolve(_) => self.append(&message),
+            _ => self.append_other(&message),
         }
     }
 
@@ -164,6 +155,32 @@ impl Outbox for Outgoing {
 
     fn prompted(&self) -> u64 {
         self.all_answers
+    }
+}
+
+impl Outgoing {
+    #[inline(never)]
+    fn append_other(&mut self, message: &Message<Body<'_>>) {
+        self.append(message);
+    }
+
+    #[inline(always)]
+    fn append(&mut self, message: &Message<Body<'_>>) {
+        let Outgoing { waiting, .. } = self;
+        let before = waiting.len();
+        match message.body() {
+            Some(Body::Own(body)) => {
+                frame::encode_front(message, |bytes| waiting.room(bytes));
+                waiting.push(Bytes::clone(body));
+            }
+            _ => frame::encode_into(message, |bytes| waiting.room(bytes)),
+        }
+        let bytes = self.waiting.len() - before;
+        self.sent.count(message, bytes);
+        if message.is_prompted() {
+            self.answers += bytes;
+            self.all_answers += bytes as u64;
+        }
     }
 }
 

@@ -234,7 +234,8 @@ impl Reading<'_> {
             {
                 self.line.finish(reason);
             }
-            if self.ready.run(self.line) && !(self.held.is_none() && frame::is_plain(&self.buffer)) {
+            let plain = self.held.is_none() && (self.buffer.is_empty() || frame::is_plain(&self.buffer));
+            if self.ready.run(self.line) && !plain {
                 // What comes next may depend on all that this has led to.
                 self.ready.run_all(self.line);
             }

@@ -1,5 +1,6 @@
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -177,8 +178,9 @@ impl Incoming {
         arguments: Box<dyn Any + Send>,
         caller: Weak<dyn Caller>,
         context: CallContext,
+        agreed: Agreed,
     ) -> Self {
-        Incoming { arguments: Arguments::Local(arguments, caller), context, agreed: ALL }
+        Incoming { arguments: Arguments::Local(arguments, caller), context, agreed }
     }
 
     /// A call of this process's own, whose arguments are encoded.
@@ -187,14 +189,16 @@ impl Incoming {
         reply: Reply,
         waiter: Weak<dyn Waiter>,
         context: CallContext,
+        agreed: Agreed,
     ) -> Self {
         // No table has the call: its id says nothing.
         let responder = Responder::new(Here::new(waiter, reply), Some((ExportId(0), reply)));
         let Payload { references, body } = arguments;
-        Incoming { arguments: Arguments::Wire { references, body, responder }, context, agreed: ALL }
+        Incoming { arguments: Arguments::Wire { references, body, responder }, context, agreed }
     }
 
-    /// A call of a peer's.
+    /// A call of a peer's, of which `agreed` says how many arguments are read.
+    #[inline]
     pub fn wire(
         object: Arc<dyn super::Object>,
         references: Vec<Reference>,
@@ -202,16 +206,11 @@ impl Incoming {
         line: Arc<dyn Answerer>,
         to: Option<(ExportId, Reply)>,
         terms: Terms,
+        agreed: Agreed,
     ) -> Self {
         let responder = Responder::new(Arc::clone(&line), to);
         let context = CallContext { this: object, line: Some(line), terms };
-        Incoming { arguments: Arguments::Wire { references, body, responder }, context, agreed: ALL }
-    }
-
-    /// The same call, of which so many arguments are read.
-    pub(super) fn taking(mut self, agreed: Agreed) -> Self {
-        self.agreed = agreed;
-        self
+        Incoming { arguments: Arguments::Wire { references, body, responder }, context, agreed }
     }
 
     /// Decodes the arguments and makes the method ready to run.
@@ -249,7 +248,8 @@ impl Incoming {
                 let running = method(values, self.context);
                 let (ok, err) = (signature.ok, signature.err);
                 Started::Task(Box::pin(async move {
-                    let result = terms.serve(running).await;
+                    let mut running = pin!(running);
+                    let result = poll_fn(|cx| terms.poll(running.as_mut(), cx)).await;
                     responder.finish(result, ok, err);
                 }))
             }

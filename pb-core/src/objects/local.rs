@@ -183,12 +183,11 @@ fn run(object: &Arc<dyn Object>, call: LocalCall) {
     let context = CallContext { this: Arc::clone(object), line: None, terms: call.terms };
     let started = match call.carries {
         Carries::Values(_, arguments) => {
-            Arc::clone(object).dispatch(bound, Incoming::local(arguments, call.caller, context))
+            object.dispatch(bound, Incoming::local(arguments, call.caller, context, bound.agreed))
         }
         Carries::Bytes(encoded, waiter) => {
             let (_, arguments, reply) = *encoded;
-            let incoming = Incoming::encoded(arguments, reply, waiter, context);
-            let object = Arc::clone(object);
+            let incoming = Incoming::encoded(arguments, reply, waiter, context, bound.agreed);
             // It decodes, which runs the user's `Deserialize`: a panic of that is the call's own.
             catch_unwind(AssertUnwindSafe(|| object.dispatch(bound, incoming))).unwrap_or(Started::Done)
         }

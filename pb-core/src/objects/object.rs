@@ -74,8 +74,8 @@ pub trait Object: Send + Sync {
     /// # Errors
     /// As there.
     fn find(&self, name: &MethodText) -> Result<Bound, Failure>;
-    /// Starts the method `bound`.
-    fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started;
+    /// Starts the method `bound`, for which the call was made ready.
+    fn dispatch(&self, bound: Bound, call: Incoming) -> Started;
     /// What tells it apart while it lives.
     fn key(&self) -> Key;
     /// What is the same for all objects with the same methods.
@@ -156,9 +156,9 @@ impl<T: Referenceable> Object for Served<T> {
         Ok(Bound { offer, method, agreed: known.agree(name)?, flags: known.flags() })
     }
 
-    fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started {
+    fn dispatch(&self, bound: Bound, call: Incoming) -> Started {
         match self.offer(bound.offer) {
-            Some(offer) => (offer.dispatch)(&self.object, bound.method, call.taking(bound.agreed)),
+            Some(offer) => (offer.dispatch)(&self.object, bound.method, call),
             None if bound == Bound::DESCRIBE => call.describe(|| {
                 let interfaces = (0..).map_while(|index| self.interface(index));
                 super::dynamic::of_class(self.class(), interfaces)

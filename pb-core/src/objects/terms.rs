@@ -1,9 +1,10 @@
 //! What a call has beside its arguments: until when it must have ended, and what it is marked with. A method's own calls inherit both.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -103,14 +104,17 @@ impl Terms {
     /// Runs a method: the calls that it makes where it is polled inherit these terms, and none of somebody else's.
     pub(super) async fn serve<T>(self, method: impl Future<Output = T>) -> T {
         let mut method = pin!(method);
-        std::future::poll_fn(|cx| {
-            if self.is_none() && !SERVING.get() {
-                return method.as_mut().poll(cx);
-            }
-            let _served = Served::enter(self.clone());
-            method.as_mut().poll(cx)
-        })
-        .await
+        poll_fn(|cx| self.poll(method.as_mut(), cx)).await
+    }
+
+    /// Polls a method: the calls that it makes there inherit these terms, and none of somebody else's.
+    #[inline]
+    pub(super) fn poll<F: Future>(&self, method: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if self.is_none() && !SERVING.get() {
+            return method.poll(cx);
+        }
+        let _served = Served::enter(self.clone());
+        method.poll(cx)
     }
 
     fn is_none(&self) -> bool {

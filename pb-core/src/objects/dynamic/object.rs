@@ -130,7 +130,7 @@ impl<T: DynamicObject> Object for Dynamic<T> {
         Ok(Bound { offer, method, agreed, flags: known.flags })
     }
 
-    fn dispatch(self: Arc<Self>, bound: Bound, call: Incoming) -> Started {
+    fn dispatch(&self, bound: Bound, call: Incoming) -> Started {
         if bound == Bound::DESCRIBE {
             let encoded = || describe::encode(&self.description);
             return call.describe(|| self.encoded.get_or_init(encoded).clone());
@@ -150,8 +150,9 @@ impl<T: DynamicObject> Object for Dynamic<T> {
         let terms = context.terms.clone();
         let answer = (method.ok.clone(), method.err.clone());
         let call = DynamicCall { arguments, description, at, context };
+        let object = Arc::clone(&self.object);
         Started::Task(Box::pin(async move {
-            let result = terms.serve(self.object.call(call)).await;
+            let result = terms.serve(object.call(call)).await;
             finish(responder, result, &answer.0, answer.1.as_ref());
         }))
     }

@@ -54,6 +54,7 @@ fn call<B: AsRef<[u8]>>(call: &Call<B>, to: &mut impl Sink) {
 }
 
 /// A message whose fields need few bytes, as those of nearly all are: its fields written to `head`, and its body.
+#[inline]
 pub(super) fn small<'a, B: AsRef<[u8]>>(message: &'a Message<B>, head: &mut Head) -> Option<&'a [u8]> {
     match message {
         Message::Call(call)
@@ -72,6 +73,7 @@ pub(super) fn small<'a, B: AsRef<[u8]>>(message: &'a Message<B>, head: &mut Head
     }
 }
 
+#[inline]
 fn call_head<B>(call: &Call<B>, to: &mut impl Sink) {
     head(types::CALL, &call.payload.caps, to);
     let reply = match call.reply {
@@ -100,6 +102,7 @@ fn resolve<B: AsRef<[u8]>>(resolve: &Resolve<B>, to: &mut impl Sink) {
     body(&resolve.payload, to);
 }
 
+#[inline]
 fn resolve_head<B>(resolve: &Resolve<B>, to: &mut impl Sink) {
     head(types::RESOLVE, &resolve.payload.caps, to);
     to.int(resolve.export.0);
