@@ -216,10 +216,10 @@ async fn wrong_arguments_are_told_by_name_place_and_type_and_nothing_is_sent() {
         method: "Shop/order".into(),
         position: 2,
         name: "count".into(),
-        misfit: Misfit {
+        misfit: Box::new(Misfit {
             path: String::new(),
             problem: Problem::Unexpected { expected: "u32".into(), found: "-1".into() },
-        },
+        }),
     };
     assert_eq!(method.check_arguments((order(), -1)), Err(expected));
     assert_eq!(method.check_arguments((order(), 1)), Ok(()));

@@ -207,6 +207,23 @@ impl<'de> Deserialize<'de> for NoEmail {
 }
 
 #[test]
+fn values_are_shown_to_people_without_what_a_terminal_obeys() {
+    let shown = [
+        (
+            Value::of(&order().lines[0]).expect("it has a shape"),
+            r#"{cents: -5, size: (255, 'ß'), state: Moved(("there", true)), history: (Open, Split({parts: [Paid(-7), Open], by: 0.5}))}"#,
+        ),
+        (Value::Map(vec![("a\u{1b}".into(), Value::Bytes(b"a\x1b".to_vec()))]), r#"{"a\u{1b}": b"a\x1b"}"#),
+        (Value::record([("\u{1b}", Value::variant("\u{1b}", ()))]), r"{\u{1b}: \u{1b}}"),
+        (Value::variant("\u{7}", Some(2.5)), r"\u{7}(Some(2.5))"),
+        (Value::Tuple(vec![Value::Unit, u128::MAX.into()]), "((), 340282366920938463463374607431768211455)"),
+    ];
+    for (value, text) in shown {
+        assert_eq!(value.to_string(), text);
+    }
+}
+
+#[test]
 fn a_value_takes_32_bytes() {
     assert_eq!(size_of::<Value>(), 32);
 }
@@ -353,7 +370,7 @@ impl Making<'_> {
         match shape {
             Shape::Plain(plain) => match plain {
                 Plain::Unit => Value::Unit,
-                Plain::Bool => (n % 2 == 0).into(),
+                Plain::Bool => n.is_multiple_of(2).into(),
                 Plain::I8 => (n as i8).into(),
                 Plain::I16 => (n as i16).into(),
                 Plain::I32 => (n as i32).into(),
@@ -370,7 +387,7 @@ impl Making<'_> {
                 Plain::Text => n.to_string().into(),
                 Plain::Bytes => n.to_le_bytes()[..].into(),
             },
-            Shape::Option(_) if n % 2 == 0 => Value::Option(None),
+            Shape::Option(_) if n.is_multiple_of(2) => Value::Option(None),
             Shape::Option(inner) => Value::Option(Some(Box::new(self.value(inner)))),
             Shape::Seq(element) if **element == Shape::Plain(Plain::U8) => n.to_le_bytes()[..].into(),
             Shape::Seq(element) => self.many(element).into(),

@@ -88,3 +88,30 @@ fn who_asks_nobody_is_told_so() {
         assert_eq!(text(&failed.stderr), sentence);
     }
 }
+
+#[test]
+fn any_server_is_shown_called_and_logged_without_its_types() {
+    let counter = Serving::start("counter", &["serve"], 1);
+    let url = &counter.urls[0];
+    let shown = run("any", &["show", url]);
+    let shown = text(&shown.stdout).to_owned();
+    assert!(
+        shown.starts_with("/// Adds to it, and says what it is then.\nCounter/add(n: i64) -> i64 or error <"),
+        "{shown}"
+    );
+    let mut log = Running::start("any", &["log", url]);
+    let logged = log.line().strip_prefix("listening on ").unwrap().to_owned();
+    let mut watching = Running::start("counter", &["watch", &logged]);
+    assert_eq!(watching.line(), "0");
+    assert!(log.line().ends_with(" Counter/watch [Ref(-1)] -> Ok(())"), "the watcher went through");
+    assert_eq!(text(&run("any", &["call", &logged, "add", "5"]).stdout), "5\n");
+    assert_eq!(watching.line(), "5");
+    assert!(log.line().ends_with(" Counter/add [5] -> Ok(5)"));
+    let most = i64::MAX.to_string();
+    let failed = run("any", &["call", &logged, "Counter/add", &most]);
+    let sentence = format!("any: Counter/add says TooLarge({{value: 5, n: {most}}})\n");
+    assert_eq!((failed.status.code(), text(&failed.stderr)), (Some(1), sentence.as_str()));
+    let failed = run("any", &["call", url, "add", "five"]);
+    let sentence = "any: argument 1 of Counter/add, `n`: expected i64, found the text \"five\"\n";
+    assert_eq!((failed.status.code(), text(&failed.stderr)), (Some(1), sentence));
+}

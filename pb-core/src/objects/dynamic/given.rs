@@ -83,7 +83,7 @@ pub enum ArgumentError {
         /// The parameter's name.
         name: String,
         /// What was expected, and what is there.
-        misfit: Misfit,
+        misfit: Box<Misfit>,
     },
     /// No parameter has that name.
     #[error("{method} has no argument `{name}`; it is {signature}")]
@@ -139,7 +139,7 @@ impl MethodDescription {
             method: self.name.clone(),
             position: at + 1,
             name: self.arguments.get(at).map(|argument| argument.name.clone()).unwrap_or_default(),
-            misfit,
+            misfit: Box::new(misfit),
         })?;
         Ok((payload, count))
     }

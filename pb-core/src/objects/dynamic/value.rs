@@ -212,6 +212,13 @@ impl PartialEq for Value {
     }
 }
 
+/// As `Debug` has it: for people, and for messages about errors that are values. What a terminal would obey is escaped, in names too.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -234,13 +241,15 @@ impl fmt::Debug for Value {
                 f.debug_map().entries(entries.iter().map(|(key, value)| (key, value))).finish()
             }
             Value::Record(fields) => {
-                let mut record = f.debug_struct("");
-                fields.iter().for_each(|(name, value)| _ = record.field(name, value));
+                let mut record = f.debug_map();
+                for (name, value) in fields {
+                    record.entry(&format_args!("{}", name.escape_debug()), value);
+                }
                 record.finish()
             }
             Value::Variant(name, content) => match &**content {
-                Value::Unit => f.write_str(name),
-                content => f.debug_tuple(name).field(content).finish(),
+                Value::Unit => write!(f, "{}", name.escape_debug()),
+                content => f.debug_tuple(&name.escape_debug().to_string()).field(content).finish(),
             },
             Value::Reference(reference) => reference.fmt(f),
         }
