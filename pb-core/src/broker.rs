@@ -2,10 +2,12 @@
 //! One task reads and starts methods, one writes; callers append from their own threads.
 
 mod after;
+mod arrivals;
 mod breaking;
 mod chunks;
 mod counters;
 mod forward;
+mod lanes;
 mod leaving;
 mod line;
 mod link;
@@ -33,6 +35,7 @@ use crate::objects::{self, BoxTask, Executor, Names, Reference, Renewal, Stop, S
 pub use crate::proto::{Limits, TableSizes};
 use crate::reactor::{Piped, Stream};
 pub use counters::{Counters, Failures, Traffic};
+pub use lanes::Lanes;
 pub use leaving::Leaving;
 use line::Line;
 use link::Link;
@@ -59,6 +62,9 @@ pub struct Config {
     pub handshake: Duration,
     /// Whether the connection lives until the peer leaves, as a server's does; else it ends with the last handle.
     pub stays: bool,
+    /// What the connections share that run beside this one, where they are many, as a server's are; a connection without takes its turns
+    /// as they come.
+    pub lanes: Option<Lanes>,
 }
 
 /// A connection that serves nothing, as a client's does, with default limits.
@@ -70,6 +76,7 @@ impl Default for Config {
             limits: Limits::default(),
             handshake: Duration::from_secs(5),
             stays: false,
+            lanes: None,
         }
     }
 }

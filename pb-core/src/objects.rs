@@ -49,7 +49,7 @@ pub use dynamic::{
     DynamicObject, Given, InterfaceDescription, Invoked, MethodDescription, Value,
 };
 pub(crate) use executor::drop_quietly;
-pub use executor::{BoxTask, Executor, Stop, first_poll, install};
+pub use executor::{BoxTask, Executor, Stop, first_poll, first_poll_or, install};
 pub use fate::Fate;
 pub use incoming::{Answerer, Bound, Incoming, Responder, Started, WireAnswer};
 pub use interface::{Agreed, Interface, Method, MethodFlags, MethodShape};

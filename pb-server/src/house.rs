@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use pb_core::broker::Config;
+use pb_core::broker::{Config, Lanes};
 use pb_core::objects::Reference;
 use pb_core::{Limits, Names};
 use tokio::sync::Semaphore;
@@ -22,6 +22,7 @@ pub(crate) struct House {
     pub(crate) counters: Arc<Counters>,
     /// Who may be told at the same time that there is no room.
     pub(crate) door: Arc<Semaphore>,
+    pub(crate) lanes: Lanes,
 }
 
 /// Who gets which root.
@@ -51,6 +52,7 @@ impl House {
             limits: self.limits,
             handshake: self.crowd.capacity().handshake,
             stays: true,
+            lanes: Some(self.lanes.clone()),
         })
     }
 }

@@ -3,6 +3,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pb_core::broker::Lanes;
 use pb_core::reactor::{Address, AddressError, ListenOptions, Listener};
 use pb_core::{Broker, Limits, NameError, Names, Stub};
 use thiserror::Error;
@@ -230,7 +231,8 @@ impl Server {
         let crowd = Crowd::new(capacity);
         let meter = Meter::new(Arc::clone(&counters), Arc::clone(&crowd));
         let door = Arc::new(Semaphore::new(AT_THE_DOOR));
-        let house = Arc::new(House { roots, names, limits, hooks, crowd, counters, door });
+        let house =
+            Arc::new(House { roots, names, limits, hooks, crowd, counters, door, lanes: Lanes::new() });
         Ok(Running::start(listeners, house, meter))
     }
 }

@@ -29,10 +29,14 @@ impl Quiet {
         root: Option<Reference>,
         limits: Limits,
     ) -> (impl Future<Output = Result<Broker, Failure>>, Quiet) {
+        Quiet::connect_to(Config { root, limits, stays: true, ..Config::default() })
+    }
+
+    fn connect_to(config: Config) -> (impl Future<Output = Result<Broker, Failure>>, Quiet) {
         let (ours, theirs) = Stream::pair();
         let (read, write) = theirs.into_split();
         let quiet = Quiet { read, write: Some(write), buffer: BytesMut::new(), greeted: false };
-        (Broker::open(ours, Config { root, limits, stays: true, ..Config::default() }), quiet)
+        (Broker::open(ours, config), quiet)
     }
 
     /// The same, greeted.
@@ -40,7 +44,15 @@ impl Quiet {
     /// # Panics
     /// When the broker does not take the hello.
     pub async fn greeted(root: Option<Reference>, limits: Limits) -> (Broker, Quiet) {
-        let (opening, mut quiet) = Quiet::connect(root, limits);
+        Quiet::greeted_by(Config { root, limits, stays: true, ..Config::default() }).await
+    }
+
+    /// The same, by a broker that is set up like this.
+    ///
+    /// # Panics
+    /// When the broker does not take the hello.
+    pub async fn greeted_by(config: Config) -> (Broker, Quiet) {
+        let (opening, mut quiet) = Quiet::connect_to(config);
         let (broker, ()) = tokio::join!(opening, async {
             quiet.send(&MAGIC).await;
             quiet.message(&hello()).await;

@@ -4,10 +4,15 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+use pb_core::Broker;
+use pb_core::broker::{Config, Lanes};
 use pb_core::message::{Message, Ping};
+use pb_core::objects::Stub;
 use pb_core::wire::frame::{self, MAGIC};
 use pb_server::{Referenceable, Server, remote_interface};
-use pb_tests::raw::hello;
+use pb_tests::quiet::Quiet as Peer;
+use pb_tests::raw::{call, hello};
 
 #[remote_interface]
 trait Quiet {
@@ -72,4 +77,70 @@ fn flood(host: &str) {
     });
     stream.write_all(&all).expect("the server reads");
     reading.join().expect("all is answered");
+}
+
+#[remote_interface]
+trait Meter {
+    /// What has been read of all peers together until now, in messages.
+    async fn read(&self) -> u64;
+}
+
+/// What all peers share that the server has.
+#[derive(Default)]
+struct Book {
+    peers: Mutex<Vec<Broker>>,
+    told: Mutex<Option<u64>>,
+}
+
+#[derive(Referenceable)]
+struct Gauge(Arc<Book>);
+
+impl Meter for Gauge {
+    async fn read(&self) -> u64 {
+        let read = self.0.peers.lock().iter().map(|peer| peer.counters().received.messages).sum();
+        *self.0.told.lock() = Some(read);
+        read
+    }
+}
+
+/// How many messages of flooding peers are handled before the call of one who floods nobody and was behind them.
+async fn messages_before_a_call(lanes: Option<Lanes>) -> u64 {
+    let book = Arc::new(Book::default());
+    let root = MeterRef::new(Gauge(Arc::clone(&book))).as_reference().clone();
+    let config =
+        || Config { root: Some(root.clone()), stays: true, lanes: lanes.clone(), ..Config::default() };
+    let mut ping = Vec::new();
+    frame::encode::<&[u8]>(&Message::Ping(Ping { nonce: 1 }), &mut ping);
+    let flood = ping.repeat(PINGS_AT_ONCE);
+    let (honest, mut asking) = Peer::greeted_by(config()).await;
+    let mut flooding = Vec::new();
+    for _ in 0..FLOODING {
+        let (broker, peer) = Peer::greeted_by(config()).await;
+        book.peers.lock().push(broker);
+        flooding.push(peer);
+    }
+    let before: u64 = book.peers.lock().iter().map(|peer| peer.counters().received.messages).sum();
+    // On one thread, nothing is read before all this is written: it fits the streams.
+    for peer in &mut flooding {
+        peer.send(&flood).await;
+    }
+    asking.message(&Message::Call(call(1, "Meter/read", &()))).await;
+    let said = [asking.read().await, asking.read().await];
+    assert!(matches!(said, [Some(Message::Hello(_)), Some(Message::Resolve(_))]), "{said:?}");
+    let told = book.told.lock().expect("it was told");
+    drop(honest);
+    told - before
+}
+
+/// Peers, and what each has sent before anything is read.
+const FLOODING: usize = 16;
+const PINGS_AT_ONCE: usize = 1500;
+
+/// On one thread there is one lane: before a small call comes what each flooding peer may do without one, and a turn or two.
+#[tokio::test]
+async fn a_small_call_waits_for_a_long_turn_or_two_however_many_peers_flood() {
+    let with = messages_before_a_call(Some(Lanes::new())).await;
+    assert!(with <= 16 * 8 + 2 * 128, "{with} messages came before the call");
+    let without = messages_before_a_call(None).await;
+    assert!(without >= 12 * 128, "{without}: the flood is too small to tell anything");
 }

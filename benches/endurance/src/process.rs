@@ -28,10 +28,26 @@ impl Worker {
         Worker::run(command, arguments)
     }
 
-    /// The same, yielding to all other processes: for who stands for somebody on another machine, with processors of its own.
+    /// The same, for one that stands for somebody on another machine, with processors of its own, and of whom a short answer is due: what else
+    /// runs here must not hold it up. Linux' real-time class, where this user may; else as [`Worker::start`].
+    pub fn start_prompt(arguments: &[&str]) -> Result<Worker> {
+        Worker::start_by(&["chrt", "--fifo", "1"], arguments)
+    }
+
+    /// The same, for one that stands for somebody on another machine and must not hold up what runs here: it gets what nobody else wants.
     pub fn start_elsewhere(arguments: &[&str]) -> Result<Worker> {
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(std::env::current_exe().context("this program cannot be found")?);
+        Worker::start_by(&["chrt", "--idle", "0"], arguments)
+    }
+
+    fn start_by(by: &[&str], arguments: &[&str]) -> Result<Worker> {
+        let program = std::env::current_exe().context("this program cannot be found")?;
+        let may = Command::new(by[0]).args(&by[1..]).arg("true").stderr(Stdio::null()).status();
+        if !may.is_ok_and(|status| status.success()) {
+            eprintln!("`{}` is refused here: times are those of processes that hold each other up", by.join(" "));
+            return Worker::start(arguments);
+        }
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(program);
         Worker::run(command, arguments)
     }
 

@@ -92,13 +92,18 @@ impl Chunks {
         }
     }
 
-    /// The first chunks, for one write.
-    pub(super) fn slices(&self) -> Slices<'_> {
+    /// The first chunks, for one write of at most `most` bytes.
+    pub(super) fn slices(&self, mut most: usize) -> Slices<'_> {
         let mut slices = Slices { all: [IoSlice::new(&[]); Slices::MOST], count: 0 };
         let last = Some(&self.last[..]).filter(|last| !last.is_empty());
         for chunk in self.full.iter().map(|chunk| &chunk[..]).chain(last).take(Slices::MOST) {
-            slices.all[slices.count] = IoSlice::new(chunk);
+            let taken = chunk.len().min(most);
+            slices.all[slices.count] = IoSlice::new(&chunk[..taken]);
             slices.count += 1;
+            most -= taken;
+            if most == 0 {
+                break;
+            }
         }
         slices
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::Span;
 
+use super::arrivals::Arrivals;
 use super::line::Line;
 use super::owed::Casting;
 use super::parked::Parked;
@@ -18,7 +19,7 @@ use crate::message::{Body, CallOptions, ExportId, Failure, FailureKind, Ran, Rep
 use crate::objects::trace::{self, How};
 use crate::objects::{
     Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
-    Reference, Responder, Started, Stop, Terms, Waiter, Waiting, WireAnswer, bind, first_poll, survivor,
+    Reference, Responder, Started, Stop, Terms, Waiter, Waiting, WireAnswer, bind, first_poll_or, survivor,
 };
 use crate::proto::{Known, MAX_HOPS};
 
@@ -145,13 +146,14 @@ impl Running {
     #[inline]
     fn begin(self, started: Started) {
         let flags = self.bound.flags;
+        let arrivals = &self.line.arrivals;
         let stop = match started {
             Started::Task(task) if self.answer.is_none() => {
                 let within = self.deadline.filter(|_| !flags.run_to_end);
-                return start_cast(task, self.casting, within, flags.spawn);
+                return start_cast(arrivals, task, self.casting, within, flags.spawn);
             }
-            Started::Task(task) if flags.spawn => super::spawn(task).ok(),
-            Started::Task(task) => first_poll(task),
+            Started::Task(task) if flags.spawn => arrivals.spawn(task).ok(),
+            Started::Task(task) => first_poll_or(task, |task| arrivals.spawn(task)),
             Started::Done => None,
         };
         if let Some(stop) = stop.filter(|_| !flags.run_to_end) {
@@ -161,7 +163,13 @@ impl Running {
 }
 
 /// A cast has ended when its method has, or its time is over.
-fn start_cast(task: BoxTask, casting: Option<Casting>, deadline: Option<Instant>, spawn: bool) {
+fn start_cast(
+    arrivals: &Arrivals,
+    task: BoxTask,
+    casting: Option<Casting>,
+    deadline: Option<Instant>,
+    spawn: bool,
+) {
     let task: BoxTask = Box::pin(async move {
         let _casting = casting;
         match deadline {
@@ -170,9 +178,9 @@ fn start_cast(task: BoxTask, casting: Option<Casting>, deadline: Option<Instant>
         }
     });
     if spawn {
-        let _ = super::spawn(task);
+        let _ = arrivals.spawn(task);
     } else {
-        first_poll(task);
+        first_poll_or(task, |task| arrivals.spawn(task));
     }
 }
 

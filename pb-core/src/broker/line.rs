@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::after::After;
+use super::arrivals::Arrivals;
 use super::chunks::Chunks;
 use super::counters::{Counters, Traffic};
 use super::link::Link;
@@ -48,6 +49,7 @@ pub(super) struct Line {
     pub(super) watchdog: Watchdog,
     /// What the peer called a trace, and is none.
     pub(super) bad_traceparents: AtomicU64,
+    pub(super) arrivals: Arrivals,
     /// Who waits for the peer's root to break, with the connection or without.
     watchers: Mutex<Watchers>,
     /// Who waits for the answer to a ping, by its nonce. Locked within the lock of `state`, never around it.
@@ -106,7 +108,7 @@ impl Line {
     pub(super) fn start(stream: Stream, config: Config) -> Arc<Link> {
         let peer = stream.peer().to_owned();
         let (read, write) = stream.into_split();
-        let Config { root, names, limits, handshake, stays } = config;
+        let Config { root, names, limits, handshake, stays, lanes } = config;
         let link = Link::new(|link| {
             Arc::new_cyclic(|line: &Weak<Line>| {
                 let wiring = Wiring { link, address: line.as_ptr() as usize };
@@ -136,6 +138,7 @@ impl Line {
                     room: Room::default(),
                     watchdog: Watchdog::default(),
                     bad_traceparents: AtomicU64::new(0),
+                    arrivals: Arrivals::default(),
                     watchers: Mutex::new(Watchers::default()),
                     pings: Mutex::default(),
                 }
@@ -144,8 +147,8 @@ impl Line {
         let line = link.line();
         line.write.notify_one();
         let stay = stays.then(|| Arc::clone(&link));
-        tokio::spawn(reading::run(Arc::clone(line), stay, read, write.direct()));
-        tokio::spawn(writing::run(Arc::clone(line), write));
+        tokio::spawn(reading::run(Arc::clone(line), stay, lanes.clone(), read, write.direct()));
+        tokio::spawn(writing::run(Arc::clone(line), lanes, write));
         link
     }
 
@@ -330,11 +333,16 @@ impl Line {
     }
 
     /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
-    /// left to the writer, as is everything without `direct`.
+    /// left to the writer, as is everything without `direct` and what goes beyond `most` bytes. Says how many bytes were written.
     ///
     /// # Errors
     /// The socket's.
-    pub(super) fn end_batch(&self, direct: Option<&Direct>, batch: &mut Chunks) -> std::io::Result<()> {
+    pub(super) fn end_batch(
+        &self,
+        direct: Option<&Direct>,
+        batch: &mut Chunks,
+        most: usize,
+    ) -> std::io::Result<usize> {
         let (writes, after) = {
             let mut state = self.state.lock();
             let State { connection, out, .. } = &mut *state;
@@ -344,9 +352,9 @@ impl Line {
         };
         self.follow(after);
         if !writes {
-            return Ok(());
+            return Ok(0);
         }
-        let tried = match direct.map(|direct| direct.try_write_vectored(&batch.slices())) {
+        let tried = match direct.map(|direct| direct.try_write_vectored(&batch.slices(most))) {
             None => Ok(0),
             Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
             Some(tried) => tried,
@@ -360,7 +368,7 @@ impl Line {
         if call {
             self.write.notify_one();
         }
-        tried.map(|_| ())
+        tried
     }
 
     /// What was taken has been written.

@@ -4,13 +4,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::chunks::Chunks;
 use super::counters;
+use super::lanes::{Lanes, Share};
 use super::line::{Line, Rest, STALL, Turn};
 use super::link::Link;
 use super::ready::{Ready, run_ready};
@@ -72,7 +73,13 @@ impl Drop for Ending {
 }
 
 /// Reads until the connection ends. `stay` holds it open meanwhile.
-pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf, direct: Option<Direct>) {
+pub(super) async fn run(
+    line: Arc<Line>,
+    stay: Option<Arc<Link>>,
+    lanes: Option<Lanes>,
+    half: ReadHalf,
+    direct: Option<Direct>,
+) {
     let ending = Ending(Arc::clone(&line));
     let mut reading = Reading {
         line: &line,
@@ -87,8 +94,9 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         due: None,
         due_from: 0,
         alarm: Box::pin(sleep_until(Instant::now() + line.handshake)),
-        work: 0,
+        share: Share::new(lanes),
         left: false,
+        tired: false,
     };
     let mut may_have_said_why = true;
     if let Err(end) = reading.run().await {
@@ -97,7 +105,9 @@ pub(super) async fn run(line: Arc<Line>, stay: Option<Arc<Link>>, half: ReadHalf
         let abort = end.abort_code().map(|code| (code, text.as_str()));
         may_have_said_why = abort.is_some();
         line.end(Failure::new(end.kind(), Ran::Maybe, text.as_str()), abort);
+        reading.ready.run_by_turns(&line, &mut reading.share).await;
     }
+    reading.share.has_waited();
     drop((ending, stay));
     reading.direct = None;
     if may_have_said_why {
@@ -127,10 +137,11 @@ struct Reading<'a> {
     /// Rings when the tables have something to do, or before: each byte that comes puts their time off, and setting a clock costs more than
     /// looking at it once too often.
     alarm: Pin<Box<Sleep>>,
-    /// What was handled since others had their turn, as [`TURN`] counts it.
-    work: usize,
-    /// The turn was over before all whole frames were handled.
+    share: Share,
+    /// There is something in the buffer that was not looked at.
     left: bool,
+    /// Others must have their turn before this goes on.
+    tired: bool,
 }
 
 impl Reading<'_> {
@@ -152,8 +163,8 @@ impl Reading<'_> {
             let now = Instant::now().into_std();
             self.line.begin_batch(now);
             let taken = self.take_frames(greeted, now);
-            self.ready.run_all(self.line);
-            self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
+            self.ready.run_some(self.line);
+            self.end_batch()?;
             self.line.watchdog.is_done(self.line.peer_address(), now, Instant::now().into_std());
             greeted = taken?;
             if self.line.ended().is_some() {
@@ -175,17 +186,24 @@ impl Reading<'_> {
         }
     }
 
+    fn end_batch(&mut self) -> std::io::Result<()> {
+        let written = self.line.end_batch(self.direct.as_ref(), &mut self.batch, self.share.most_bytes())?;
+        self.tired |= self.share.spend_bytes(written);
+        Ok(())
+    }
+
     /// The peer has said its last: what it asked for before is still answered, until the tables close the connection.
     async fn answer_out(&mut self) {
         let reason = Failure::new(End::Closed.kind(), Ran::Maybe, End::Closed.to_string());
         self.line.hear_no_more(reason);
         loop {
-            self.ready.run_all(self.line);
+            self.ready.run_by_turns(self.line, &mut self.share).await;
             let Rest { ended, timeout, .. } = self.line.rest();
             if ended {
                 return;
             }
             self.set_alarm(timeout);
+            self.share.has_waited();
             tokio::select! {
                 biased;
                 () = self.line.read.notified() => {}
@@ -237,14 +255,14 @@ impl Reading<'_> {
             let plain = self.held.is_none() && (self.buffer.is_empty() || frame::is_plain(&self.buffer));
             if self.ready.run(self.line) && !plain {
                 // What comes next may depend on all that this has led to.
-                self.ready.run_all(self.line);
+                self.left |= !self.ready.run_some(self.line);
             }
             taken?;
             if frames == 0 {
                 return Ok(greeted);
             }
             if turn.full {
-                self.line.end_batch(self.direct.as_ref(), &mut self.batch)?;
+                self.end_batch()?;
                 self.line.begin_batch(now);
             }
             if !greeted {
@@ -261,7 +279,7 @@ impl Reading<'_> {
     /// behind which the tables may be others. What names a result begins a turn of its own: those before it may settle that. Says how many,
     /// and what the last one led to.
     fn take_run(&mut self, greeted: bool, now: std::time::Instant) -> (usize, Turn, Result<(), End>) {
-        let Reading { line, buffer, grown, due, work, left, held, ready, .. } = self;
+        let Reading { line, buffer, grown, due, share, left, tired, held, ready, .. } = self;
         let limit = if greeted { line.frame_bytes } else { HELLO_BYTES };
         let (mut frames, mut bytes, mut alone) = (0, 0, !greeted);
         let (turn, taken) = line.take(now, ready, || {
@@ -281,8 +299,9 @@ impl Reading<'_> {
                         *grown = false;
                         *buffer = BytesMut::from(&buffer[..]);
                     }
-                    *work += 1 + frame.len() / WORK_BYTES;
-                    *left = *work >= TURN;
+                    if share.spend_frame() || line.arrivals.are_late() {
+                        (*left, *tired) = (true, true);
+                    }
                     let whole = counters::whole(frame.len());
                     (frame::decode(frame)?, whole)
                 }
@@ -345,14 +364,19 @@ impl Reading<'_> {
     /// was ended from elsewhere.
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
         loop {
-            self.ready.run_all(self.line);
+            self.ready.run_by_turns(self.line, &mut self.share).await;
             let Rest { ended, timeout } = self.line.rest();
             if ended {
                 return Ok(false);
             }
-            if self.work >= TURN {
-                self.work = 0;
+            if self.line.arrivals.are_late() {
+                // With the lane, if there is one: while what this peer has begun is on its way, nobody else begins more.
                 tokio::task::yield_now().await;
+                continue;
+            }
+            if self.tired {
+                self.tired = false;
+                self.share.turn().await;
                 continue;
             }
             if self.left {
@@ -363,7 +387,13 @@ impl Reading<'_> {
             let before = self.buffer.len();
             let due = self.due;
             let read = async {
-                let read = self.half.read_buf(&mut self.buffer);
+                let most = self.share.most_bytes();
+                let mut room = (&mut self.buffer).limit(most);
+                if let Some(read) = self.share.at_once(self.half.read_buf(&mut room)).await {
+                    return Some(read);
+                }
+                let mut room = (&mut self.buffer).limit(self.share.most_bytes());
+                let read = self.half.read_buf(&mut room);
                 match due {
                     None => Some(read.await),
                     Some(due) => timeout_at(due, read).await.ok(),
@@ -376,11 +406,14 @@ impl Reading<'_> {
                     match read {
                         None => return Err(late()),
                         Some(Ok(0)) => return Err(End::Closed),
-                        Some(Ok(_)) => {}
+                        Some(Ok(read)) => self.tired = self.share.spend_bytes(read),
                         Some(Err(error)) => return Err(End::Lost(error)),
                     }
                     debug_assert!(self.buffer.len() > before);
-                    return Ok(true);
+                    if !self.tired {
+                        return Ok(true);
+                    }
+                    self.left = true;
                 }
                 // Behind the reading: where this side was held up, what the peer has said meanwhile counts first.
                 () = self.alarm.as_mut(), if timeout.is_some() => {
@@ -393,15 +426,11 @@ impl Reading<'_> {
 
 /// A hello is small; nothing is read before one that is larger than this.
 const HELLO_BYTES: u64 = 4096;
-/// Work after which a connection lets others have their turn: a frame counts one, and one more for each [`WORK_BYTES`] of it. The runtime
-/// counts reads, of which a single one may bring thousands of frames.
-const TURN: usize = 128;
 /// Frames that are put into the tables in one turn of their lock: enough that the turn costs each of them little, and so few that who
 /// makes a call meanwhile waits some microseconds.
 const RUN: usize = 16;
 /// Bytes of them, behind which there is no further one.
 const RUN_BYTES: usize = 16 << 10;
-const WORK_BYTES: usize = 1024;
 /// Bytes that one read may take.
 const READ_BYTES: usize = 64 << 10;
 /// How long, and how much, is read without looking after an abort.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::forward::{self, Request};
+use super::lanes::Share;
 use super::line::Line;
 use super::owed::Casting;
 use super::parked::Echo;
@@ -28,16 +29,48 @@ impl Ready {
         if self.is_empty() {
             return false;
         }
-        let doing = Doing { line, ready: self };
-        while let Some(notice) = doing.ready.notices.pop_front() {
-            tell(line, notice);
-        }
-        while !line.is_halted()
-            && let Some(task) = doing.ready.tasks.pop_front()
-        {
-            start(line, task);
-        }
+        let mut doing = Doing { line, ready: self };
+        while doing.step() {}
         true
+    }
+
+    /// Does some of what the tables have ready: as much as goes without others having their turn. Says whether that was all.
+    pub(super) fn run_some(&mut self, line: &Arc<Line>) -> bool {
+        let mut steps = 0;
+        loop {
+            line.take_ready(self);
+            if self.is_empty() {
+                line.send_parked();
+                return true;
+            }
+            let mut doing = Doing { line, ready: self };
+            while doing.step() {
+                steps += 1;
+                if steps == STEPS {
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Does everything that the tables have ready; others have their turns between.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the rest in the tables.
+    pub(super) async fn run_by_turns(&mut self, line: &Arc<Line>, share: &mut Share) {
+        loop {
+            line.take_ready(self);
+            if self.is_empty() {
+                break;
+            }
+            let mut doing = Doing { line, ready: self };
+            while doing.step() {
+                if share.spend_step() {
+                    share.turn().await;
+                }
+            }
+        }
+        line.send_parked();
     }
 
     /// Does everything that the tables have ready.
@@ -59,8 +92,24 @@ pub(super) fn run_ready(line: &Arc<Line>) {
 
 /// What is being done. Whatever is left of it, after a panic too, goes back into the tables.
 struct Doing<'a> {
-    line: &'a Line,
+    line: &'a Arc<Line>,
     ready: &'a mut Ready,
+}
+
+impl Doing<'_> {
+    /// Does one thing, notices first. Says whether there was one.
+    fn step(&mut self) -> bool {
+        if let Some(notice) = self.ready.notices.pop_front() {
+            tell(self.line, notice);
+            return true;
+        }
+        if self.line.is_halted() {
+            return false;
+        }
+        let Some(task) = self.ready.tasks.pop_front() else { return false };
+        start(self.line, task);
+        true
+    }
 }
 
 impl Drop for Doing<'_> {
@@ -122,3 +171,6 @@ fn begin(line: &Arc<Line>, start: Start<Wiring>) {
     };
     forward::deliver_quietly(&target, request);
 }
+
+/// What is done in one go of what a few frames led to.
+const STEPS: usize = 16;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::chunks::Chunks;
+use super::lanes::{Lanes, Share};
 use super::line::{Line, STALL};
 use super::outgoing::Taken;
 use super::ready::run_ready;
@@ -12,9 +13,9 @@ use crate::message::{Failure, FailureKind, Ran};
 use crate::reactor::WriteHalf;
 
 /// Writes until the connection has ended and everything before the end is written.
-pub(super) async fn run(line: Arc<Line>, half: WriteHalf) {
+pub(super) async fn run(line: Arc<Line>, lanes: Option<Lanes>, half: WriteHalf) {
     let gone = Gone(Arc::clone(&line));
-    write_all(&line, half).await;
+    write_all(&line, Share::new(lanes), half).await;
     drop(gone);
 }
 
@@ -27,7 +28,7 @@ impl Drop for Gone {
     }
 }
 
-async fn write_all(line: &Arc<Line>, mut half: WriteHalf) {
+async fn write_all(line: &Arc<Line>, mut share: Share, mut half: WriteHalf) {
     let mut batch = Chunks::default();
     loop {
         line.write.notified().await;
@@ -38,13 +39,14 @@ async fn write_all(line: &Arc<Line>, mut half: WriteHalf) {
                 Taken::Batch => {}
                 taken => break taken,
             }
-            if let Err(reason) = write(&mut half, &mut batch).await {
+            if let Err(reason) = write(&mut half, &mut batch, &mut share).await {
                 line.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
                 return run_ready(line);
             }
             line.written();
             tokio::task::yield_now().await;
         };
+        share.has_waited();
         if taken == Taken::Nothing && line.ended().is_some() {
             return half.finish().await;
         }
@@ -52,13 +54,23 @@ async fn write_all(line: &Arc<Line>, mut half: WriteHalf) {
 }
 
 /// Writes all of `batch`; each step must come within the time that a stalled peer is given.
-async fn write(half: &mut WriteHalf, batch: &mut Chunks) -> Result<(), String> {
+async fn write(half: &mut WriteHalf, batch: &mut Chunks, share: &mut Share) -> Result<(), String> {
     while !batch.is_empty() {
-        match timeout(STALL, half.write_vectored(&batch.slices())).await {
+        let slices = batch.slices(share.most_bytes());
+        let written = match share.at_once(half.write_vectored(&slices)).await {
+            Some(written) => Ok(written),
+            None => timeout(STALL, half.write_vectored(&batch.slices(share.most_bytes()))).await,
+        };
+        match written {
             Err(_) => return Err(format!("the peer took no bytes for {} s", STALL.as_secs())),
             Ok(Err(error)) => return Err(format!("the connection was lost: {error}")),
             Ok(Ok(0)) => return Err("the connection takes no bytes".to_owned()),
-            Ok(Ok(written)) => batch.advance(written),
+            Ok(Ok(written)) => {
+                batch.advance(written);
+                if share.spend_bytes(written) {
+                    share.turn().await;
+                }
+            }
         }
     }
     Ok(())

@@ -73,7 +73,15 @@ impl Drop for Timer {
 ///
 /// A panic ends the task and nothing else: dropping it answers its caller.
 /// Where it cannot be spawned it is dropped, which answers too.
-pub fn first_poll(mut task: BoxTask) -> Option<Stop> {
+pub fn first_poll(task: BoxTask) -> Option<Stop> {
+    first_poll_or(task, spawn)
+}
+
+/// The same, spawned by `spawn`.
+pub fn first_poll_or(
+    mut task: BoxTask,
+    spawn: impl FnOnce(BoxTask) -> Result<Stop, BoxTask>,
+) -> Option<Stop> {
     // One net for the poll and for the drop of a task that is done: nets are not free.
     let polled = catch_unwind(AssertUnwindSafe(move || {
         match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

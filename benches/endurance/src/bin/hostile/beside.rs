@@ -28,6 +28,8 @@ pub struct Pace {
     pub p50_ms: f64,
     /// Milliseconds that 99 of 100 calls stayed under.
     pub p99_ms: f64,
+    /// The five longest: milliseconds after the first call, and how long it took.
+    pub longest_ms: Vec<(f64, f64)>,
 }
 
 /// Rounds with and without hostile peers, by turns.
@@ -100,7 +102,7 @@ pub fn beside(options: &Options) -> Result<Beside> {
 }
 
 fn paced(url: &str, seconds: &str) -> Result<Pace> {
-    Worker::start(&["pace", url, seconds])?.hear()
+    Worker::start_prompt(&["pace", url, seconds])?.hear()
 }
 
 /// Looks at a process's memory every 50 ms in a thread of its own.
@@ -146,22 +148,26 @@ pub fn pace(url: &str, seconds: f64) -> Result<()> {
             calls.spawn(async move {
                 let called = Instant::now();
                 let outcome = one(&victim, number).await;
-                (called.elapsed().as_secs_f64() * 1e3, outcome)
+                let at = (called - began).as_secs_f64() * 1e3;
+                (at, called.elapsed().as_secs_f64() * 1e3, outcome)
             });
         }
         let (mut times, mut failed, mut failure) = (Vec::new(), 0, None);
         while let Some(done) = calls.join_next().await {
             match done? {
-                (time, Ok(())) => times.push(time),
-                (_, Err(error)) => {
+                (at, time, Ok(())) => times.push((at, time)),
+                (_, _, Err(error)) => {
                     failed += 1;
                     failure.get_or_insert(error.to_string());
                 }
             }
         }
+        times.sort_by(|one, other| f64::total_cmp(&other.1, &one.1));
+        let longest_ms = times.iter().copied().take(5).collect();
+        let mut times: Vec<f64> = times.into_iter().map(|(_, time)| time).collect();
         times.sort_by(f64::total_cmp);
         let (p50_ms, p99_ms) = (percentile(&times, 0.5), percentile(&times, 0.99));
-        process::say(&Pace { answered: times.len() as u64, failed, failure, p50_ms, p99_ms })
+        process::say(&Pace { answered: times.len() as u64, failed, failure, p50_ms, p99_ms, longest_ms })
     })
 }
 

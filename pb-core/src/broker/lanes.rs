@@ -1,0 +1,229 @@
+//! How the connections of one server share its threads: whoever asks little is not made to wait behind those who ask much.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Lanes for connections that have much to do, as many as the runtime has threads. A connection that does little needs none; one
+/// that does more in a row must have one, for a short turn at a time, and waits in line for the next. So at most that many long turns lie
+/// ahead of a small call, however many peers flood the server; and where fewer connections are busy than there are threads, none waits.
+///
+/// Clones are the same lanes. Who holds one is running or about to: it is given back before anything is waited for.
+#[derive(Clone, Debug)]
+pub struct Lanes(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    free: Arc<Semaphore>,
+    /// How many wait for a lane.
+    waiting: AtomicUsize,
+}
+
+impl Lanes {
+    /// Lanes for the connections that run on the current tokio runtime.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new() -> Self {
+        let threads = Handle::current().metrics().num_workers().max(1);
+        Lanes(Arc::new(Shared { free: Arc::new(Semaphore::new(threads)), waiting: AtomicUsize::new(0) }))
+    }
+
+    /// Whether anybody waits.
+    fn are_wanted(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// A lane, where one is free and nobody waits.
+    fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.free).try_acquire_owned().ok()
+    }
+
+    async fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        let _waits = Waits::new(&self.0.waiting);
+        Arc::clone(&self.0.free).acquire_owned().await.ok()
+    }
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Lanes::new()
+    }
+}
+
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What one task of a connection has done since others had their turn: a frame counts one, and so do [`WORK_BYTES`] that are read or written. The
+/// runtime counts reads, of which a single one may bring thousands of frames.
+pub(super) struct Share {
+    lanes: Option<Lanes>,
+    lane: Option<OwnedSemaphorePermit>,
+    work: usize,
+}
+
+impl Share {
+    pub(super) fn new(lanes: Option<Lanes>) -> Self {
+        Share { lanes, lane: None, work: 0 }
+    }
+
+    /// A frame was handled. Says whether the next must wait for [`Share::turn`].
+    pub(super) fn spend_frame(&mut self) -> bool {
+        self.spend(1)
+    }
+
+    /// So many bytes were read or written.
+    pub(super) fn spend_bytes(&mut self, bytes: usize) -> bool {
+        self.spend(bytes / WORK_BYTES)
+    }
+
+    fn spend(&mut self, work: usize) -> bool {
+        self.work += work;
+        if self.work < LIGHT {
+            return false;
+        }
+        let Some(lanes) = &self.lanes else { return self.work >= TURN };
+        if self.lane.is_none() {
+            self.lane = lanes.try_enter();
+            if self.lane.is_none() {
+                return true;
+            }
+        }
+        self.work >= TURN || (self.work >= SHORT && lanes.are_wanted())
+    }
+
+    /// One thing was done that followed from what had been read.
+    pub(super) fn spend_step(&mut self) -> bool {
+        self.spend(1)
+    }
+
+    /// How many bytes may be read or written at once: beside others, no more than a turn has.
+    pub(super) fn most_bytes(&self) -> usize {
+        match &self.lanes {
+            Some(lanes) if self.lane.is_none() || lanes.are_wanted() => SHORT * WORK_BYTES,
+            _ => usize::MAX,
+        }
+    }
+
+    /// Lets others have their turn, and waits for the next. Whoever does little goes first: the next turn begins when the runtime has nothing
+    /// else to do, or has looked for it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the place in line.
+    pub(super) async fn turn(&mut self) {
+        self.lane = None;
+        self.work = 0;
+        if let Some(lanes) = &self.lanes {
+            self.lane = lanes.enter().await;
+        }
+        tokio::task::yield_now().await;
+    }
+
+    /// Gives the lane back: it waits now, or has nothing more to do, and what comes next begins anew.
+    pub(super) fn has_waited(&mut self) {
+        self.lane = None;
+        self.work = 0;
+    }
+
+    /// What `work` comes to at once. Where it must wait, that is without a lane, and what comes then begins anew.
+    pub(super) async fn at_once<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let polled = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+        match polled {
+            Poll::Ready(done) => Some(done),
+            Poll::Pending => {
+                self.has_waited();
+                None
+            }
+        }
+    }
+}
+
+/// Work that needs no lane.
+const LIGHT: usize = 8;
+/// Work after which others have their turn, where somebody waits for a lane.
+const SHORT: usize = 32;
+/// Work after which others have their turn.
+const TURN: usize = 128;
+const WORK_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy(lanes: &Lanes) -> Share {
+        let mut share = Share::new(Some(lanes.clone()));
+        assert!((0..LIGHT).all(|_| !share.spend_step()), "there is a lane");
+        share
+    }
+
+    #[tokio::test]
+    async fn little_needs_no_lane_and_more_must_have_one() {
+        let lanes = Lanes::new();
+        let holder = busy(&lanes);
+        let mut share = Share::new(Some(lanes.clone()));
+        assert!((1..LIGHT).all(|_| !share.spend_step()));
+        assert!(share.spend_step(), "the only lane is taken");
+        assert_eq!(share.most_bytes(), SHORT * WORK_BYTES);
+        drop(holder);
+        share.turn().await;
+        assert!(!share.spend_step());
+        assert_eq!(share.most_bytes(), usize::MAX);
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_shorter_where_somebody_waits() {
+        let lanes = Lanes::new();
+        let mut share = Share::new(Some(lanes.clone()));
+        assert!((1..TURN).all(|_| !share.spend_step()));
+        assert!(share.spend_step(), "the turn is over");
+        share.turn().await;
+        let mut other = Share::new(Some(lanes.clone()));
+        let mut waits = Box::pin(other.turn());
+        assert!(poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await.is_pending());
+        assert!((1..SHORT).all(|_| !share.spend_step()));
+        assert!(share.spend_step(), "somebody waits");
+        // Whoever gives up his place is waited for no more.
+        drop(waits);
+        share.turn().await;
+        assert!((0..SHORT).all(|_| !share.spend_step()));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_peer_keeps_no_lane() {
+        let lanes = Lanes::new();
+        let mut share = busy(&lanes);
+        assert_eq!(share.at_once(async { 1 }).await, Some(1));
+        assert!(lanes.try_enter().is_none());
+        assert_eq!(share.at_once(std::future::pending::<()>()).await, None);
+        assert!(lanes.try_enter().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_lanes_takes_its_turns() {
+        let mut share = Share::new(None);
+        for _ in 0..3 {
+            assert!((1..TURN).all(|_| !share.spend_step()));
+            assert!(share.spend_step());
+            share.turn().await;
+        }
+        assert_eq!(share.most_bytes(), usize::MAX);
+    }
+}
