@@ -51,6 +51,8 @@ pub(crate) async fn run(
                 Ok(stream) => {
                     pauses = Pauses::default();
                     session::begin(stream, &url, &house, &for_all, &mut connections);
+                    // Whoever has come is looked at before the next: those who hang up at once don't pile up.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     house.counters.accept_errors.count();

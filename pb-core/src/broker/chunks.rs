@@ -6,15 +6,28 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes};
 
 /// Bytes in their order. Small frames gather in the last chunk; a large body is a chunk of its own.
-#[derive(Default)]
 pub(super) struct Chunks {
     /// Those in front of `last`, none of them empty.
     full: VecDeque<Bytes>,
     full_bytes: usize,
     last: Vec<u8>,
+    /// Bytes that small frames gather in before there is another chunk.
+    chunk_bytes: usize,
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Chunks::of(CHUNK_BYTES)
+    }
 }
 
 impl Chunks {
+    /// Empty. Chunks are of `bytes`, within bounds: a connection that may keep little has small ones.
+    pub(super) fn of(bytes: usize) -> Self {
+        let chunk_bytes = bytes.clamp(FEWEST_CHUNK_BYTES, CHUNK_BYTES);
+        Chunks { full: VecDeque::new(), full_bytes: 0, last: Vec::new(), chunk_bytes }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.full_bytes + self.last.len()
     }
@@ -32,17 +45,17 @@ impl Chunks {
         &mut self.last
     }
 
-    /// Doubles the last chunk up to [`CHUNK_BYTES`]; then there is another one.
+    /// Doubles the last chunk up to its size; then there is another one.
     #[cold]
     fn grow(&mut self, bytes: usize) {
         let needed = self.last.len() + bytes;
-        if needed <= CHUNK_BYTES {
-            let capacity = (2 * self.last.capacity()).clamp(needed, CHUNK_BYTES);
+        if needed <= self.chunk_bytes {
+            let capacity = (2 * self.last.capacity()).clamp(needed, self.chunk_bytes);
             self.last.reserve_exact(capacity - self.last.len());
             return;
         }
         // Where a few small frames stand before a long one, the next are few too.
-        let next = if self.last.len() < CHUNK_BYTES / 2 { bytes } else { bytes.max(CHUNK_BYTES) };
+        let next = if self.last.len() < self.chunk_bytes / 2 { bytes } else { bytes.max(self.chunk_bytes) };
         self.seal();
         self.last = Vec::with_capacity(next);
     }
@@ -149,9 +162,10 @@ impl<'a> std::ops::Deref for Slices<'a> {
     }
 }
 
-/// Bytes that small frames gather in before there is another chunk: some hundred of them, and far below what allocators hand out in
+/// The most bytes that small frames gather in before there is another chunk: some hundred of them, and far below what allocators hand out in
 /// pages of their own.
 const CHUNK_BYTES: usize = 32 << 10;
+const FEWEST_CHUNK_BYTES: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests;

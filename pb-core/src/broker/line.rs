@@ -115,7 +115,7 @@ impl Line {
                 let connection = Connection::new(wiring, root, limits);
                 let hello = connection.hello();
                 let frame_bytes = hello.grants.frame_bytes;
-                let out = Outgoing::new(&Message::Hello(hello));
+                let out = Outgoing::new(Chunks::of(frame_bytes as usize), &Message::Hello(hello));
                 Line {
                     me: line.clone(),
                     state: Mutex::new(State {

@@ -48,9 +48,8 @@ pub(super) enum Taken {
 }
 
 impl Outgoing {
-    /// Begins with `hello`, for which the writing task is called already.
-    pub(super) fn new(hello: &Message<&[u8]>) -> Self {
-        let mut waiting = Chunks::default();
+    /// Begins with `hello`, for which the writing task is called already. `waiting` is empty.
+    pub(super) fn new(mut waiting: Chunks, hello: &Message<&[u8]>) -> Self {
         waiting.room(frame::MAGIC.len()).extend_from_slice(&frame::MAGIC);
         frame::encode_into(hello, |bytes| waiting.room(bytes));
         let mut sent = Traffic::default();
@@ -196,7 +195,7 @@ mod tests {
     /// Frames on their way, with the hello gone and nobody writing.
     fn idle() -> Outgoing {
         let hello = Hello { versions: (1, 1), features: 0, grants: Limits::default().grants() };
-        let mut out = Outgoing::new(&Message::Hello(hello));
+        let mut out = Outgoing::new(Chunks::default(), &Message::Hello(hello));
         let mut batch = Chunks::default();
         assert!(out.take(&mut batch) == Taken::Batch);
         out.written();

@@ -87,7 +87,7 @@ pub(super) async fn run(
         direct,
         buffer: BytesMut::new(),
         grown: false,
-        batch: Chunks::default(),
+        batch: Chunks::of(line.frame_bytes as usize),
         held: None,
         ready: Ready::default(),
         read_bytes: READ_BYTES.min(2 * line.frame_bytes as usize),

@@ -130,3 +130,14 @@ fn what_is_written_is_free_and_the_last_chunk_is_kept() {
     assert_eq!((chunks.full.len(), chunks.last.capacity()), (0, kept));
     assert_eq!(chunks.slices(usize::MAX).len(), 0);
 }
+
+#[test]
+fn who_may_keep_little_has_small_chunks() {
+    for (asked, size) in [(0, 4096), (4096, 4096), (10_000, 10_000), (1 << 20, CHUNK_BYTES)] {
+        let mut chunks = Chunks::of(asked);
+        (0..20_000).for_each(|_| chunks.room(24).extend_from_slice(&[1; 24]));
+        assert!(chunks.last.capacity() <= size, "{asked}");
+        assert!(chunks.full.iter().all(|chunk| chunk.len() <= size && chunk.len() > size - 24), "{asked}");
+        assert_eq!(chunks.len(), 20_000 * 24);
+    }
+}

@@ -1,4 +1,5 @@
-//! An honest client that calls at an even pace, with twenty hostile peers beside it and without.
+//! An honest client that calls at an even pace, with twenty hostile peers beside it and without. The server's malloc is as the system has it:
+//! one arena for all threads would be what they wait for.
 
 use crate::attack::Attack;
 use crate::floods;
@@ -66,7 +67,7 @@ impl Beside {
 
 /// Runs the rounds.
 pub fn beside(options: &Options) -> Result<Beside> {
-    let mut server = serve::start(Mode::Default, options.default_malloc)?;
+    let mut server = serve::start(Mode::Default, true)?;
     let url: String = server.hear()?;
     process::runtime()?.block_on(honest::warm_up(&url, Mode::Default))?;
     let _: Heap = server.ask(&Word::Mark)?;

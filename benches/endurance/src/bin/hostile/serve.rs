@@ -60,13 +60,26 @@ impl Mode {
 
 /// Starts a server in a process of its own.
 pub fn start(mode: Mode, default_malloc: bool) -> Result<Worker> {
-    Worker::start_in(if default_malloc { &[] } else { &MALLOC }, &["serve", mode.name()])
+    let malloc: &[_] = match mode {
+        _ if default_malloc => &[],
+        Mode::Default => &MALLOC,
+        Mode::BeforeLogin => &FRUGAL_MALLOC,
+    };
+    Worker::start_in(malloc, &["serve", mode.name()])
 }
 
 /// How glibc's malloc gives back what is free: one arena, not one for each thread, of which each keeps what a peer once took; and thresholds that
 /// stay as they are instead of rising to the largest buffer that was ever freed.
 const MALLOC: [(&str, &str); 3] =
     [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
+
+/// The same for what is weighed in single pages: what is free at the heap's end goes back at once, and nothing is asked for in advance.
+const FRUGAL_MALLOC: [(&str, &str); 4] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_MMAP_THRESHOLD_", "32768"),
+    ("MALLOC_TRIM_THRESHOLD_", "4096"),
+    ("MALLOC_TOP_PAD_", "0"),
+];
 
 /// The parent's words.
 #[derive(Serialize, Deserialize)]
