@@ -5,7 +5,7 @@
 //! the server's is bounded by the depth of the tree, not by its size, however many entries one directory has.
 //!
 //! What is guaranteed, whenever a copy ends and for whatever reason but a loss of power: a file that has its name has all its
-//! bytes, its mode and its time, as they were at one moment. What was begun has another name or mode ([`target`](super::target)),
+//! bytes, its mode and its time, as they were at one moment. What was begun has another name or mode ([`place`](super::place)),
 //! by which a further run into the same destination knows it, and goes on there.
 
 mod compare;
@@ -21,9 +21,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
+use super::place::TargetDir;
 use super::progress::Progress;
 use super::source::Source;
-use super::target::TargetDir;
 use super::{CopyError, Shown};
 use file::{Had, Waiting, copy_file};
 use page::{Place, Unpacked, unpack_page};

@@ -7,8 +7,8 @@ use super::blocking;
 use super::runs::RunsOf;
 use crate::files::CopyError;
 use crate::files::api::MAX_DIGEST_BYTES;
+use crate::files::place::LocalFile;
 use crate::files::source::RemoteFile;
-use crate::files::target::LocalFile;
 
 /// Up to where `local` has the bytes of `remote`, at most `end`. Where the server's has a hole, this one must have one too.
 /// The answer may be too low, by a part of 4 MiB, never too high.

@@ -13,9 +13,9 @@ use super::compare::same_up_to;
 use super::runs::RunsOf;
 use super::{Done, blocking};
 use crate::files::CopyError;
+use crate::files::place::{FileThere, Partial, TargetDir};
 use crate::files::progress::Progress;
 use crate::files::source::RemoteFile;
-use crate::files::target::{FileThere, Partial, TargetDir};
 
 /// A file that is to be copied.
 pub(super) struct Waiting {

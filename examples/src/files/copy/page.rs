@@ -8,8 +8,8 @@ use super::file::Waiting;
 use super::{Done, blocking, finish};
 use crate::files::CopyError;
 use crate::files::api::{DirRef, Entry, Kind, ListingRef, Page, Stat};
+use crate::files::place::{FileThere, Made, Seen, TargetDir};
 use crate::files::source::{RemoteFile, Source};
-use crate::files::target::{FileThere, Made, Seen, TargetDir};
 
 /// A directory of the server's that is to be looked into. Ours is opened only then: many may wait, and descriptors are few.
 pub(super) enum Place {

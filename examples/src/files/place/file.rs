@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use crate::files::CopyError;
 use crate::files::api::Digest;
-use crate::files::{disk, target::unwritten};
+use crate::files::{disk, place::unwritten};
 
 /// A file of this disk whose contents are looked at.
 pub struct LocalFile {
