@@ -2,7 +2,7 @@
 //!
 //! [`api`] is the interface that both ends share, [`served`] the objects behind it, [`tree`] the disk under them, and [`watching`] what
 //! tells of changes there. A client may [`walk`] to what a path names, [`cat`](mod@cat) a file, [`watch`](mod@watch) a directory, or
-//! [`copy`](mod@copy) it all: to [`target`], over however many connections [`source`] needs, while its user sees [`progress`].
+//! [`copy`](mod@copy) it all: to [`place`], over however many connections [`source`] needs, while its user sees [`progress`].
 
 pub mod api;
 pub mod cat;
