@@ -2,6 +2,9 @@
 //! encoded one and back. Knows no socket, no task and no clock; connections come in as [`Carrier`]s, and the
 //! means to run, to wait and to know the time as an [`Executor`].
 
+#[macro_use]
+mod tuples;
+
 mod access;
 mod again;
 mod call_error;

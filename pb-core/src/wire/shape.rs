@@ -13,6 +13,7 @@ mod flat;
 mod json;
 mod misfit;
 mod nodes;
+mod plain;
 mod print;
 mod samples;
 mod text;

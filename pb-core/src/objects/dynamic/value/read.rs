@@ -73,7 +73,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
             None => return Err(D::Error::custom("the shape repeats more than the body can hold")),
         }
         match self.shape {
-            Shape::Plain(plain) => self::plain(*plain, from),
+            Shape::Plain(plain) => plain.read(from, Leaf),
             Shape::Option(_) => from.deserialize_option(self),
             Shape::Seq(element) if **element == Shape::Plain(Plain::U8) => from.deserialize_bytes(Leaf),
             Shape::Seq(_) => from.deserialize_seq(self),
@@ -218,28 +218,6 @@ impl<'de> Visitor<'de> for Inside<'_> {
             Content::Struct(fields) => self.place.by_name(fields, self.scope, from),
             Content::Unit | Content::Newtype(_) => Err(self.place.other()),
         }
-    }
-}
-
-fn plain<'de, D: Deserializer<'de>>(plain: Plain, from: D) -> Result<Value, D::Error> {
-    match plain {
-        Plain::Unit => from.deserialize_unit(Leaf),
-        Plain::Bool => from.deserialize_bool(Leaf),
-        Plain::I8 => from.deserialize_i8(Leaf),
-        Plain::I16 => from.deserialize_i16(Leaf),
-        Plain::I32 => from.deserialize_i32(Leaf),
-        Plain::I64 => from.deserialize_i64(Leaf),
-        Plain::I128 => from.deserialize_i128(Leaf),
-        Plain::U8 => from.deserialize_u8(Leaf),
-        Plain::U16 => from.deserialize_u16(Leaf),
-        Plain::U32 => from.deserialize_u32(Leaf),
-        Plain::U64 => from.deserialize_u64(Leaf),
-        Plain::U128 => from.deserialize_u128(Leaf),
-        Plain::F32 => from.deserialize_f32(Leaf),
-        Plain::F64 => from.deserialize_f64(Leaf),
-        Plain::Char => from.deserialize_char(Leaf),
-        Plain::Text => from.deserialize_str(Leaf),
-        Plain::Bytes => from.deserialize_bytes(Leaf),
     }
 }
 

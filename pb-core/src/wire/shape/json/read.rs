@@ -10,7 +10,7 @@ use serde::de::{
 use serde_json::{Map, Value};
 
 use super::super::misfit::Scope;
-use super::super::{Content, Field, Plain, Shape, Variant};
+use super::super::{Content, Field, Shape, Variant};
 use crate::wire::body::{self, BodyError, MAX_DEPTH, SPARE_ELEMENTS};
 
 pub(super) fn read(shape: &Shape, input: &mut &[u8]) -> Result<Value, BodyError> {
@@ -45,7 +45,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
             None => return Err(D::Error::custom("the shape repeats more than the body can hold")),
         }
         match self.shape {
-            Shape::Plain(plain) => self::plain(*plain, from),
+            Shape::Plain(plain) => plain.read(from, Leaf),
             Shape::Option(_) => from.deserialize_option(self),
             Shape::Seq(_) => from.deserialize_seq(self),
             Shape::Map(..) => from.deserialize_map(self),
@@ -211,28 +211,6 @@ fn object_or_pairs(pairs: Vec<(Value, Value)>) -> Value {
         return Value::Object(pairs.into_iter().map(entry).collect());
     }
     Value::Array(pairs.into_iter().map(|(key, value)| Value::Array(vec![key, value])).collect())
-}
-
-fn plain<'de, D: Deserializer<'de>>(plain: Plain, from: D) -> Result<Value, D::Error> {
-    match plain {
-        Plain::Unit => from.deserialize_unit(Leaf),
-        Plain::Bool => from.deserialize_bool(Leaf),
-        Plain::I8 => from.deserialize_i8(Leaf),
-        Plain::I16 => from.deserialize_i16(Leaf),
-        Plain::I32 => from.deserialize_i32(Leaf),
-        Plain::I64 => from.deserialize_i64(Leaf),
-        Plain::I128 => from.deserialize_i128(Leaf),
-        Plain::U8 => from.deserialize_u8(Leaf),
-        Plain::U16 => from.deserialize_u16(Leaf),
-        Plain::U32 => from.deserialize_u32(Leaf),
-        Plain::U64 => from.deserialize_u64(Leaf),
-        Plain::U128 => from.deserialize_u128(Leaf),
-        Plain::F32 => from.deserialize_f32(Leaf),
-        Plain::F64 => from.deserialize_f64(Leaf),
-        Plain::Char => from.deserialize_char(Leaf),
-        Plain::Text => from.deserialize_str(Leaf),
-        Plain::Bytes => from.deserialize_bytes(Leaf),
-    }
 }
 
 /// A value without parts.
