@@ -56,7 +56,7 @@
 /// # What a trait may be
 ///
 /// * It holds only `async fn`s that take `&self`. It may have supertraits, and its methods default bodies. It gains the supertraits
-///   `Sized + Send + Sync + 'static`, and the futures of its methods are `Send`; its implementations write plain `async fn`s. No generics, no
+///   `Sized + 'static`, its methods want `Self: Sync` (functions that are generic over it ask for that), and their futures are `Send`; its implementations write plain `async fn`s. No generics, no
 ///   `where` clauses, no constants, no types, and no macros in it.
 /// * Arguments, at most 12, have plain names. They, answers and errors are owned values of concrete types that implement serde's `Serialize` and
 ///   `Deserialize` and are `Send`, stubs among them at any place: no references, lifetimes, `impl Trait`, `dyn Trait`, `Self`.

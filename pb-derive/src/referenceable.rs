@@ -126,7 +126,7 @@ fn rest_of_option(input: syn::parse::ParseStream<'_>) -> syn::Result<TokenStream
 
 fn expand(input: &DeriveInput, interfaces: &[Path], pb: &TokenStream) -> TokenStream {
     let ident = &input.ident;
-    let offers = interfaces.iter().map(|path| quote_spanned!(path.span()=> <Self as #path>::__PB));
+    let offers = interfaces.iter().map(|path| quote_spanned!(path.span()=> <Self as #path>::__pb_offer));
     let mut generics = input.generics.clone();
     if !generics.params.is_empty() {
         // What of a generic type can be handed out is decided where it is used.
@@ -141,7 +141,13 @@ fn expand(input: &DeriveInput, interfaces: &[Path], pb: &TokenStream) -> TokenSt
     quote! {
         #[automatically_derived]
         impl #parameters #pb::Referenceable for #ident #arguments #clause {
-            const OFFERS: &'static [#pb::Offer<Self>] = &[#(#offers),*];
+            // Where it is not, that is one error, of the trait's: the clause keeps it from being others, and the lifetime the clause from being one.
+            fn offers() -> &'static [fn() -> #pb::Offer<Self>]
+            where
+                for<'__pb> Self: #pb::Send + #pb::Sync,
+            {
+                &[#(#offers),*]
+            }
         }
     }
 }

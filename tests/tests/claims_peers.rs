@@ -235,7 +235,7 @@ async fn only_methods_of_the_declared_interfaces_can_be_reached() {
         "Drop/drop",
         "Open/type_id",
         "Open/__pb_dispatch",
-        "Open/__PB",
+        "Open/__pb_offer",
         "remote",
         "Open/remote",
         "$Describe",

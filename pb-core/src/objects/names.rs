@@ -116,7 +116,9 @@ impl Published {
 }
 
 impl Referenceable for Published {
-    const OFFERS: &'static [Offer<Self>] = &[];
+    fn offers() -> &'static [fn() -> Offer<Self>] {
+        &[]
+    }
 }
 
 /// Asks the peer whose root this is, or will be, for what it has published as `name`.

@@ -14,7 +14,9 @@ use crate::proto::Key;
 pub trait Referenceable: Send + Sync + Sized + 'static {
     /// The interfaces it offers beside the one that it is handed out as.
     #[doc(hidden)]
-    const OFFERS: &'static [Offer<Self>];
+    fn offers() -> &'static [fn() -> Offer<Self>]
+    where
+        for<'a> Self: Send + Sync;
 }
 
 /// What a stub's `new` takes: a served struct, or an `Arc` of one.
@@ -103,10 +105,10 @@ impl<T: Referenceable> Served<T> {
         Served { object, first, queue: LocalQueue::default() }
     }
 
-    fn offer(&self, index: usize) -> Option<&Offer<T>> {
+    fn offer(&self, index: usize) -> Option<Offer<T>> {
         match index.checked_sub(1) {
-            None => Some(&self.first),
-            Some(further) => T::OFFERS.get(further),
+            None => Some(self.first),
+            Some(further) => T::offers().get(further).map(|offer| offer()),
         }
     }
 

@@ -9,14 +9,15 @@ use super::again::{self, Kept, Repeating};
 use super::encoded::{EncodedCall, Payload};
 use super::signature::Needed;
 use super::slot::Slot;
-use super::terms::StubOptions;
+use super::terms::{Metadata, StubOptions};
 use super::trace::{self, How};
 use super::{
     Called, Codecs as _, Distant, Encoded, Errors, Leads, Method, NoError, NotSent, Object, Queued,
     Reference, Signature, Terms, Values, Waiting, local, scope, scratch,
 };
 use crate::defer::Deferred;
-use crate::message::{Body, Cause, Failure, FailureKind, Ran, Reply};
+use crate::message::{Body, CallOptions, Cause, Failure, FailureKind, Ran, Reply};
+use crate::wire::body::BodyError;
 
 impl Reference {
     /// Calls a method. The call is on its way when this returns; where it cannot be sent, the Deferred fails.
@@ -187,19 +188,37 @@ fn encoded<A: Values, R, K: Errors, T>(
         let mut needed = Needed::new(A::Codecs::COUNT, defaults);
         let (result, references) = scope::encode_with(|| codecs.encode(&call.arguments, body, &mut needed));
         if let Err(error) = result {
-            let message = format!("the arguments of {} cannot be sent: {error}", call.method.name());
-            return Err(NotSent::Failed(Failure::new(FailureKind::Failed, Ran::No, message)));
+            return Err(NotSent::Failed(cannot_be_sent(call.method, &error)));
         }
-        let mut options = call.method.flags().answer_options();
-        if let Some(metadata) = &call.terms.metadata {
-            options.get_or_insert_default().metadata.clone_from(metadata);
-        }
+        let options = options(call.method, &call.terms);
         let method = call.method.text_for(needed.optional());
         let deadline = call.terms.deadline;
         let own = (body.len() >= Body::LARGE_BYTES).then(|| super::scratch::take_out(body));
         let body = own.as_ref().map_or(Body::Lent(body), Body::Own);
         send(Encoded { method, options, deadline, references: &references, body })
     })
+}
+
+/// What a call says beside its arguments. For all methods one, as what follows: the above is compiled for each.
+#[inline]
+fn options(method: &Method, terms: &Terms) -> Option<Box<CallOptions>> {
+    match &terms.metadata {
+        None => method.flags().answer_options(),
+        Some(metadata) => Some(options_with(method, metadata)),
+    }
+}
+
+#[cold]
+fn options_with(method: &Method, metadata: &Metadata) -> Box<CallOptions> {
+    let mut options = method.flags().answer_options().unwrap_or_default();
+    options.metadata.clone_from(metadata);
+    options
+}
+
+#[cold]
+fn cannot_be_sent(method: &Method, error: &BodyError) -> Failure {
+    let message = format!("the arguments of {} cannot be sent: {error}", method.name());
+    Failure::new(FailureKind::Failed, Ran::No, message)
 }
 
 /// A call that waits for a promise. Its Deferred owns it: once that is gone there is nothing to send.

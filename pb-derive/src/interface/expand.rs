@@ -50,7 +50,7 @@ impl Expansion<'_> {
         quote! {
             #(#attributes)*
             #vis #unsafety trait #ident #generics:
-                #(#supertraits +)* #pb::Sized + #pb::Send + #pb::Sync + 'static #clause
+                #(#supertraits +)* #pb::Sized + 'static #clause
             {
                 #(#others)*
                 #(#methods)*
@@ -83,6 +83,11 @@ impl Expansion<'_> {
         let send = usable.then(|| quote!(+ #pb::Send));
         signature.output = ReturnType::Default;
         let clause = signature.generics.where_clause.take();
+        // That an object can be shared is its `Referenceable`'s to say, once: without this each of its methods would be an error, too.
+        let clause = match clause {
+            None if usable => Some(quote!(where Self: #pb::Sync)),
+            clause => clause.map(ToTokens::into_token_stream),
+        };
         let body = match body {
             Some(body) if usable => typed_body(body, &answer),
             Some(body) => quote!({ async move #body }),
@@ -105,11 +110,16 @@ impl Expansion<'_> {
         let unused = unused.then(|| quote!(#[allow(unused_variables)]));
         quote! {
             #[doc(hidden)]
-            const __PB: #pb::Offer<Self> = #pb::Offer::new(#stub::__pb_interface, <Self as #ident>::__pb_dispatch);
+            fn __pb_offer() -> #pb::Offer<Self> where Self: #pb::Send + #pb::Sync {
+                #pb::Offer::new(#stub::__pb_interface, <Self as #ident>::__pb_dispatch)
+            }
             #[doc(hidden)]
             #deprecated
             #unused
-            fn __pb_dispatch(me: &#pb::Arc<Self>, method: usize, call: #pb::Incoming) -> #pb::Started {
+            fn __pb_dispatch(me: &#pb::Arc<Self>, method: usize, call: #pb::Incoming) -> #pb::Started
+            where
+                Self: #pb::Send + #pb::Sync,
+            {
                 let me: #pb::Arc<Self> = #pb::Clone::clone(me);
                 match method {
                     #(#arms)*

@@ -77,7 +77,7 @@ impl Expansion<'_> {
             where
                 O::Object: #ident,
             {
-                #stub(#pb::reference(object, <O::Object as #ident>::__PB))
+                #stub(#pb::reference(object, <O::Object as #ident>::__pb_offer()))
             }
         }
     }
