@@ -122,7 +122,7 @@ fn start_traced(object: &Arc<dyn Object>, bound: Result<Bound, Failure>, request
     };
     let Request { line, answer, deadline, casting, .. } = request;
     let terms = Terms::received(deadline, request.options);
-    let answerer = TracedLine::new(&line, span);
+    let answerer = TracedLine::between(&line, span);
     let (references, body) = (request.references, request.body);
     let incoming =
         Incoming::wire(Arc::clone(object), references, body, answerer, answer, terms, bound.agreed);

@@ -36,7 +36,7 @@ pub(super) struct TracedLine {
 }
 
 impl TracedLine {
-    pub(super) fn new(line: &Arc<Line>, span: &Span) -> Arc<dyn Answerer> {
+    pub(super) fn between(line: &Arc<Line>, span: &Span) -> Arc<dyn Answerer> {
         Arc::new(TracedLine { line: Arc::clone(line), span: span.clone() })
     }
 }

@@ -80,7 +80,7 @@ impl Rare {
 
     /// The call has ended. Gives what is to be dropped in turn, and at last.
     #[cold]
-    fn end(self: Box<Self>, how: How) -> (Option<Box<Again>>, Option<Arc<dyn Waiter>>) {
+    fn end(self, how: How) -> (Option<Box<Again>>, Option<Arc<dyn Waiter>>) {
         if let Some(span) = self.span {
             how.record(&span);
         }
@@ -741,9 +741,12 @@ impl<R, K: Errors> Drop for Slot<R, K> {
     }
 }
 
+/// What a call was made on, and what was kept of it.
+type Fallen = (Origin, Option<Box<Again>>);
+
 thread_local! {
     /// What is to be dropped once what is being dropped is gone; `None` where nothing is.
-    static FALLING: RefCell<Option<Vec<(Origin, Option<Box<Again>>)>>> = const { RefCell::new(None) };
+    static FALLING: RefCell<Option<Vec<Fallen>>> = const { RefCell::new(None) };
 }
 
 /// Drops what a call was made on, and what was kept of it. That may be the promise of a call that was made on a promise, and so on: they go link
