@@ -16,7 +16,7 @@ use super::line::{Line, Rest, STALL, Turn};
 use super::link::Link;
 use super::ready::{Ready, run_ready};
 use super::stranger;
-use crate::message::{AbortCode, Failure, FailureKind, Ran};
+use crate::message::{AbortCode, Failure, FailureKind, Message, Ran};
 use crate::proto::{Silent, Violation};
 use crate::reactor::{Direct, ReadHalf};
 use crate::wire::frame::{self, Decoded, MAGIC, Malformed};
@@ -276,12 +276,12 @@ impl Reading<'_> {
     }
 
     /// Puts some whole frames into the tables in one turn of the lock: calls and answers, of which there may be many, or one of another kind,
-    /// behind which the tables may be others. What names a result begins a turn of its own: those before it may settle that. Says how many,
-    /// and what the last one led to.
+    /// behind which the tables may be others. What names a result begins a turn of its own: those before it may settle that. So does an answer
+    /// behind calls: they are started before it is told. Says how many, and what the last one led to.
     fn take_run(&mut self, greeted: bool, now: std::time::Instant) -> (usize, Turn, Result<(), End>) {
         let Reading { line, buffer, grown, due, share, left, tired, held, ready, .. } = self;
         let limit = if greeted { line.frame_bytes } else { HELLO_BYTES };
-        let (mut frames, mut bytes, mut alone) = (0, 0, !greeted);
+        let (mut frames, mut bytes, mut alone, mut calls) = (0, 0, !greeted, false);
         let (turn, taken) = line.take(now, ready, || {
             if frames > 0
                 && (alone || *left || frames == RUN || bytes > RUN_BYTES || !frame::is_plain(buffer))
@@ -306,10 +306,15 @@ impl Reading<'_> {
                     (frame::decode(frame)?, whole)
                 }
             };
-            if frames > 0 && matches!(&decoded, Decoded::Message(message) if message.names_result()) {
+            let (answers, named) = match &decoded {
+                Decoded::Message(message) => (matches!(message, Message::Resolve(_)), message.names_result()),
+                Decoded::Unknown { .. } => (false, false),
+            };
+            if frames > 0 && (named || (answers && calls)) {
                 *held = Some((decoded, whole));
                 return Ok(None);
             }
+            calls |= !answers;
             frames += 1;
             bytes += whole;
             Ok::<_, End>(Some((decoded, whole)))
