@@ -157,7 +157,7 @@ impl Share {
 }
 
 /// Work that needs no lane.
-const LIGHT: usize = 8;
+const LIGHT: usize = 20;
 /// Work after which others have their turn, where somebody waits for a lane.
 const SHORT: usize = 32;
 /// Work after which others have their turn.

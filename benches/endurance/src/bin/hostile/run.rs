@@ -86,7 +86,7 @@ fn flooded(flood: &'static Flood, mode: Mode, seconds: f64, default_malloc: bool
     let before: Heap = server.ask(&Word::Mark)?;
     let base = Resident::of(server.id())?;
 
-    let sampler = Sampler::start(server.id(), base);
+    let sampler = Sampler::start(server.id(), base, LOOK);
     let mut attacker = Worker::start(&["attack", &url, &seconds.to_string(), flood.name])?;
     let attacks: Vec<Attack> = attacker.hear()?;
     let beyond = sampler.stop()?;
@@ -184,3 +184,6 @@ const SETTLE: Duration = Duration::from_millis(300);
 const AFTERWARDS: Duration = Duration::from_millis(1500);
 /// How long an honest client waits after a flood.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the memory is looked at.
+const LOOK: Duration = Duration::from_millis(50);
