@@ -4,12 +4,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use pb_core::message::*;
+use pb_core::objects::Stub;
 use pb_core::wire::frame;
-use pb_core::{Bytes, Limits};
+use pb_core::{Broker, Bytes, Limits};
 use pb_server::{Referenceable, remote_interface};
 use pb_tests::quiet::Quiet;
+use pb_tests::raw::call;
+use tokio::sync::Notify;
 
 #[remote_interface]
 trait Progress {
@@ -29,6 +35,13 @@ impl Progress for Steps {
     async fn step(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// The cast of it.
+fn step(target: ImportId) -> Message {
+    let name = MethodText { name: "Progress/step".into(), fewest: 0, prints: Box::default() };
+    let method = MethodName::Once(Arc::new(name));
+    Message::Cast(Cast { target, method, options: None, payload: Payload::default() })
 }
 
 /// Notes how many steps had been told when it was woken.
@@ -62,16 +75,7 @@ async fn a_cast_that_came_before_an_answer_is_started_before_the_answer_is_told(
     let waker = Waker::from(Arc::clone(&seen));
     let mut cx = Context::from_waker(&waker);
     assert!(Pin::new(&mut done).poll(&mut cx).is_pending());
-    let step = Message::<Bytes>::Cast(Cast {
-        target: ImportId(id.0),
-        method: MethodName::Once(Arc::new(MethodText {
-            name: "Progress/step".into(),
-            fewest: 0,
-            prints: Box::default(),
-        })),
-        options: None,
-        payload: Payload::default(),
-    });
+    let step = step(ImportId(id.0));
     let mut out = Vec::new();
     (0..STEPS).for_each(|_| frame::encode(&step, &mut out));
     frame::encode(
@@ -84,4 +88,77 @@ async fn a_cast_that_came_before_an_answer_is_started_before_the_answer_is_told(
     }
     assert_eq!(seen.when_woken.load(Ordering::SeqCst), STEPS);
     assert!(matches!(Pin::new(&mut done).poll(&mut cx), Poll::Ready(Ok(()))));
+}
+
+#[remote_interface]
+trait Door {
+    async fn logout(&self);
+    async fn open(&self) -> ProgressRef;
+}
+
+/// A root that ends its connection where it is told to, and opens once its gate does.
+#[derive(Referenceable)]
+#[referenceable(Progress)]
+struct Guard {
+    connection: Mutex<Option<Broker>>,
+    gate: Notify,
+    steps: Arc<AtomicU64>,
+}
+
+impl Door for Guard {
+    async fn logout(&self) {
+        self.connection.lock().take().expect("it has one").close();
+    }
+
+    async fn open(&self) -> ProgressRef {
+        self.gate.notified().await;
+        ProgressRef::new(Steps(Arc::clone(&self.steps)))
+    }
+}
+
+impl Progress for Guard {
+    async fn step(&self) {
+        self.steps.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+async fn guarded() -> (Broker, Quiet, DoorRef, Arc<AtomicU64>) {
+    let steps = Arc::new(AtomicU64::new(0));
+    let guard = Guard { connection: Mutex::default(), gate: Notify::new(), steps: Arc::clone(&steps) };
+    let root = DoorRef::new(guard);
+    let (broker, peer) = Quiet::greeted(Some(root.as_reference().clone()), Limits::default()).await;
+    let guard = root.remote().local::<Guard>().expect("it is here");
+    *guard.connection.lock() = Some(broker.clone());
+    (broker, peer, root, steps)
+}
+
+/// Whoever closes a connection in a method need not fear that what came with the call is run after it.
+#[tokio::test(start_paused = true)]
+async fn no_call_starts_after_a_method_has_closed_its_connection() {
+    let (broker, mut peer, _root, steps) = guarded().await;
+    let mut out = Vec::new();
+    frame::encode(&step(ImportId::ROOT), &mut out);
+    frame::encode(&Message::Call(call(1, "Door/logout", &())), &mut out);
+    (0..10).for_each(|_| frame::encode(&step(ImportId::ROOT), &mut out));
+    peer.send(&out).await;
+    broker.closed().await;
+    peer.rest().await;
+    assert_eq!(steps.load(Ordering::SeqCst), 1, "what came before it, and nothing behind");
+}
+
+/// A peer that says no more, and reads, has all that it asked for before.
+#[tokio::test(start_paused = true)]
+async fn casts_that_wait_for_a_result_are_started_though_the_peer_says_no_more() {
+    let (broker, mut peer, root, steps) = guarded().await;
+    let mut out = Vec::new();
+    let asked = Call { reply: Reply::Reference, ..call(1, "Door/open", &()) };
+    frame::encode(&Message::Call(asked), &mut out);
+    (0..5).for_each(|_| frame::encode(&step(ImportId(1)), &mut out));
+    peer.send(&out).await;
+    peer.end().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    root.remote().local::<Guard>().expect("it is here").gate.notify_one();
+    broker.closed().await;
+    peer.rest().await;
+    assert_eq!(steps.load(Ordering::SeqCst), 5);
 }

@@ -41,13 +41,13 @@ impl State {
 
     #[inline(never)]
     fn aftermath(&mut self, room: &Room, left: Option<Failure>) -> Aftermath {
-        let State { connection, idlers, told, .. } = self;
+        let State { connection, idlers, told, in_hand, .. } = self;
         let freed = connection.freed() - std::mem::replace(told, connection.freed());
         Aftermath {
             garbage: connection.take_garbage(),
             exported: connection.take_exported(),
             room: if room.is_awaited() { freed } else { 0 },
-            idle: *idlers > 0 && connection.is_idle(),
+            idle: *idlers > 0 && !*in_hand && connection.is_idle(),
             left,
         }
     }

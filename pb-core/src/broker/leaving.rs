@@ -41,11 +41,12 @@ impl Line {
     /// Waits until nothing remains on either side, or the connection has ended.
     pub(super) async fn idle(&self) {
         let _waiting = Idler::new(self);
-        self.when(|state| state.connection.is_idle().then_some(())).await;
+        self.when(|state| (!state.in_hand && state.connection.is_idle()).then_some(())).await;
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.lock().connection.is_idle()
+        let state = self.lock();
+        !state.in_hand && state.connection.is_idle()
     }
 
     pub(super) fn farewell(&self) -> Option<Leaving> {

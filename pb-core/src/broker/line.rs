@@ -35,6 +35,8 @@ pub(super) struct Line {
     pub(super) read: Notify,
     /// Somebody's [`Line::when`] may have come true.
     pub(super) changed: Notify,
+    /// See [`Line::is_over`].
+    over: AtomicBool,
     /// See [`Line::is_halted`].
     halted: AtomicBool,
     status: watch::Sender<Status>,
@@ -67,6 +69,8 @@ pub(super) struct State {
     pub(super) told: u64,
     /// When the reading task looks at the tables again, at the latest.
     wakes_at: Option<Instant>,
+    /// Something was taken out of the tables that may not be done yet: they are neither idle nor done with, whatever they say.
+    pub(super) in_hand: bool,
 }
 
 impl State {
@@ -125,10 +129,12 @@ impl Line {
                         idlers: 0,
                         told: 0,
                         wakes_at: None,
+                        in_hand: false,
                     }),
                     write: Notify::new(),
                     read: Notify::new(),
                     changed: Notify::new(),
+                    over: AtomicBool::new(false),
                     halted: AtomicBool::new(false),
                     status: watch::Sender::new(Status::Greeting),
                     peer,
@@ -160,13 +166,16 @@ impl Line {
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Connection<Wiring>, &mut Outgoing) -> T) -> T {
         let (result, after) = {
             let mut state = self.state.lock();
-            let State { connection, out, .. } = &mut *state;
+            let State { connection, out, in_hand, .. } = &mut *state;
             let result = work(connection, out);
-            let left = connection.close_if_done(out);
+            let left = if *in_hand { None } else { connection.close_if_done(out) };
             let tasks = connection.has_tasks();
             let write = out.must_call(connection.has_last_words());
             if connection.is_unread(out) || connection.ended().is_some() {
                 self.halted.store(true, Ordering::Relaxed);
+                if connection.ended().is_some() {
+                    self.over.store(true, Ordering::Relaxed);
+                }
             }
             let read = state.is_early() || tasks;
             (result, state.after(&self.room, left, write, read))
@@ -235,7 +244,7 @@ impl Line {
     /// Calls are not started while too much waits to be written. `well`: the peer has done nothing wrong.
     #[inline]
     fn take_out(&self, state: &mut State, ready: &mut Ready, well: bool) -> (Turn, After) {
-        let State { connection, out, .. } = state;
+        let State { connection, out, in_hand, .. } = state;
         let full = out.waiting() > FULL_BATCH;
         let ended = connection.ended().is_some();
         let may_start = ended || !connection.is_unread(out);
@@ -244,20 +253,31 @@ impl Line {
         if may_start {
             connection.take_tasks(&mut ready.tasks, out);
         }
-        let left = if well { connection.close_if_done(out) } else { None };
+        *in_hand = !ready.is_empty();
+        let left = if well && !*in_hand { connection.close_if_done(out) } else { None };
         let ended = ended || left.is_some();
+        if ended {
+            self.over.store(true, Ordering::Relaxed);
+        }
         let write = out.must_call(connection.has_last_words());
         (Turn { ended, full }, state.after(&self.room, left, write, false))
     }
 
-    /// Whether what was taken out to be started must not be any more: too much waits to be written, or the connection has ended.
+    /// Whether what was taken out must wait in the tables: too much waits to be written.
     #[inline]
     pub(super) fn is_halted(&self) -> bool {
         self.halted.load(Ordering::Relaxed)
     }
 
+    /// Whether the connection has ended: no call is started any more, though it was taken out before.
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
     /// Gives back what was taken out and is not done.
     pub(super) fn put_back(&self, ready: &mut Ready) {
+        self.lock().in_hand = false;
         self.with(|connection, _| connection.put_back(&mut ready.notices, &mut ready.tasks));
     }
 

@@ -253,7 +253,9 @@ impl Reading<'_> {
                 self.line.finish(reason);
             }
             let plain = self.held.is_none() && (self.buffer.is_empty() || frame::is_plain(&self.buffer));
-            if self.ready.run(self.line) && !plain {
+            let done = self.ready.run(self.line);
+            self.left |= done == Some(false);
+            if done.is_some() && !plain {
                 // What comes next may depend on all that this has led to.
                 self.left |= !self.ready.run_some(self.line);
             }
@@ -368,14 +370,17 @@ impl Reading<'_> {
     /// Reads some bytes, unless whole frames are left, or learns that there is something to start or to tell. `false` once the connection
     /// was ended from elsewhere.
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
+        let mut patience = PATIENCE;
         loop {
             self.ready.run_by_turns(self.line, &mut self.share).await;
             let Rest { ended, timeout } = self.line.rest();
             if ended {
                 return Ok(false);
             }
-            if self.line.arrivals.are_late() {
-                // With the lane, if there is one: while what this peer has begun is on its way, nobody else begins more.
+            if self.line.arrivals.are_late() && patience > 0 {
+                // With the lane, if there is one: while what this peer has begun is on its way, nobody else begins more. Where it does
+                // not arrive, on another runtime, the connection goes on.
+                patience -= 1;
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -429,6 +434,8 @@ impl Reading<'_> {
     }
 }
 
+/// Turns of the runtime that what was begun may take to arrive there.
+const PATIENCE: usize = 64;
 /// A hello is small; nothing is read before one that is larger than this.
 const HELLO_BYTES: u64 = 4096;
 /// Frames that are put into the tables in one turn of their lock: enough that the turn costs each of them little, and so few that who

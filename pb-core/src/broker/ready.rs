@@ -9,7 +9,7 @@ use super::line::Line;
 use super::owed::Casting;
 use super::parked::Echo;
 use super::wiring::Wiring;
-use crate::objects::{Delivered, Leads, Names};
+use crate::objects::{Delivered, Leads, Names, drop_quietly};
 use crate::proto::{Notice, Outcome, Start, Task};
 
 /// What was taken out and is not done yet.
@@ -20,18 +20,21 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.notices.is_empty() && self.tasks.is_empty()
     }
 
-    /// Does it. What must not start any more goes back into the tables. Says whether there was anything.
-    pub(super) fn run(&mut self, line: &Arc<Line>) -> bool {
+    /// Does it. What must not start any more, or is too much for one go, goes back into the tables. Says, where there was anything, whether that was all.
+    pub(super) fn run(&mut self, line: &Arc<Line>) -> Option<bool> {
         if self.is_empty() {
-            return false;
+            return None;
         }
         let mut doing = Doing { line, ready: self };
-        while doing.step() {}
-        true
+        let mut left = MOST_STEPS;
+        while left > 0 && doing.step() {
+            left -= 1;
+        }
+        Some(left > 0)
     }
 
     /// Does some of what the tables have ready: as much as goes without others having their turn. Says whether that was all.
@@ -77,7 +80,7 @@ impl Ready {
     pub(super) fn run_all(&mut self, line: &Arc<Line>) {
         loop {
             line.take_ready(self);
-            if !self.run(line) {
+            if self.run(line).is_none() {
                 break;
             }
         }
@@ -122,6 +125,7 @@ impl Drop for Doing<'_> {
 
 fn start(line: &Arc<Line>, task: Task<Wiring>) {
     match task {
+        Task::Start(start) if line.is_over() => drop_quietly(start),
         Task::Start(start) => begin(line, start),
         Task::Settle(promise, result) => {
             if let Leads::Promise(promise) = promise.leads() {
@@ -174,3 +178,5 @@ fn begin(line: &Arc<Line>, start: Start<Wiring>) {
 
 /// What is done in one go of what a few frames led to.
 const STEPS: usize = 16;
+/// The same of what they led to and what could not be done before.
+const MOST_STEPS: usize = 64;
