@@ -15,6 +15,10 @@ impl objects::Carrier for Line {
         self.lost().is_some()
     }
 
+    fn was_lost_by(&self, failure: &Failure) -> bool {
+        self.lost().is_some_and(|reason| reason.kind == failure.kind && reason.message == failure.message)
+    }
+
     fn is_left(&self) -> bool {
         self.lock().connection.farewell().is_some()
     }

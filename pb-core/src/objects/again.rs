@@ -150,8 +150,7 @@ pub(super) fn start(distant: &Arc<dyn Distant>, kept: Kept, slot: &Arc<dyn Repea
 
 /// The call has failed. Where its connection was lost, and it may, it is made again.
 pub(super) fn fail(slot: &Arc<dyn Repeating>, failure: Failure) {
-    let lost = is_about_a_loss(&failure)
-        && slot.sent_to().is_some_and(|distant| distant.line().is_lost() || distant.line().is_left());
+    let lost = slot.sent_to().is_some_and(|distant| is_about_a_loss(&failure, distant.as_ref()));
     let Some((kept, times)) = lost.then(|| slot.lose(&failure)).flatten() else {
         return slot.refuse(failure);
     };
@@ -198,11 +197,13 @@ fn send(distant: &Arc<dyn Distant>, kept: &Arc<Kept>, slot: &Arc<dyn Repeating>)
     }
 }
 
-/// Whether a failure stems from a connection that was lost, or that its other side is about to leave.
-fn is_about_a_loss(failure: &Failure) -> bool {
+/// Whether a failure stems from the end of the connection that the call was sent to, or from its other side's leaving before the call ran. That
+/// some other connection was lost may be an answer like any.
+fn is_about_a_loss(failure: &Failure, sent_to: &dyn Distant) -> bool {
+    let left = failure.ran == Ran::No && sent_to.line().is_left();
     let mut at = Some(failure);
     while let Some(failure) = at {
-        if failure.kind == FailureKind::Disconnected {
+        if failure.kind == FailureKind::Disconnected && (left || sent_to.line().was_lost_by(failure)) {
             return true;
         }
         at = match failure.cause.as_deref() {

@@ -51,6 +51,8 @@ pub trait Carrier: Send + Sync {
     fn address(&self) -> usize;
     /// Whether no call on it is answered any more.
     fn is_lost(&self) -> bool;
+    /// Whether that is so, and for this.
+    fn was_lost_by(&self, failure: &Failure) -> bool;
     /// Whether its other side is leaving: it runs no further calls on its root.
     fn is_left(&self) -> bool;
     /// Sends a call; `waiter` is told the answer.

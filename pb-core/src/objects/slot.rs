@@ -679,7 +679,7 @@ impl<R: Send + 'static, K: Errors> Repeating for Slot<R, K> {
 
     fn lose(&self, failure: &Failure) -> Option<(Arc<Kept>, u32)> {
         let mut state = self.state.lock();
-        if !matches!(state.phase, Phase::Waiting) {
+        if !matches!(state.phase, Phase::Waiting) || state.detached {
             return None;
         }
         let again = state.again()?;

@@ -24,7 +24,7 @@ impl<S: Stub> Remote<'_, S> {
     ///
     /// Where the interface is known the types are compared with the method's, and others than those fail `Incompatible`. With a bare name, or
     /// an [`AnyRef`](crate::AnyRef) among the types, there is nothing to compare by: values of other types than the method's may be refused, or
-    /// be **read as something else**: give the interface, or call by the object's description ([`invoke`](Remote::invoke)). Arguments that have defaults may be left out at the end.
+    /// be **read as something else**: give the interface, or call by the object's description ([`invoke`](Remote::invoke)). Arguments that have defaults may be left out at the end where the types are compared.
     ///
     /// A method with an error of its own is called by [`try_call`](Remote::try_call); here its error is `Incompatible`, too.
     ///

@@ -1,6 +1,7 @@
 //! What an object says of itself: the answer of `$describe` (docs/protocol.md, section 10.2).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::HashSet;
 
 use crate::message::{Failure, FailureKind, MAX_NAME_BYTES, Ran};
 use crate::objects::{Interface, Method, MethodFlags, MethodShape, Stub};
@@ -116,8 +117,9 @@ impl Description {
     /// # Errors
     /// What is wrong with it, as part of a sentence.
     pub(super) fn check(&self) -> Result<(), String> {
-        for (at, interface) in self.interfaces.iter().enumerate() {
-            if self.interfaces[..at].iter().any(|known| known.name == interface.name) {
+        let mut known = HashSet::new();
+        for interface in &self.interfaces {
+            if !known.insert(interface.name.as_str()) {
                 return Err(format!("the interface {:?} stands in it twice", interface.name));
             }
             interface.check()?;
@@ -152,9 +154,10 @@ impl InterfaceDescription {
         if self.name.is_empty() || self.name.starts_with('$') || self.name.contains(odd) {
             return Err(format!("{:?} cannot be the name of an interface", self.name));
         }
-        for (at, method) in self.methods.iter().enumerate() {
+        let mut known = HashSet::new();
+        for method in &self.methods {
             method.check(&self.name)?;
-            if self.methods[..at].iter().any(|known| known.name == method.name) {
+            if !known.insert(method.name.as_str()) {
                 return Err(format!("the method {:?} stands in it twice", method.name));
             }
         }
