@@ -23,6 +23,8 @@ impl<S: Stub> Remote<'_, S> {
     /// The arguments are compared with the description first, and the description with the object as in any call: where the object has another
     /// method of this name by now, the call fails `Incompatible`. A method that gives a reference can be called on at once: [`Invoked::promised`].
     ///
+    /// Its answer may take as many bytes as the description says, at the most 1 MiB.
+    ///
     /// # Errors
     /// What this returns fails as a call does; nothing was sent where an argument does not fit (`Failed`, with the words of
     /// [`ArgumentError`](crate::ArgumentError)). An answer that is not of the shape which the description says is `Incompatible`.
@@ -63,6 +65,8 @@ impl<S: Stub> Remote<'_, S> {
             let encoded = method.encode(&arguments.into());
             let (arguments, count) = encoded.map_err(|error| refused(error.to_string()))?;
             let MethodFlags { idempotent, answer_bytes, .. } = method.flags;
+            // A description is the peer's word: it may ask for so much and no more.
+            let answer_bytes = answer_bytes.min(MOST_ANSWER_BYTES);
             let method = text(&method.name, &shape, count);
             Ok(EncodedCall { method, idempotent, answer_bytes, arguments, reply, terms })
         });
@@ -85,6 +89,9 @@ impl<S: Stub> Remote<'_, S> {
         Invoked { answer, shape }
     }
 }
+
+/// The most that an answer may take, whatever the method's description says.
+const MOST_ANSWER_BYTES: u64 = 1 << 20;
 
 /// The name with the print of what the call has.
 fn text(name: &str, shape: &MethodShape, count: usize) -> Arc<MethodText> {

@@ -107,7 +107,7 @@ impl Value {
 
     /// Takes one value of that shape off the front of `input`.
     ///
-    /// What is built is bounded by the bytes, whatever the shape claims: eight values for each of them and for 1,024 more.
+    /// What is built is bounded by the bytes, whatever the shape claims: four values for each of them and for 1,024 more.
     ///
     /// # Errors
     /// [`BodyError`] where the bytes are not such a value, or the shape is opaque there; `input` is as it was before. References are decoded

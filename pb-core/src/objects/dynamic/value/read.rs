@@ -18,7 +18,7 @@ use crate::wire::shape::{Content, Field, Plain, Scope, Shape, Variant};
 
 /// Takes one value of that shape off the front of `input`. References are those of the message that is being decoded.
 ///
-/// What is built is bounded by the bytes of the body, whatever the shape claims: eight values, of 32 bytes and a name, for each of them.
+/// What is built is bounded by the bytes of the body, whatever the shape claims: four values, of 32 bytes and a name, for each of them.
 ///
 /// # Errors
 /// [`BodyError`] where the bytes are not such a value, or the shape is opaque there; `input` is as it was before.
@@ -29,7 +29,7 @@ pub(super) fn read(shape: &Shape, input: &mut &[u8]) -> Result<Value, BodyError>
 }
 
 /// A struct within a struct takes no bytes of its own, so an honest body has more values than bytes. A hostile shape has as many as it likes.
-const VALUES_A_BYTE: u64 = 8;
+const VALUES_A_BYTE: u64 = 4;
 
 /// What all places of one value share.
 struct Making {
