@@ -231,8 +231,8 @@ impl Server {
         let crowd = Crowd::new(capacity);
         let meter = Meter::new(Arc::clone(&counters), Arc::clone(&crowd));
         let door = Arc::new(Semaphore::new(AT_THE_DOOR));
-        let house =
-            Arc::new(House { roots, names, limits, hooks, crowd, counters, door, lanes: Lanes::new() });
+        let lanes = Lanes::new(tokio::runtime::Handle::current().metrics().num_workers());
+        let house = Arc::new(House { roots, names, limits, hooks, crowd, counters, door, lanes });
         Ok(Running::start(listeners, house, meter))
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Lanes for connections that have much to do, as many as the runtime has threads. A connection that does little needs none; one
@@ -25,13 +24,12 @@ struct Shared {
 }
 
 impl Lanes {
-    /// Lanes for the connections that run on the current tokio runtime.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn new() -> Self {
-        let threads = Handle::current().metrics().num_workers().max(1);
-        Lanes(Arc::new(Shared { free: Arc::new(Semaphore::new(threads)), waiting: AtomicUsize::new(0) }))
+    /// Lanes for connections that run on a runtime of so many threads, at least one.
+    pub fn new(threads: usize) -> Self {
+        Lanes(Arc::new(Shared {
+            free: Arc::new(Semaphore::new(threads.max(1))),
+            waiting: AtomicUsize::new(0),
+        }))
     }
 
     /// Whether anybody waits.
@@ -47,12 +45,6 @@ impl Lanes {
     async fn enter(&self) -> Option<OwnedSemaphorePermit> {
         let _waits = Waits::new(&self.0.waiting);
         Arc::clone(&self.0.free).acquire_owned().await.ok()
-    }
-}
-
-impl Default for Lanes {
-    fn default() -> Self {
-        Lanes::new()
     }
 }
 
@@ -176,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn little_needs_no_lane_and_more_must_have_one() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::new(1);
         let holder = busy(&lanes);
         let mut share = Share::new(Some(lanes.clone()));
         assert!((1..LIGHT).all(|_| !share.spend_step()));
@@ -190,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_is_shorter_where_somebody_waits() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::new(1);
         let mut share = Share::new(Some(lanes.clone()));
         assert!((1..TURN).all(|_| !share.spend_step()));
         assert!(share.spend_step(), "the turn is over");
@@ -208,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_the_peer_keeps_no_lane() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::new(1);
         let mut share = busy(&lanes);
         assert_eq!(share.at_once(async { 1 }).await, Some(1));
         assert!(lanes.try_enter().is_none());
