@@ -63,7 +63,7 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// What one task of a connection has done since others had their turn: a frame counts one, and so do [`WORK_BYTES`] that are read or written. The
+/// What one task of a connection has done since others had their turn: a frame counts one, what follows from it too, and so do [`WORK_BYTES`] that are read or written. The
 /// runtime counts reads, of which a single one may bring thousands of frames.
 pub(super) struct Share {
     lanes: Option<Lanes>,
@@ -76,12 +76,12 @@ impl Share {
         Share { lanes, lane: None, work: 0 }
     }
 
-    /// A frame was handled. Says whether the next must wait for [`Share::turn`].
-    pub(super) fn spend_frame(&mut self) -> bool {
+    /// A frame was handled, or one thing done that followed from it. Says whether the next must wait for [`Share::turn`].
+    pub(super) fn spend_step(&mut self) -> bool {
         self.spend(1)
     }
 
-    /// So many bytes were read or written.
+    /// So many bytes were read or written. Says the same.
     pub(super) fn spend_bytes(&mut self, bytes: usize) -> bool {
         self.spend(bytes / WORK_BYTES)
     }
@@ -99,11 +99,6 @@ impl Share {
             }
         }
         self.work >= TURN || (self.work >= SHORT && lanes.are_wanted())
-    }
-
-    /// One thing was done that followed from what had been read.
-    pub(super) fn spend_step(&mut self) -> bool {
-        self.spend(1)
     }
 
     /// How many bytes may be read or written at once: beside others, no more than a turn has.

@@ -263,7 +263,7 @@ impl Line {
         (Turn { ended, full }, state.after(&self.room, left, write, false))
     }
 
-    /// Whether what was taken out must wait in the tables: too much waits to be written.
+    /// Whether what was taken out must go back into the tables: too much waits to be written, or the connection has ended, where they drop the calls.
     #[inline]
     pub(super) fn is_halted(&self) -> bool {
         self.halted.load(Ordering::Relaxed)

@@ -301,7 +301,7 @@ impl Reading<'_> {
                         *grown = false;
                         *buffer = BytesMut::from(&buffer[..]);
                     }
-                    if share.spend_frame() || line.arrivals.are_late() {
+                    if share.spend_step() || line.arrivals.are_late() {
                         (*left, *tired) = (true, true);
                     }
                     let whole = counters::whole(frame.len());

@@ -52,7 +52,8 @@ pub struct Options {
     /// Rounds with and without the hostile peers beside the honest client, by turns.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Leave the server's malloc as the system has it; else it has one arena, and gives back at once what is free.
+    /// Leave the server's malloc as the system has it for the floods one by one, too; else it has one arena there, and gives back at once what
+    /// is free.
     #[arg(long)]
     default_malloc: bool,
     /// Only tell the honest client's times, and hold nobody to them: for a machine that does other work.
