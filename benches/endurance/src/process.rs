@@ -7,6 +7,30 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tokio::runtime::{Builder, Runtime};
 
+/// Whom Linux' scheduler prefers, where processes on one machine stand for such on several, each with processors of its own.
+///
+/// The ordinary class has no place for that: two busy threads of the server's may share one processor for milliseconds while the other one
+/// runs an attacker, and an attacker in a system call keeps its processor.
+#[derive(Clone, Copy, Debug)]
+pub enum Class {
+    /// Goes before everybody: who measures times must not be held up by what is measured. Its work must be little.
+    Prompt,
+    /// Goes before all but that one: the server, which has every processor to itself as long as it has anything to do.
+    Served,
+    /// Gets what nobody else wants.
+    Elsewhere,
+}
+
+impl Class {
+    fn options(self) -> [&'static str; 2] {
+        match self {
+            Class::Prompt => ["--fifo", "2"],
+            Class::Served => ["--fifo", "1"],
+            Class::Elsewhere => ["--idle", "0"],
+        }
+    }
+}
+
 /// A child that takes lines in and gives lines out. Killed when dropped.
 pub struct Worker {
     child: Child,
@@ -28,26 +52,19 @@ impl Worker {
         Worker::run(command, arguments)
     }
 
-    /// The same, for one that stands for somebody on another machine, with processors of its own, and of whom a short answer is due: what else
-    /// runs here must not hold it up. Linux' real-time class, where this user may; else as [`Worker::start`].
-    pub fn start_prompt(arguments: &[&str]) -> Result<Worker> {
-        Worker::start_by(&["chrt", "--fifo", "1"], arguments)
-    }
-
-    /// The same, for one that stands for somebody on another machine and must not hold up what runs here: it gets what nobody else wants.
-    pub fn start_elsewhere(arguments: &[&str]) -> Result<Worker> {
-        Worker::start_by(&["chrt", "--idle", "0"], arguments)
-    }
-
-    fn start_by(by: &[&str], arguments: &[&str]) -> Result<Worker> {
+    /// The same, in a class of the scheduler's, where this user may; else as [`Worker::start`].
+    pub fn start_as(class: Class, arguments: &[&str]) -> Result<Worker> {
         let program = std::env::current_exe().context("this program cannot be found")?;
-        let may = Command::new(by[0]).args(&by[1..]).arg("true").stderr(Stdio::null()).status();
+        let [kind, priority] = class.options();
+        let may = Command::new("chrt").args([kind, priority, "true"]).stderr(Stdio::null()).status();
         if !may.is_ok_and(|status| status.success()) {
-            eprintln!("`{}` is refused here: times are those of processes that hold each other up", by.join(" "));
+            eprintln!(
+                "`chrt {kind} {priority}` is refused here: times are those of processes that hold each other up"
+            );
             return Worker::start(arguments);
         }
-        let mut command = Command::new(by[0]);
-        command.args(&by[1..]).arg(program);
+        let mut command = Command::new("chrt");
+        command.args([kind, priority]).arg(program);
         Worker::run(command, arguments)
     }
 
@@ -61,6 +78,17 @@ impl Worker {
     /// The child's process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Processor time that the child has used, in seconds: user's and system's.
+    pub fn processor_seconds(&self) -> Result<f64> {
+        let path = format!("/proc/{}/task", self.id());
+        let mut nanoseconds = 0;
+        for thread in std::fs::read_dir(&path).with_context(|| format!("{path} cannot be read"))? {
+            let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanoseconds += text.split_whitespace().next().context("an empty schedstat")?.parse::<u64>()?;
+        }
+        Ok(nanoseconds as f64 / 1e9)
     }
 
     /// Sends the child one line.

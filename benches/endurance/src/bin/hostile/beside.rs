@@ -8,7 +8,7 @@ use crate::victim::VictimRef;
 use crate::{Options, honest};
 use anyhow::{Result, ensure};
 use pb_endurance::memory::Resident;
-use pb_endurance::process::{self, Worker};
+use pb_endurance::process::{self, Class, Worker};
 use pb_endurance::statistics::{median, percentile};
 use pb_server::Bytes;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub struct Pace {
 }
 
 /// Rounds with and without hostile peers, by turns.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Beside {
     /// Without them.
     pub alone: Vec<Pace>,
@@ -42,6 +42,8 @@ pub struct Beside {
     pub flooded: Vec<Pace>,
     /// What the hostile peers did, round by round.
     pub attacks: Vec<Vec<Attack>>,
+    /// How many processors the server used meanwhile, round by round.
+    pub processors: Vec<f64>,
     /// What the server weighed at most beyond its baseline.
     pub beyond: Resident,
 }
@@ -51,6 +53,13 @@ impl Beside {
     pub fn medians(&self, figure: fn(&Pace) -> f64) -> (f64, f64) {
         let of = |rounds: &[Pace]| median(rounds.iter().map(figure).collect());
         (of(&self.alone), of(&self.flooded))
+    }
+
+    /// Thousands of frames that the hostile peers sent in a second, and how many processors the server used: the medians.
+    pub fn strength(&self, seconds: f64) -> (f64, f64) {
+        let frames = |attacks: &Vec<Attack>| attacks.iter().map(|attack| attack.frames).sum::<u64>() as f64;
+        let frames = self.attacks.iter().map(|attacks| frames(attacks) / seconds / 1e3).collect();
+        (median(frames), median(self.processors.clone()))
     }
 
     /// Calls of the honest client's that failed.
@@ -67,13 +76,12 @@ impl Beside {
 
 /// Runs the rounds.
 pub fn beside(options: &Options) -> Result<Beside> {
-    let mut server = serve::start(Mode::Default, true)?;
+    let mut server = serve::start_as(Class::Served, Mode::Default)?;
     let url: String = server.hear()?;
     process::runtime()?.block_on(honest::warm_up(&url, Mode::Default))?;
     let _: Heap = server.ask(&Word::Mark)?;
     let base = Resident::of(server.id())?;
-    let mut told =
-        Beside { alone: Vec::new(), flooded: Vec::new(), attacks: Vec::new(), beyond: Resident::default() };
+    let mut told = Beside::default();
     let names =
         if options.mix.is_empty() { HOSTILE.map(str::to_owned).to_vec() } else { options.mix.clone() };
     for name in &names {
@@ -83,11 +91,15 @@ pub fn beside(options: &Options) -> Result<Beside> {
     let seconds = options.seconds.to_string();
     for round in 1..=options.rounds {
         told.alone.push(paced(&url, &seconds)?);
-        let mut hostile =
-            Worker::start_elsewhere(&["attack", &url, &(options.seconds + 1.0).to_string(), &names])?;
+        let mut hostile = Worker::start_as(
+            Class::Elsewhere,
+            &["attack", &url, &(options.seconds + 1.0).to_string(), &names],
+        )?;
         std::thread::sleep(Duration::from_millis(500));
         let sampler = Sampler::start(server.id(), base, LOOK);
+        let (began, used) = (Instant::now(), server.processor_seconds()?);
         let pace = paced(&url, &seconds)?;
+        told.processors.push((server.processor_seconds()? - used) / began.elapsed().as_secs_f64());
         told.attacks.push(hostile.hear()?);
         told.beyond = told.beyond.max(sampler.stop()?);
         eprintln!(
@@ -103,7 +115,7 @@ pub fn beside(options: &Options) -> Result<Beside> {
 }
 
 fn paced(url: &str, seconds: &str) -> Result<Pace> {
-    Worker::start_prompt(&["pace", url, seconds])?.hear()
+    Worker::start_as(Class::Prompt, &["pace", url, seconds])?.hear()
 }
 
 /// Looks at a process's memory now and then in a thread of its own.

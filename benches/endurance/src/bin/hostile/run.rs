@@ -131,11 +131,13 @@ fn markdown(options: &Options, taken: &[Taken], beside: Option<&Beside>) -> Stri
     let Some(beside) = beside else { return text };
     let ((p50, flooded_p50), (p99, flooded_p99)) =
         (beside.medians(|round| round.p50_ms), beside.medians(|round| round.p99_ms));
+    let strength = beside.strength(options.seconds + 1.0);
     text += &format!(
         "\nAn honest client with 1,000 calls/s, medians of {} rounds of {} s, by turns:\n\n\
          | | alone | beside 20 hostile peers | |\n|---|---|---|---|\n\
          | p50 ms | {p50:.2} | {flooded_p50:.2} | {:.1} × |\n| p99 ms | {p99:.2} | {flooded_p99:.2} | {:.1} × (target 5) |\n\
-         | failed calls | {} | {} | {} |\n\nThe server's RSS beyond its baseline meanwhile: {} KiB at most.\n",
+         | failed calls | {} | {} | {} |\n\nThe hostile peers sent {:.0} thousand frames a second; the server used {:.2} \
+         processors, and {} KiB beyond its baseline at most.\n",
         options.rounds,
         options.seconds,
         flooded_p50 / p50,
@@ -143,6 +145,8 @@ fn markdown(options: &Options, taken: &[Taken], beside: Option<&Beside>) -> Stri
         beside.alone.iter().map(|round| round.failed).sum::<u64>(),
         beside.flooded.iter().map(|round| round.failed).sum::<u64>(),
         beside.flooded.iter().find_map(|round| round.failure.clone()).unwrap_or_default(),
+        strength.0,
+        strength.1,
         beside.beyond.rss_kib,
     );
     text

@@ -4,7 +4,7 @@ use crate::victim::{self, Made, Root, VictimRef};
 use anyhow::{Context, Result};
 use cap::Cap;
 use clap::ValueEnum;
-use pb_endurance::process::{self, Worker};
+use pb_endurance::process::{self, Class, Worker};
 use pb_server::{Limits, Server};
 use serde::{Deserialize, Serialize};
 use std::alloc::System;
@@ -66,6 +66,11 @@ pub fn start(mode: Mode, default_malloc: bool) -> Result<Worker> {
         Mode::BeforeLogin => &FRUGAL_MALLOC,
     };
     Worker::start_in(malloc, &["serve", mode.name()])
+}
+
+/// The same in a class of the scheduler's, with malloc as the system has it.
+pub fn start_as(class: Class, mode: Mode) -> Result<Worker> {
+    Worker::start_as(class, &["serve", mode.name()])
 }
 
 /// How glibc's malloc gives back what is free: one arena, not one for each thread, of which each keeps what a peer once took; and thresholds that
