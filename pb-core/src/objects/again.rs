@@ -94,9 +94,9 @@ impl Again {
         Box::new(Again { kept, sent_to: None, lost: 0, ran: Ran::No })
     }
 
-    /// It is about to be sent. Returns how often it was lost before.
-    pub(super) fn going(&mut self, distant: &Arc<dyn Distant>) -> (u32, Option<Arc<dyn Distant>>) {
-        (self.lost, self.sent_to.replace(Arc::clone(distant)))
+    /// It is about to be sent. Returns where it was sent before, to be dropped under no lock.
+    pub(super) fn going(&mut self, distant: &Arc<dyn Distant>) -> Option<Arc<dyn Distant>> {
+        self.sent_to.replace(Arc::clone(distant))
     }
 
     pub(super) fn sent_to(&self) -> Option<Arc<dyn Distant>> {
@@ -128,9 +128,9 @@ impl Again {
 pub(super) trait Repeating: Waiter {
     fn begin(&self, again: Box<Again>);
     fn waits(&self) -> bool;
-    /// It is about to be sent; says how often it was lost before.
-    fn going(&self, distant: &Arc<dyn Distant>) -> u32;
-    /// It was sent, unless it has been lost since.
+    /// It is about to be sent; says how often it was lost before. `None` where it has ended: then it must not be.
+    fn going(&self, distant: &Arc<dyn Distant>) -> Option<u32>;
+    /// It was sent, having been lost so often before. Where it has ended since, or been lost again, it is cancelled there.
     fn sent(self: Arc<Self>, lost: u32, distant: &Arc<dyn Distant>, id: crate::message::ImportId);
     fn queued(self: Arc<Self>, promise: &Arc<Promise>, deadline: Option<Instant>);
     /// Where it was sent last.
@@ -185,7 +185,7 @@ fn go(to: &Reference, kept: &Arc<Kept>, slot: &Arc<dyn Repeating>) {
 }
 
 fn send(distant: &Arc<dyn Distant>, kept: &Arc<Kept>, slot: &Arc<dyn Repeating>) {
-    let lost = slot.going(distant);
+    let Some(lost) = slot.going(distant) else { return };
     let waiter = Waiting::Weak(Arc::clone(slot).as_waiter());
     match distant.line().call(distant.id(), kept.encoded(), kept.reply, waiter) {
         Ok(id) => Arc::clone(slot).sent(lost, distant, id),

@@ -136,6 +136,7 @@ impl<R: Send + 'static, K: Errors> Queued for Waits<R, K> {
             Ok(reference) if slot.is_named() && sending::leads_back(reference, &slot) => {
                 slot.fail(Failure::circular());
             }
+            Ok(reference) if sending::leads_away(reference) && !slot.set_going() => {}
             Ok(reference) => self.call.send(reference, &slot),
         }
     }

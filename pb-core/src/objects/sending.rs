@@ -241,6 +241,7 @@ impl<A: Values, R: Send + 'static, K: Errors> Queued for QueuedCall<A, R, K> {
             Ok(reference) if slot.is_named() && leads_back(reference, &slot) => {
                 slot.fail(Failure::circular())
             }
+            Ok(reference) if leads_away(reference) && !slot.set_going() => {}
             Ok(reference) => {
                 // Nobody is on this stack whose panic it would be: the user's `Serialize` panicked long after the call was made.
                 let sent = catch_unwind(AssertUnwindSafe(|| send(reference, self.call, &slot)));
@@ -251,6 +252,11 @@ impl<A: Values, R: Send + 'static, K: Errors> Queued for QueuedCall<A, R, K> {
             }
         }
     }
+}
+
+/// Whether a call on it is sent to a connection.
+pub(super) fn leads_away(reference: &Reference) -> bool {
+    matches!(reference.callee().leads(), Leads::Distant(_))
 }
 
 /// Whether the call of `slot` would wait for itself on `reference`.

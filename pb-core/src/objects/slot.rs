@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tracing::Span;
 
 use super::again::{self, Again, Kept, Renewal, Repeating, WhyNot};
@@ -96,6 +96,8 @@ struct Pledged {
     watchers: Watchers,
     /// The Deferred is gone: nobody asks for the method's own error any more.
     abandoned: bool,
+    /// Where the call went before, on connections that still stood then: promises of it have those ids, and hold this.
+    earlier: Vec<(Arc<dyn Distant>, ImportId)>,
 }
 
 enum Phase<R, K: Errors> {
@@ -165,6 +167,10 @@ impl<R, K: Errors> State<R, K> {
 pub(super) enum Origin {
     Nowhere,
     Promise(Arc<Promise>),
+    /// It is about to be sent, having been lost so often. Until it has an id there, whoever ends it leaves word: `Stopped`.
+    Going(u32),
+    /// It ended here as it was `Going`: what was sent is to be cancelled.
+    Stopped,
     Distant(Arc<dyn Distant>, ImportId),
     Local(Option<Stop>),
 }
@@ -220,32 +226,69 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         drop(before);
     }
 
-    /// The call was sent to `distant`, as call `id` there. What was called on its result meanwhile follows it.
-    pub(super) fn set_sent(self: &Arc<Self>, distant: &Arc<dyn Distant>, id: ImportId) {
-        self.set_sent_behind(0, distant, id);
+    /// The call, which has waited, is about to be sent. `false` where it has ended meanwhile: then it must not be.
+    pub(super) fn set_going(&self) -> bool {
+        self.move_on(|_| Origin::Going(0))
     }
 
-    /// The same for a call that was lost so often before; nothing where it has been lost again meanwhile.
-    fn set_sent_behind(self: &Arc<Self>, lost: u32, distant: &Arc<dyn Distant>, id: ImportId) {
-        let (before, promise) = {
+    /// Puts another origin in the place of one, and takes the call back from where it was; unless it has ended. Where promises of it name its
+    /// result there, it is taken back as this goes.
+    fn move_on(&self, to: impl FnOnce(u32) -> Origin) -> bool {
+        // Asked under no lock. The tables of a connection that is lost are empty.
+        let stands = self.sent_to().is_some_and(|distant| !distant.line().is_lost());
+        let mut cancel = stands;
+        let before = {
             let mut state = self.state.lock();
-            let rare = match &mut state.rare {
-                None => None,
-                Some(rare) if rare.lost() != lost => return,
-                // A connection's tables keep the time themselves.
-                Some(rare) => Some((rare.timer.take(), rare.span.clone())),
-            };
-            let before = mem::replace(&mut state.origin, Origin::Distant(Arc::clone(distant), id));
-            let waiting = matches!(state.phase, Phase::Waiting);
-            // Who asks for it later wants the next one.
-            let promise = if waiting { mem::take(&mut state.promise).upgrade() } else { None };
-            if promise.is_some() {
-                state.pledged.get_or_insert_default();
+            if !matches!(state.phase, Phase::Waiting) {
+                return false;
             }
-            let target = state.let_target_go();
-            ((before, rare, target), promise)
+            let to = to(state.rare.as_ref().map_or(0, |rare| rare.lost()));
+            let before = mem::replace(&mut state.origin, to);
+            if let (true, Origin::Distant(distant, id), Some(pledged)) = (stands, &before, &mut state.pledged)
+            {
+                // Not by what it was called on there: that may lead to its promise by now.
+                let kept = distant.alone().unwrap_or_else(|| Arc::clone(distant));
+                pledged.earlier.push((kept, *id));
+                cancel = false;
+            }
+            before
         };
-        let (before, rare, target) = before;
+        if let Origin::Distant(distant, id) = &before {
+            if cancel {
+                distant.line().cancel(*id);
+            }
+            drop_in_turn(before, None);
+        }
+        true
+    }
+
+    /// The call was sent to `distant`, as call `id` there. What was called on its result meanwhile follows it.
+    pub(super) fn set_sent(self: &Arc<Self>, distant: &Arc<dyn Distant>, id: ImportId) {
+        let state = self.state.lock();
+        if !matches!(state.phase, Phase::Waiting) && matches!(state.origin, Origin::Stopped) {
+            drop(state);
+            return distant.line().cancel(id);
+        }
+        self.set_sent_in(state, distant, id);
+    }
+
+    fn set_sent_in(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State<R, K>>,
+        distant: &Arc<dyn Distant>,
+        id: ImportId,
+    ) {
+        // A connection's tables keep the time themselves.
+        let rare = state.rare.as_mut().map(|rare| (rare.timer.take(), rare.span.clone()));
+        let before = mem::replace(&mut state.origin, Origin::Distant(Arc::clone(distant), id));
+        let waiting = matches!(state.phase, Phase::Waiting);
+        // Who asks for it later wants the next one.
+        let promise = if waiting { mem::take(&mut state.promise).upgrade() } else { None };
+        if promise.is_some() {
+            state.pledged.get_or_insert_default();
+        }
+        let target = state.let_target_go();
+        drop(state);
         drop(before);
         if let Some((_timer, Some(span))) = rare {
             span.record("id", id.0);
@@ -255,6 +298,22 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         }
         if let Some(promise) = promise {
             promise.settle(Ok(distant.promise_of(id, Arc::clone(self) as Arc<dyn Pledge>)));
+        }
+    }
+
+    /// The call was ended here as it was on its way to a connection, which may have taken it by now.
+    #[cold]
+    fn stop_going(&self, kind: FailureKind) {
+        let sent = match &mut self.state.lock().origin {
+            origin @ Origin::Going(_) => {
+                *origin = Origin::Stopped;
+                None
+            }
+            Origin::Distant(distant, id) => Some((Arc::clone(distant), *id)),
+            Origin::Nowhere | Origin::Promise(_) | Origin::Stopped | Origin::Local(_) => None,
+        };
+        if let Some((distant, id)) = sent {
+            distant.line().give_up(id, kind);
         }
     }
 
@@ -306,18 +365,22 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
 
     /// The time of a call that no connection knows is over.
     fn expire(&self) {
-        let (ran, stop) = {
+        let (ran, stop, going) = {
             let mut state = self.state.lock();
             if !matches!(state.phase, Phase::Waiting) {
                 return;
             }
             match &mut state.origin {
-                Origin::Local(stop) => (Ran::Maybe, stop.take()),
-                Origin::Nowhere | Origin::Promise(_) => (Ran::No, None),
-                Origin::Distant(..) => return,
+                Origin::Local(stop) => (Ran::Maybe, stop.take(), false),
+                Origin::Nowhere | Origin::Promise(_) => (Ran::No, None, false),
+                Origin::Going(_) => (Ran::Maybe, None, true),
+                Origin::Stopped | Origin::Distant(..) => return,
             }
         };
-        self.fail(exceeded(ran));
+        let ended = self.fill(Phase::Delivered(Delivered::Failed(exceeded(ran))));
+        if ended && going {
+            self.stop_going(FailureKind::DeadlineExceeded);
+        }
         if let Some(stop) = stop {
             stop();
         }
@@ -331,8 +394,8 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         self.fill(Phase::Local(result));
     }
 
-    /// The one place where a call ends. A second end changes nothing.
-    fn fill(&self, mut phase: Phase<R, K>) {
+    /// The one place where a call ends, and whether it did. A second end changes nothing.
+    fn fill(&self, mut phase: Phase<R, K>) -> bool {
         // Encoding runs the user's `Serialize`, so it is done before the lock, and only where somebody may ask.
         let cause = match &phase {
             Phase::Local(Err(error)) if self.ok.reference.is_some() => {
@@ -343,7 +406,8 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         let mut state = self.state.lock();
         if !matches!(state.phase, Phase::Waiting) {
             drop(state);
-            return drop_quietly(phase);
+            drop_quietly(phase);
+            return false;
         }
         let rare = state.rare.take();
         if let (Some(rare), Phase::Delivered(Delivered::Failed(failure))) = (&rare, &mut phase)
@@ -384,6 +448,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             waker.wake();
         }
         drop(keep);
+        true
     }
 
     /// The reference that the call ended with.
@@ -555,21 +620,27 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
 
     /// Whoever waits, or has called on the result, has its end at once, as when the call's time is over.
     fn cancel(self: Arc<Self>, why: Failure) -> bool {
-        let (distant, stop) = {
+        let (mut distant, mut stop, mut going) = (None, None, false);
+        {
             let mut state = self.state.lock();
             if !matches!(state.phase, Phase::Waiting) {
                 return false;
             }
             match &mut state.origin {
-                Origin::Distant(distant, id) => (Some((Arc::clone(distant), *id)), None),
-                Origin::Local(stop) => (None, stop.take()),
-                Origin::Nowhere | Origin::Promise(_) => (None, None),
+                Origin::Distant(to, id) => distant = Some((Arc::clone(to), *id)),
+                Origin::Local(stops) => stop = stops.take(),
+                Origin::Going(_) => going = true,
+                Origin::Nowhere | Origin::Promise(_) | Origin::Stopped => {}
             }
-        };
-        if let Some((distant, id)) = distant {
-            distant.line().give_up(id, why.kind);
         }
-        self.fail(why);
+        let kind = why.kind;
+        if let Some((distant, id)) = distant {
+            distant.line().give_up(id, kind);
+        }
+        let ended = self.fill(Phase::Delivered(Delivered::Failed(why)));
+        if ended && going {
+            self.stop_going(kind);
+        }
         if let Some(stop) = stop {
             stop();
         }
@@ -659,18 +730,32 @@ impl<R: Send + 'static, K: Errors> Repeating for Slot<R, K> {
         self.is_waiting()
     }
 
-    fn going(&self, distant: &Arc<dyn Distant>) -> u32 {
-        let going = self.state.lock().again().map(|again| again.going(distant));
-        going.map_or(0, |(lost, _before)| lost)
+    fn going(&self, distant: &Arc<dyn Distant>) -> Option<u32> {
+        let mut lost = 0;
+        let goes = self.move_on(|times| {
+            lost = times;
+            Origin::Going(times)
+        });
+        let _before = self.state.lock().again().and_then(|again| again.going(distant));
+        goes.then_some(lost)
     }
 
     fn sent(self: Arc<Self>, lost: u32, distant: &Arc<dyn Distant>, id: ImportId) {
-        self.set_sent_behind(lost, distant, id);
+        let state = self.state.lock();
+        match state.origin {
+            Origin::Going(times) if times == lost => self.set_sent_in(state, distant, id),
+            // It has ended, or goes elsewhere by now.
+            _ => {
+                drop(state);
+                distant.line().cancel(id);
+            }
+        }
     }
 
     fn queued(self: Arc<Self>, promise: &Arc<Promise>, deadline: Option<Instant>) {
-        self.set_queued(promise);
-        self.limit(deadline);
+        if self.move_on(|_| Origin::Promise(Arc::clone(promise))) {
+            self.limit(deadline);
+        }
     }
 
     fn sent_to(&self) -> Option<Arc<dyn Distant>> {
@@ -706,7 +791,7 @@ impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
             Delivered::Failed(failure) if self.repeats() => {
                 again::fail(&(self as Arc<dyn Repeating>), failure);
             }
-            answer => self.fill(Phase::Delivered(answer)),
+            answer => _ = self.fill(Phase::Delivered(answer)),
         }
     }
 
@@ -719,6 +804,11 @@ impl<R, K: Errors> Drop for Slot<R, K> {
     /// Nobody waits for the answer, and nobody names the result.
     fn drop(&mut self) {
         let state = self.state.get_mut();
+        if let Some(pledged) = &mut state.pledged {
+            for (distant, id) in mem::take(&mut pledged.earlier) {
+                distant.line().cancel(id);
+            }
+        }
         let waiting = matches!(state.phase, Phase::Waiting);
         let origin = mem::replace(&mut state.origin, Origin::Nowhere);
         let again = state.rare.take().and_then(|rare| rare.end(How::DROPPED).0);
@@ -736,7 +826,7 @@ impl<R, K: Errors> Drop for Slot<R, K> {
         match origin {
             Origin::Local(Some(stop)) if waiting && !state.detached => stop(),
             Origin::Distant(..) | Origin::Promise(_) => drop_in_turn(origin, again),
-            Origin::Local(_) | Origin::Nowhere => {}
+            Origin::Local(_) | Origin::Nowhere | Origin::Going(_) | Origin::Stopped => {}
         }
     }
 }
