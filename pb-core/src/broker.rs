@@ -11,6 +11,7 @@ mod lanes;
 mod leaving;
 mod line;
 mod link;
+mod looking;
 mod outgoing;
 mod owed;
 mod parked;
@@ -39,6 +40,7 @@ pub use lanes::Lanes;
 pub use leaving::Leaving;
 use line::Line;
 use link::Link;
+pub use looking::{Backlog, Held, InFlight, MethodUse, NotStopped};
 pub use refusing::refuse;
 
 /// One connection to a peer. Clones are handles to the same connection.

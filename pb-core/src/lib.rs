@@ -52,8 +52,8 @@ pub mod __private {
     pub use crate::message::Failure;
     pub use crate::objects::{
         Access, App, Argument, CallContext, CallError, Errors, Incoming, Interface, IntoObject, Method,
-        MethodFlags, NoError, Offer, Reference, Referenceable, Remote, ResultAlias, Signature, Started, Stub,
-        no_errors,
+        MethodFlags, NoError, Offer, Reference, Referenceable, Remote, ResultAlias, Shown, Signature,
+        Started, Stub, no_errors,
     };
     pub use crate::objects::{deserialize_stub, serialize_stub};
 

@@ -193,6 +193,9 @@ pub use pb_derive::remote_interface;
 /// [`cast`](crate::Remote::cast) such a stub, are listed before the type, each once: `#[referenceable(Audited, other::Interface)]`. In generic
 /// types they are offered where they are implemented; lifetimes there are none. `#[referenceable(crate = path)]` says where `pb_core` is found.
 ///
+/// `#[inspect]` before a field lets who looks into the process see it, as its `Debug` writes it at that moment: at most 1,024 bytes, with what a
+/// terminal would obey escaped. It runs under no lock of the broker's, and must not wait. Nothing shows a field that is not marked.
+///
 /// ```
 /// use pb_core::{Referenceable, remote_interface};
 ///
@@ -210,6 +213,8 @@ pub use pb_derive::remote_interface;
 /// #[referenceable(Audited)]
 /// struct Savings<T> {
 ///     owner: T,
+///     #[inspect]
+///     cents: std::sync::atomic::AtomicU64,
 /// }
 ///
 /// impl<T: Send + Sync + 'static> Account for Savings<T> {
@@ -226,7 +231,7 @@ pub use pb_derive::remote_interface;
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 /// # runtime.block_on(async {
-/// let account = AccountRef::new(Savings { owner: "ada" });
+/// let account = AccountRef::new(Savings { owner: "ada", cents: 7.into() });
 /// let audited: AuditedRef = account.remote().cast();
 /// assert_eq!(audited.audit().await, Ok("ada".into()));
 /// # });

@@ -32,6 +32,7 @@ mod revoke;
 mod scope;
 mod scratch;
 mod sending;
+mod shown;
 mod signature;
 mod slot;
 mod stub;
@@ -66,6 +67,7 @@ pub use remote::{Broken, Remote};
 pub use revoke::Revoker;
 pub use scope::{decode_with, encode_with};
 pub use sending::survivor;
+pub use shown::{Shown, ShownField};
 pub use signature::{
     AnswerCodec, App, Codec, Codecs, EncodedDefault, ErrorCodec, Errors, Needed, NoError, ResultAlias,
     Signature, Values, no_errors,

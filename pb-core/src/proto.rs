@@ -18,6 +18,7 @@ mod lagging;
 mod last_words;
 mod leaving;
 mod limits;
+mod looking;
 mod names;
 mod onward;
 mod outgoing;
@@ -26,6 +27,7 @@ mod queue;
 mod silence;
 mod table;
 mod timers;
+mod usage;
 mod violation;
 
 use std::sync::Arc;
@@ -37,10 +39,12 @@ pub use casts::Cost;
 pub use connection::Connection;
 pub use leaving::Farewell;
 pub use limits::{DEFAULT_ANSWER_BYTES, LONGEST_TIME, Limits, MAX_HOPS};
+pub use looking::{Held, InFlight, MethodUse, NotStopped};
 pub use names::Known;
 pub use outgoing::{OwnCall, Refused};
 pub use silence::Silent;
 pub use timers::{TimeLimit, exceeded};
+pub use usage::SAMPLED;
 pub use violation::Violation;
 
 use crate::message::{Body, CallOptions, ExportId, Failure, ImportId, Message, Reply};
@@ -109,6 +113,12 @@ pub trait Outbox {
     fn unread(&self) -> u64;
     /// Bytes of such messages that were ever sent.
     fn prompted(&self) -> u64;
+    /// What time it is, where reading the clock costs little beside what has led here, and for how many calls that stands: of those that are answered
+    /// as soon as they come, only where one is `due` to be measured.
+    fn now(&self, due: bool) -> Option<(Instant, u32)> {
+        let _ = due;
+        None
+    }
 }
 
 /// A payload with its capabilities turned into handles.

@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 mod attributes;
+mod inspected;
 mod interface;
 mod mistakes;
 mod paths;
@@ -23,7 +24,7 @@ pub fn remote_interface(
 }
 
 #[allow(missing_docs)]
-#[proc_macro_derive(Referenceable, attributes(referenceable))]
+#[proc_macro_derive(Referenceable, attributes(referenceable, inspect))]
 pub fn referenceable(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     referenceable::derive(item.into()).into()
 }

@@ -6,6 +6,7 @@ use syn::spanned::Spanned as _;
 use syn::{Data, DeriveInput, Path, parse_quote};
 
 use crate::attributes::CRATE_ADVICE;
+use crate::inspected;
 use crate::mistakes::Mistakes;
 use crate::paths;
 
@@ -25,7 +26,7 @@ pub fn derive(item: TokenStream) -> TokenStream {
     check_fields(&input.data, &mut mistakes);
     let options = Options::read(&input, &mut mistakes);
     let mut code = match paths::runtime(options.runtime.as_ref()) {
-        Ok(pb) => expand(&input, &options.interfaces, &pb),
+        Ok(pb) => expand(&input, &options.interfaces, &pb, &mut mistakes),
         Err(error) => return error.into_compile_error(),
     };
     code.extend(mistakes.into_compile_errors());
@@ -124,8 +125,14 @@ fn rest_of_option(input: syn::parse::ParseStream<'_>) -> syn::Result<TokenStream
     Ok(rest)
 }
 
-fn expand(input: &DeriveInput, interfaces: &[Path], pb: &TokenStream) -> TokenStream {
+fn expand(
+    input: &DeriveInput,
+    interfaces: &[Path],
+    pb: &TokenStream,
+    mistakes: &mut Mistakes,
+) -> TokenStream {
     let ident = &input.ident;
+    let (shown, inspect) = inspected::method(input, pb, mistakes);
     let offers = interfaces.iter().map(|path| quote_spanned!(path.span()=> <Self as #path>::__pb_offer));
     let mut generics = input.generics.clone();
     if !generics.params.is_empty() {
@@ -135,6 +142,9 @@ fn expand(input: &DeriveInput, interfaces: &[Path], pb: &TokenStream) -> TokenSt
         clause
             .predicates
             .extend(interfaces.iter().map(|path| -> syn::WherePredicate { parse_quote!(Self: #path) }));
+        clause
+            .predicates
+            .extend(shown.iter().map(|of| -> syn::WherePredicate { parse_quote!(#of: #pb::Debug) }));
     }
     let (parameters, arguments, clause) = generics.split_for_impl();
     let parameters = parameters.to_token_stream();
@@ -148,6 +158,8 @@ fn expand(input: &DeriveInput, interfaces: &[Path], pb: &TokenStream) -> TokenSt
             {
                 &[#(#offers),*]
             }
+
+            #inspect
         }
     }
 }

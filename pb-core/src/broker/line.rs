@@ -74,6 +74,10 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn out(&self) -> &Outgoing {
+        &self.out
+    }
+
     /// Whether the reading task must be woken for an earlier deadline.
     fn is_early(&mut self) -> bool {
         let Some(deadline) = self.connection.next_deadline() else { return false };

@@ -1,11 +1,13 @@
 //! The frames that a connection has made and not written, and who is to write them.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::chunks::Chunks;
 use super::counters::Traffic;
 use crate::message::{Body, Message};
-use crate::proto::Outbox;
+use crate::proto::{Outbox, SAMPLED};
 use crate::wire::frame;
 
 /// Frames on their way out, in their order. One at a time writes: the writing task, or the reading task at the end of a batch.
@@ -154,6 +156,16 @@ impl Outbox for Outgoing {
 
     fn prompted(&self) -> u64 {
         self.all_answers
+    }
+
+    #[inline]
+    fn now(&self, due: bool) -> Option<(Instant, u32)> {
+        let weight = match (self.batching, due) {
+            (false, _) => 1,
+            (true, true) => SAMPLED,
+            (true, false) => return None,
+        };
+        Some((tokio::time::Instant::now().into_std(), weight))
     }
 }
 

@@ -89,6 +89,12 @@ impl Names {
         self.0.0.lock().keys().cloned().collect()
     }
 
+    /// The same with the references: for who looks into this process.
+    #[doc(hidden)]
+    pub fn entries(&self) -> Vec<(Box<str>, Reference)> {
+        self.0.0.lock().iter().map(|(name, reference)| (name.clone(), reference.clone())).collect()
+    }
+
     /// The object that answers for them.
     #[cfg(feature = "net")]
     pub(crate) fn as_reference(&self) -> Reference {

@@ -2,7 +2,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 use super::local::LocalQueue;
-use super::{Bound, Description, Incoming, Interface, Started};
+use super::{Bound, Description, Incoming, Interface, Shown, Started};
 use crate::message::{Failure, FailureKind, MethodText, Ran};
 use crate::proto::Key;
 
@@ -17,6 +17,12 @@ pub trait Referenceable: Send + Sync + Sized + 'static {
     fn offers() -> &'static [fn() -> Offer<Self>]
     where
         for<'a> Self: Send + Sync;
+
+    /// Its fields that are marked `#[inspect]`.
+    #[doc(hidden)]
+    fn inspect(&self, shown: &mut Shown) {
+        let _ = shown;
+    }
 }
 
 /// What a stub's `new` takes: a served struct, or an `Arc` of one.
@@ -84,6 +90,12 @@ pub trait Object: Send + Sync {
     fn class(&self) -> (TypeId, usize);
     /// The struct itself.
     fn object(&self) -> Arc<dyn Any + Send + Sync>;
+    /// The struct's type, as the compiler calls it.
+    fn type_name(&self) -> &'static str;
+    /// The interfaces that it offers, that which it is handed out as first.
+    fn interfaces(&self) -> Vec<String>;
+    /// Runs the `Debug` of what the struct shows of itself.
+    fn inspect(&self, shown: &mut Shown);
     /// Calls from this process that have not started yet.
     #[doc(hidden)]
     fn local_queue(&self) -> &LocalQueue;
@@ -179,6 +191,24 @@ impl<T: Referenceable> Object for Served<T> {
 
     fn object(&self) -> Arc<dyn Any + Send + Sync> {
         Arc::clone(&self.object) as Arc<dyn Any + Send + Sync>
+    }
+
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<T>()
+    }
+
+    fn interfaces(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for interface in (0..).map_while(|index| self.interface(index)) {
+            if names.iter().all(|name| name != interface.name()) {
+                names.push(interface.name().to_owned());
+            }
+        }
+        names
+    }
+
+    fn inspect(&self, shown: &mut Shown) {
+        self.object.inspect(shown);
     }
 
     fn local_queue(&self) -> &LocalQueue {

@@ -74,7 +74,7 @@ impl Promise {
     }
 
     /// Where it leads, if it is lent and was not revoked.
-    pub(super) fn lent(&self) -> Option<Reference> {
+    pub fn lent(&self) -> Option<Reference> {
         match &*self.state.lock() {
             State::Lent { target, .. } => Some(target.clone()),
             State::Waiting { .. } | State::Settled(_) => None,

@@ -4,9 +4,11 @@ use super::exports::{Bonds, Export, RunningCall};
 use super::limits::ENVELOPE_BYTES;
 use super::payload::Planned;
 use super::timers::exceeded;
+use super::usage::How;
 use super::{Answer, Connection, Garbage, Host, Outbox, Start, Task};
 use crate::message::{
-    Body, Cause, ExportId, Failure, FailureKind, Message, Payload, Ran, Reject, Rejection, Reply, Resolve,
+    Body, Cap, Cause, ExportId, Failure, FailureKind, Message, Payload, Ran, Reject, Rejection, Reply,
+    Resolve,
 };
 
 impl<H: Host> Connection<H> {
@@ -20,10 +22,12 @@ impl<H: Host> Connection<H> {
             return;
         };
         self.lagging.add(running.cost.body, out);
+        self.exports.answering = running.seen.method;
         match (running.reply, answer) {
             (Reply::Value, Answer::Value(handles, body)) => {
                 match self.plan_answer(&running, handles, &body, out) {
                     Ok(planned) => {
+                        self.exports.ended(&running, How::Well, out);
                         let payload = Payload { caps: self.commit(planned, true), body };
                         out.send(Message::Resolve(Resolve { export: id, payload }));
                         self.garbage.extend(running.canceller.map(Garbage::Canceller));
@@ -34,6 +38,7 @@ impl<H: Host> Connection<H> {
             (Reply::Reference, Answer::Reference(handle)) => self.answer_reference(id, running, handle, out),
             (_, Answer::App(handles, body)) => match self.plan_answer(&running, handles, &body, out) {
                 Ok(planned) => {
+                    self.exports.ended(&running, How::Error, out);
                     let cause = Cause::of_error(&body, !handles.is_empty());
                     let rejection = Rejection::App(Payload { caps: self.commit(planned, true), body });
                     out.send(Message::Reject(Reject { export: id, rejection }));
@@ -50,6 +55,7 @@ impl<H: Host> Connection<H> {
                 self.reject_running(id, running, failure, out);
             }
         }
+        self.exports.answering = 0;
     }
 
     fn plan_answer(
@@ -86,11 +92,15 @@ impl<H: Host> Connection<H> {
                 return self.reject_running(id, running, failure, out);
             }
         };
+        self.exports.ended(&running, How::Well, out);
         let home = matches!(planned.as_slice(), [Planned::Yours(_)]);
         let caps = self.commit(planned, true);
+        let of = caps.iter().find_map(|cap| if let Cap::Mine(id) = cap { Some(*id) } else { None });
+        let of = of.unwrap_or(id);
         out.send(Message::Resolve(Resolve { export: id, payload: Payload { caps, body: Body::EMPTY } }));
         let Bonds { queue, promise, onward, .. } = running.take_bonds();
         for request in queue {
+            self.exports.count_on(of, 1);
             self.tasks.push_back(Task::Start(Start { target: handle.clone(), on_root: false, request }));
         }
         if let Some(promise) = promise {
@@ -101,7 +111,7 @@ impl<H: Host> Connection<H> {
         if running.cancelled {
             self.garbage.push(Garbage::Handle(handle));
         } else {
-            self.exports.keep(id, Export::Settled { handle, home });
+            self.exports.keep(id, Export::Settled { handle, home, of });
         }
     }
 
@@ -127,6 +137,7 @@ impl<H: Host> Connection<H> {
             // A method that is stopped cannot say what stopped it.
             failure = Failure::new(FailureKind::Cancelled, failure.ran, "cancelled by the caller");
         }
+        self.exports.ended(&running, How::Failure, out);
         self.send_reject(id, &failure, out);
         self.settle_rejected(id, running, Cause::Broker(failure), out);
     }
@@ -159,6 +170,7 @@ impl<H: Host> Connection<H> {
                 self.garbage.push(Garbage::Handles(request.arguments.handles));
                 let waiting = request.answer.and_then(|(id, _)| Some((id, self.exports.end(id)?)));
                 if let Some((id, running)) = waiting {
+                    self.exports.ended(&running, How::Failure, out);
                     self.send_reject(id, &failure, out);
                     work.push((id, running, Cause::Broker(failure.clone())));
                 }

@@ -194,6 +194,7 @@ impl<H: Host> Connection<H> {
 
     /// Some bytes of the peer's were read, whether or not they are a message.
     pub fn heard(&mut self, now: Instant) {
+        self.exports.clock.set(now);
         if self.greeted && self.ended.is_none() {
             self.silence.heard(now);
         }

@@ -5,6 +5,7 @@ use super::limits::{CALL_BYTES, OBJECT_BYTES, RESULT_BYTES};
 use super::queue::Queue;
 use super::table::Table;
 use super::timers::Timers;
+use super::usage::{Clock, Methods, Use};
 use super::{Cost, Garbage, Host, Key, Request, Violation};
 use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
 
@@ -12,7 +13,8 @@ use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
 /// Twisted: `localObjects` (spread/pb.py). Wire: `docs/protocol.md`, section 6.
 pub(super) struct Exports<H: Host> {
     root: Root<H>,
-    open: Dense<Export<H>>,
+    pub(super) root_used: Use,
+    pub(super) open: Dense<Export<H>>,
     /// Objects that are not broken.
     ids: Table<Key, i64>,
     /// Objects, broken ones too.
@@ -35,6 +37,12 @@ pub(super) struct Exports<H: Host> {
     charged: u64,
     /// The deadlines of those that have one.
     pub(super) due: Timers,
+    /// The ids of objects, broken ones too, each at its `place`.
+    pub(super) order: Vec<i64>,
+    pub(super) clock: Clock,
+    /// The method whose answer is being made.
+    pub(super) answering: u16,
+    pub(super) methods: Methods,
 }
 
 /// What the peer may call without having been given it.
@@ -49,13 +57,21 @@ pub(super) enum Export<H: Host> {
     /// An object, under a negative id, with the mentions that the peer has not given back.
     /// `asked`: it came about as an answer of ours, and the peer's budget is charged for it. `watch` tells when one that is not of this
     /// process breaks.
-    Object { handle: H::Handle, key: Key, mentions: u64, asked: bool, watch: Option<H::Watch> },
+    Object {
+        handle: H::Handle,
+        key: Key,
+        mentions: u64,
+        asked: bool,
+        watch: Option<H::Watch>,
+        place: u32,
+        used: Use,
+    },
     /// An object that is broken, until the peer has given back what it holds.
-    Broken { cause: Box<Cause>, mentions: u64, asked: bool },
+    Broken { cause: Box<Cause>, mentions: u64, asked: bool, place: u32, used: Use },
     /// A call that has no answer yet, under a positive id.
     Running(RunningCall<H>),
-    /// A reference result, until the peer's last word. `home`: it is the peer's own.
-    Settled { handle: H::Handle, home: bool },
+    /// A reference result, until the peer's last word. `home`: it is the peer's own. `of`: the object's own id.
+    Settled { handle: H::Handle, home: bool, of: ExportId },
     /// A rejected reference result, until the peer's last word.
     Rejected(Cause),
 }
@@ -72,8 +88,20 @@ pub(super) struct RunningCall<H: Host> {
     pub(super) deadline: Option<Instant>,
     /// Its time is over: it was stopped, and says so when it ends.
     pub(super) expired: bool,
+    pub(super) seen: Seen,
     /// Only of calls that others wait for, or that wait for others: the rest, which are most, are moved about the less for it.
     bonds: Option<Box<Bonds<H>>>,
+}
+
+/// What is known of a running call beside what it needs.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    /// What the peer called, by the id that it named.
+    pub(super) target: ExportId,
+    /// When it came, in microseconds of the tables' clock.
+    pub(super) began: u64,
+    /// The number of its method; 0 where that has none.
+    pub(super) method: u16,
 }
 
 /// What ties a running call to others.
@@ -85,7 +113,7 @@ pub(super) struct Bonds<H: Host> {
     /// The same call where it was passed on: what names the result goes there at once.
     pub(super) onward: Option<H::Handle>,
     /// The call whose result it may wait for, and the place where it does.
-    waits_for: Option<(ExportId, u64)>,
+    pub(super) waits_for: Option<(ExportId, u64)>,
 }
 
 impl<H: Host> Default for Bonds<H> {
@@ -103,6 +131,11 @@ impl<H: Host> RunningCall<H> {
     /// What ties it to others, if anything does.
     pub(super) fn bonds_if_any(&mut self) -> Option<&mut Bonds<H>> {
         self.bonds.as_deref_mut()
+    }
+
+    /// The same, to look at.
+    pub(super) fn bonds_to_look_at(&self) -> Option<&Bonds<H>> {
+        self.bonds.as_deref()
     }
 
     /// The same, of a call that ends.
@@ -124,6 +157,7 @@ impl<H: Host> Exports<H> {
     pub(super) fn new(root: Option<H::Handle>) -> Self {
         Exports {
             root: root.map_or(Root::None, |handle| Root::Served { handle, watch: None }),
+            root_used: Use::default(),
             open: Dense::new(),
             ids: Table::new(),
             objects: 0,
@@ -136,6 +170,10 @@ impl<H: Host> Exports<H> {
             expired: 0,
             charged: 0,
             due: Timers::default(),
+            order: Vec::new(),
+            clock: Clock::default(),
+            answering: 0,
+            methods: Methods::default(),
         }
     }
 
@@ -162,6 +200,7 @@ impl<H: Host> Exports<H> {
         cost: Cost,
         answer_bytes: u64,
         deadline: Option<Instant>,
+        seen: Seen,
     ) {
         self.running += 1;
         self.running_bytes += cost.body;
@@ -175,6 +214,7 @@ impl<H: Host> Exports<H> {
             cancelled: false,
             deadline,
             expired: false,
+            seen,
             bonds: None,
         };
         self.open.insert(id.0, Export::Running(running));
@@ -226,9 +266,14 @@ impl<H: Host> Exports<H> {
         }
     }
 
-    /// What the peer means by a target, or by a capability of ours.
-    pub(super) fn target(&mut self, id: ExportId) -> Result<Target<'_, H>, Violation> {
+    /// What the peer means by a target, or by a capability of ours. `calls`: how many calls on it are to be
+    /// counted, where it is no result.
+    pub(super) fn target(&mut self, id: ExportId, calls: u64) -> Result<Target<'_, H>, Violation> {
+        let clock = self.clock;
         if id == ExportId::ROOT {
+            if calls > 0 {
+                self.root_used.count(calls, clock);
+            }
             return Ok(match &self.root {
                 Root::Served { handle, .. } => Target::Handle(handle.clone()),
                 Root::Broken(cause) => Target::Dead(Failure::broken_by(cause.clone())),
@@ -237,9 +282,13 @@ impl<H: Host> Exports<H> {
         }
         let given = self.was_given(id);
         match self.open.get_mut(&id.0) {
-            Some(Export::Object { handle, .. } | Export::Settled { handle, .. }) => {
+            Some(Export::Object { handle, used, .. }) => {
+                if calls > 0 {
+                    used.count(calls, clock);
+                }
                 Ok(Target::Handle(handle.clone()))
             }
+            Some(Export::Settled { handle, .. }) => Ok(Target::Handle(handle.clone())),
             Some(Export::Running(running)) if running.reply == Reply::Reference => match running.bonds() {
                 Bonds { onward: Some(onward), .. } => Ok(Target::Handle(onward.clone())),
                 Bonds { promise: Some(promise), .. } => Ok(Target::Promise(promise.clone())),
@@ -267,7 +316,7 @@ impl<H: Host> Exports<H> {
         {
             return Ok(Ok(promise.get_or_insert_with(make).clone()));
         }
-        match self.target(id)? {
+        match self.target(id, 0)? {
             Target::Handle(handle) | Target::Promise(handle) => Ok(Ok(handle)),
             Target::Dead(failure) => Ok(Err(failure)),
             Target::Queue(_) => Err(Violation::NotAReference { id: id.0 }),
@@ -291,11 +340,23 @@ impl<H: Host> Exports<H> {
         self.last_object -= 1;
         let id = self.last_object;
         self.ids.insert(key, id);
-        let object = Export::Object { handle, key, mentions: 1, asked, watch: None };
+        let used = Use { since: self.clock.ticks, by: self.answering, ..Use::default() };
+        let place = self.order.len() as u32;
+        self.order.push(id);
+        let object = Export::Object { handle, key, mentions: 1, asked, watch: None, place, used };
         self.charged += object.cost();
         self.objects += 1;
         self.open.insert(id, object);
         (ExportId(id), None)
+    }
+
+    /// What the peer may call without having been given it, or why that is broken.
+    pub(super) fn served_root(&self) -> Option<Result<H::Handle, Cause>> {
+        match &self.root {
+            Root::None => None,
+            Root::Served { handle, .. } => Some(Ok(handle.clone())),
+            Root::Broken(cause) => Some(Err(cause.clone())),
+        }
     }
 
     /// Whether mentioning an object of this key would take a new entry.
@@ -330,6 +391,9 @@ impl<H: Host> Exports<H> {
     pub(super) fn discard(&mut self, id: ExportId, garbage: &mut Vec<Garbage<H>>) {
         let export = self.open.remove(&id.0);
         self.charged -= export.as_ref().map_or(0, Export::cost);
+        if let Some(Export::Object { place, .. } | Export::Broken { place, .. }) = &export {
+            self.leave_place(*place);
+        }
         match export {
             Some(Export::Object { handle, key, watch, .. }) => {
                 self.ids.remove(&key);
@@ -356,13 +420,15 @@ impl<H: Host> Exports<H> {
         if id == ExportId::ROOT {
             return self.break_root(cause, garbage);
         }
-        let Some(Export::Object { mentions, asked, .. }) = self.open.get(&id.0) else {
+        let Some(Export::Object { mentions, asked, place, used, .. }) = self.open.get(&id.0) else {
             return false;
         };
         let broken = Export::Broken {
             cause: Box::new(Cause::Broker(cause.clone())),
             mentions: *mentions,
             asked: *asked,
+            place: *place,
+            used: *used,
         };
         if let Some(Export::Object { handle, key, watch, .. }) = self.open.insert(id.0, broken) {
             self.ids.remove(&key);
@@ -508,6 +574,7 @@ impl<H: Host> Exports<H> {
         self.cancelled = 0;
         self.expired = 0;
         self.charged = 0;
+        self.order = Vec::new();
         self.due.clear();
         (cancellers, promises)
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::budget::answer_limit;
 use super::connection::Embargo;
-use super::exports::Target;
+use super::exports::{Seen, Target};
 use super::imports::{Asked, Import, Wanted};
 use super::timers::{self, exceeded, given_up, is_over};
 use super::{Connection, Cost, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
@@ -28,6 +28,11 @@ impl<H: Host> Connection<H> {
         if call.target == call.result || call.payload.caps.contains(&Cap::Yours(call.result)) {
             return Err(Violation::NeverGiven { id: id.0 });
         }
+        let seen = Seen {
+            target: call.target.turned(),
+            began: self.exports.clock.micros,
+            method: self.names.number(&call.method),
+        };
         let method = self.names.known(call.method, self.limits.names)?;
         let arguments = self.take_in(call.payload, true)?;
         let cost = Cost::new(arguments.body.len(), arguments.handles.len(), call.options.as_deref());
@@ -40,7 +45,7 @@ impl<H: Host> Connection<H> {
             .or_else(|| self.over_budget(cost.charged(), Ran::No, out));
         let answer_bytes = answer_limit(call.options.as_deref());
         let deadline = timers::deadline(call.options.as_deref(), now);
-        self.exports.begin(id, call.reply, cost, answer_bytes, deadline);
+        self.exports.begin(id, call.reply, cost, answer_bytes, deadline, seen);
         let answer = Some((id, call.reply));
         let request = Request { answer, method, options: call.options, deadline, arguments, cost };
         if let Some(failure) = refused {
@@ -102,12 +107,15 @@ impl<H: Host> Connection<H> {
         if let Some(failure) = self.refusal(target) {
             return Ok(Some((request, failure)));
         }
-        let violation = match self.exports.target(target) {
+        let violation = match self.exports.target(target, 1) {
             Ok(Target::Handle(handle)) => {
                 if waits {
                     unpin(&mut request.arguments.body);
                 }
                 let on_root = target == ExportId::ROOT;
+                if target.is_result() {
+                    self.exports.count_on(target, 1);
+                }
                 self.tasks.push_back(Task::Start(Start { target: handle, on_root, request }));
                 return Ok(None);
             }

@@ -63,6 +63,23 @@ impl<H: Host> Names<H> {
         MethodName::Defined(Arc::clone(text))
     }
 
+    /// The number by which the peer calls `name`, or begins to; 0 where it has none.
+    #[inline]
+    pub(super) fn number(&self, name: &MethodName) -> u16 {
+        let number = match name {
+            MethodName::Known(number) => *number as usize,
+            MethodName::Defined(_) => self.received.len() + 1,
+            MethodName::Once(_) => 0,
+        };
+        u16::try_from(number).unwrap_or(0)
+    }
+
+    /// What the peer has called so.
+    pub(super) fn text(&self, number: u16) -> Option<&Arc<MethodText>> {
+        let at = usize::from(number).checked_sub(1)?;
+        self.received.get(at).map(|known| &known.text)
+    }
+
     /// What the peer means by `name`.
     pub(super) fn known(&mut self, name: MethodName, limit: u64) -> Result<Arc<Known<H::Memo>>, Violation> {
         match name {

@@ -11,7 +11,8 @@ use crate::message::{Body, Failure, FailureKind, MethodText, Ran};
 use crate::objects::encoded::Payload;
 use crate::objects::interface::agree;
 use crate::objects::{
-    Bound, CallContext, CallError, Incoming, LocalQueue, Object, Reference, Responder, Started, WireAnswer,
+    Bound, CallContext, CallError, Incoming, LocalQueue, Object, Reference, Responder, Shown, Started,
+    WireAnswer,
 };
 use crate::proto::Key;
 use crate::wire::shape::Shape;
@@ -168,6 +169,16 @@ impl<T: DynamicObject> Object for Dynamic<T> {
     fn object(&self) -> Arc<dyn Any + Send + Sync> {
         Arc::clone(&self.object) as Arc<dyn Any + Send + Sync>
     }
+
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<T>()
+    }
+
+    fn interfaces(&self) -> Vec<String> {
+        self.description.interfaces.iter().map(|interface| interface.name.clone()).collect()
+    }
+
+    fn inspect(&self, _: &mut Shown) {}
 
     fn local_queue(&self) -> &LocalQueue {
         &self.queue

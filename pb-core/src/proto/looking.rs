@@ -1,0 +1,294 @@
+//! What somebody who looks into a running process is shown of the tables: in pieces, each of which takes the time of so many entries.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::exports::{Export, Exports, RunningCall};
+use super::usage::{Ended, How, TICK_MICROS, Times, Use};
+use super::{Connection, Garbage, Host, Outbox};
+use crate::message::{Cause, ExportId, Failure, MethodText, Reply};
+
+/// Something of ours that the peer holds.
+pub struct Held<T> {
+    /// Its id on the connection; [`ExportId::ROOT`] is the root, which is never given back.
+    pub id: ExportId,
+    /// What it leads to, or why it is broken.
+    pub handle: Result<T, Cause>,
+    /// Mentions that the peer has not given back; 0 of the root.
+    pub mentions: u64,
+    /// Calls of the peer's on it, casts included.
+    pub calls: u64,
+    /// Those of them that were answered with an error or a failure.
+    pub failed: u64,
+    /// How long the peer has had it.
+    pub age: Duration,
+    /// How long ago it was called last, if it was.
+    pub idle: Option<Duration>,
+    /// The method that gave it, where one did and has a number.
+    pub by: Option<Arc<MethodText>>,
+}
+
+/// A call of the peer's that has no answer yet.
+pub struct InFlight<T> {
+    /// The id of its result.
+    pub id: ExportId,
+    /// Its method, where that has a number.
+    pub method: Option<Arc<MethodText>>,
+    /// What the peer named as its target: an object, the root, or the result of another call.
+    pub target: ExportId,
+    /// What that leads to, where it is there.
+    pub on: Option<T>,
+    /// How long ago it came.
+    pub age: Duration,
+    /// When it must be answered.
+    pub deadline: Option<Instant>,
+    /// Whether it asks for a reference, on which others may be called before it has come.
+    pub gives_reference: bool,
+    /// The call whose result it waits for, before it can start.
+    pub waits_for: Option<ExportId>,
+    /// Its caller has given it up, or its time is over, and it has not stopped yet.
+    pub given_up: bool,
+    /// Whether it runs and can be stopped.
+    pub can_stop: bool,
+}
+
+/// The calls of one method of the peer's that have been answered.
+#[derive(Clone)]
+pub struct MethodUse {
+    /// Its name; nothing stands for all those that are not counted apart.
+    pub method: Option<Arc<MethodText>>,
+    /// All.
+    pub calls: u64,
+    /// Those that ended with the method's own error.
+    pub errors: u64,
+    /// Those that ended with a failure of the broker.
+    pub failures: u64,
+    /// The longest that was measured, from when it was read.
+    pub longest: Duration,
+    times: Times,
+}
+
+impl MethodUse {
+    /// A method of which no call was answered.
+    pub fn none(method: Option<Arc<MethodText>>) -> Self {
+        MethodUse::of(method, &Ended::default())
+    }
+
+    fn of(method: Option<Arc<MethodText>>, ended: &Ended) -> Self {
+        MethodUse {
+            method,
+            calls: ended.calls,
+            errors: ended.errors.into(),
+            failures: ended.failures.into(),
+            longest: Duration::from_micros(ended.longest),
+            times: ended.times,
+        }
+    }
+
+    /// Adds those of another connection.
+    pub fn add(&mut self, other: &MethodUse) {
+        self.calls += other.calls;
+        self.errors += other.errors;
+        self.failures += other.failures;
+        self.longest = self.longest.max(other.longest);
+        self.times.add(&other.times);
+    }
+
+    /// The time within which that many of a hundred were answered, from when they were read, to half as much more or less; nothing where none was measured.
+    /// All calls are measured whose methods wait, and one in 64 of those that answer at once.
+    pub fn quantile(&self, of_hundred: u64) -> Option<Duration> {
+        self.times.quantile(of_hundred).map(|micros| Duration::from_micros(micros).min(self.longest))
+    }
+}
+
+impl<H: Host> Connection<H> {
+    /// Some of what the peer holds, at most `most`, and where the rest begins: `from` is `None` for the first. Whatever is held from the first
+    /// piece to the last is in one of them; what moves meanwhile may be in two.
+    pub fn held(&self, from: Option<usize>, most: usize) -> (Vec<Held<H::Handle>>, Option<usize>) {
+        let exports = &self.exports;
+        let mut found = Vec::with_capacity(most.min(exports.order.len()) + 1);
+        if from.is_none() {
+            found.extend(
+                exports.served_root().map(|handle| self.tell(ExportId::ROOT, handle, 0, exports.root_used)),
+            );
+        }
+        // From the end: what goes makes room for the last one, which was seen then.
+        let from = from.unwrap_or(usize::MAX).min(exports.order.len());
+        let until = from.saturating_sub(most);
+        for id in exports.order[until..from].iter().rev() {
+            match exports.open.get(id) {
+                Some(Export::Object { handle, mentions, used, .. }) => {
+                    found.push(self.tell(ExportId(*id), Ok(handle.clone()), *mentions, *used));
+                }
+                Some(Export::Broken { cause, mentions, used, .. }) => {
+                    found.push(self.tell(ExportId(*id), Err(Cause::clone(cause)), *mentions, *used));
+                }
+                _ => {}
+            }
+        }
+        (found, (until > 0).then_some(until))
+    }
+
+    fn tell(
+        &self,
+        id: ExportId,
+        handle: Result<H::Handle, Cause>,
+        mentions: u64,
+        used: Use,
+    ) -> Held<H::Handle> {
+        let now = self.exports.clock.ticks;
+        let ago = |tick: u32| Duration::from_micros(u64::from(now.saturating_sub(tick)) * TICK_MICROS);
+        let Use { calls, failed, since, last, by } = used;
+        let idle = (calls > 0).then(|| ago(last));
+        let by = self.names.text(by).cloned();
+        Held { id, handle, mentions, calls, failed: failed.into(), age: ago(since), idle, by }
+    }
+
+    /// The peer's calls that have no answer yet, in no order.
+    pub fn in_flight(&self) -> Vec<InFlight<H::Handle>> {
+        let calls = self.exports.open.iter().filter_map(|(id, export)| match export {
+            Export::Running(running) => Some((ExportId(*id), running)),
+            _ => None,
+        });
+        // Among many objects nobody looks further than there are calls.
+        calls
+            .take(self.exports.running_count() as usize)
+            .map(|(id, running)| self.tell_running(id, running))
+            .collect()
+    }
+
+    fn tell_running(&self, id: ExportId, running: &RunningCall<H>) -> InFlight<H::Handle> {
+        let seen = running.seen;
+        let bonds = running.bonds_to_look_at();
+        InFlight {
+            id,
+            method: self.names.text(seen.method).cloned(),
+            target: seen.target,
+            on: self.exports.leads_to(seen.target),
+            age: Duration::from_micros(self.exports.clock.micros.saturating_sub(seen.began)),
+            deadline: running.deadline,
+            gives_reference: running.reply == Reply::Reference,
+            waits_for: bonds.and_then(|bonds| bonds.waits_for).map(|(on, _)| on),
+            given_up: running.cancelled || running.expired,
+            can_stop: running.canceller.is_some(),
+        }
+    }
+
+    /// The peer's calls that have been answered, by method.
+    pub fn method_uses(&self) -> Vec<MethodUse> {
+        let tell = |(number, ended): (u16, &Ended)| MethodUse::of(self.names.text(number).cloned(), ended);
+        self.exports.methods.iter().map(tell).collect()
+    }
+
+    /// One-way calls of the peer's that have not ended.
+    pub fn casts(&self) -> u64 {
+        self.casts.count
+    }
+
+    /// Lets the tables know what time it is, so that what they tell is as old as it is.
+    pub fn look_at(&mut self, now: Instant) {
+        self.exports.clock.set(now);
+    }
+
+    /// Answers a call of the peer's with `failure`, whatever it is at. Gives what stops its method, to be used under no lock.
+    ///
+    /// # Errors
+    /// Nothing happens where it is not running, or its method cannot be stopped.
+    pub fn stop(
+        &mut self,
+        id: ExportId,
+        failure: Failure,
+        out: &mut impl Outbox,
+    ) -> Result<Option<H::Canceller>, NotStopped> {
+        if let Some(request) = self.exports.take_queued(id) {
+            self.garbage.push(Garbage::Handles(request.arguments.handles));
+            self.reject(id, failure, out);
+            return Ok(None);
+        }
+        let running = self.exports.running(id).ok_or(NotStopped::Ended)?;
+        let canceller = running.canceller.take().ok_or(NotStopped::RunsToEnd)?;
+        self.reject(id, failure, out);
+        Ok(Some(canceller))
+    }
+}
+
+/// Why a call was not stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotStopped {
+    /// There is no such call any more, or there never was.
+    Ended,
+    /// It is about to start, or its method runs to its end whatever happens.
+    RunsToEnd,
+}
+
+impl<H: Host> Exports<H> {
+    /// A call of the peer's is about to be answered.
+    #[inline]
+    pub(super) fn ended(&mut self, running: &RunningCall<H>, how: How, out: &impl Outbox) {
+        let ended = self.methods.of(running.seen.method);
+        if let Some((now, weight)) = out.now(ended.is_due()) {
+            self.clock.set(now);
+            ended.measure(self.clock.micros.saturating_sub(running.seen.began), weight);
+        }
+        ended.count(how);
+        if how != How::Well {
+            self.failed_on(running.seen.target);
+        }
+    }
+
+    #[cold]
+    fn failed_on(&mut self, target: ExportId) {
+        if let Some(used) = self.used(target) {
+            used.failed = used.failed.saturating_add(1);
+        }
+    }
+
+    /// Counts calls on an object that the peer did not name by its own id.
+    pub(super) fn count_on(&mut self, id: ExportId, calls: u64) {
+        let clock = self.clock;
+        if let Some(used) = self.used(id) {
+            used.count(calls, clock);
+        }
+    }
+
+    fn used(&mut self, id: ExportId) -> Option<&mut Use> {
+        if id == ExportId::ROOT {
+            return Some(&mut self.root_used);
+        }
+        let of = match self.open.get(&id.0) {
+            Some(Export::Settled { of, .. }) => *of,
+            _ => id,
+        };
+        match self.open.get_mut(&of.0) {
+            Some(Export::Object { used, .. } | Export::Broken { used, .. }) => Some(used),
+            _ => None,
+        }
+    }
+
+    /// The last object takes the place of one that goes.
+    pub(super) fn leave_place(&mut self, left: u32) {
+        self.order.swap_remove(left as usize);
+        if let Some(moved) = self.order.get(left as usize)
+            && let Some(Export::Object { place, .. } | Export::Broken { place, .. }) =
+                self.open.get_mut(moved)
+        {
+            *place = left;
+        }
+        if self.order.capacity() > KEPT_PLACES && self.order.len() < self.order.capacity() / 4 {
+            self.order.shrink_to(self.order.len() * 2);
+        }
+    }
+
+    fn leads_to(&self, id: ExportId) -> Option<H::Handle> {
+        if id == ExportId::ROOT {
+            return self.served_root().and_then(Result::ok);
+        }
+        match self.open.get(&id.0) {
+            Some(Export::Object { handle, .. } | Export::Settled { handle, .. }) => Some(handle.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Places that are kept though they are not used.
+const KEPT_PLACES: usize = 2048;

@@ -1,0 +1,10 @@
+use pb_core::Referenceable;
+
+#[derive(Referenceable)]
+struct Account {
+    #[inspect]
+    #[inspect]
+    owner: String,
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use pb_core::Referenceable;
+
+#[derive(Referenceable)]
+struct Account {
+    #[inspect(secret)]
+    owner: String,
+}
+
+fn main() {}
