@@ -6,6 +6,7 @@ use std::time::Duration;
 use pb_core::{Broker, Failure};
 use tokio::time::Instant;
 
+use crate::guests::Guests;
 use crate::house::House;
 use crate::peer::Peer;
 use crate::statistics::Counters;
@@ -58,6 +59,7 @@ fn quietly(peer: &Peer, hook: impl FnOnce()) {
 pub(crate) struct Guest<'a> {
     hooks: &'a Hooks,
     counters: &'a Counters,
+    guests: &'a Guests,
     peer: &'a Peer,
     broker: &'a Broker,
     since: Instant,
@@ -67,9 +69,10 @@ pub(crate) struct Guest<'a> {
 impl<'a> Guest<'a> {
     /// `reason` is what ended the connection where nothing else is said before this is dropped.
     pub(crate) fn new(house: &'a House, peer: &'a Peer, broker: &'a Broker, reason: Failure) -> Self {
-        let House { hooks, counters, .. } = house;
+        let House { hooks, counters, guests, .. } = house;
+        guests.come(peer, broker);
         // From here on: whoever is told of the beginning is told of the end.
-        let guest = Guest { hooks, counters, peer, broker, since: Instant::now(), reason };
+        let guest = Guest { hooks, counters, guests, peer, broker, since: Instant::now(), reason };
         hooks.greet(peer, broker);
         guest
     }
@@ -77,6 +80,7 @@ impl<'a> Guest<'a> {
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
+        self.guests.go(self.peer);
         let ended = Ended {
             reason: self.reason.clone(),
             lasted: self.since.elapsed(),

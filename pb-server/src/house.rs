@@ -9,6 +9,7 @@ use pb_core::{Limits, Names};
 use tokio::sync::Semaphore;
 
 use crate::capacity::Crowd;
+use crate::guests::Guests;
 use crate::hooks::Hooks;
 use crate::peer::Peer;
 use crate::statistics::Counters;
@@ -23,6 +24,7 @@ pub(crate) struct House {
     /// Who may be told at the same time that there is no room.
     pub(crate) door: Arc<Semaphore>,
     pub(crate) lanes: Lanes,
+    pub(crate) guests: Arc<Guests>,
 }
 
 /// Who gets which root.
@@ -34,6 +36,14 @@ pub(crate) enum Roots {
 }
 
 impl Roots {
+    /// The one that all have.
+    pub(crate) fn one(&self) -> Option<&Reference> {
+        match self {
+            Roots::One(root) => Some(root),
+            Roots::Each(_) => None,
+        }
+    }
+
     /// The root of `peer`; nothing where making it panicked.
     fn of(&self, peer: &Peer) -> Option<Reference> {
         match self {

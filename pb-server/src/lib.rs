@@ -29,10 +29,12 @@
 
 mod accept;
 mod capacity;
+mod guests;
 #[cfg(all(feature = "systemd", unix))]
 mod handed_in;
 mod hooks;
 mod house;
+pub mod inspect;
 mod pair;
 mod peer;
 mod running;

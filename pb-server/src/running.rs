@@ -22,6 +22,7 @@ pub struct Running {
     meter: Meter,
     stop: watch::Sender<Stop>,
     listeners: JoinSet<()>,
+    inspector: Option<Box<Running>>,
 }
 
 /// How a drain has ended.
@@ -34,7 +35,12 @@ pub enum Stopped {
 }
 
 impl Running {
-    pub(crate) fn start(listeners: Vec<(Listener, Address)>, house: Arc<House>, meter: Meter) -> Self {
+    pub(crate) fn start(
+        listeners: Vec<(Listener, Address)>,
+        house: Arc<House>,
+        meter: Meter,
+        inspector: Option<Running>,
+    ) -> Self {
         let (stop, stopped) = watch::channel(Stop::No);
         let mut tasks = JoinSet::new();
         let mut urls = Vec::new();
@@ -43,7 +49,7 @@ impl Running {
             urls.push(url.to_string());
             tasks.spawn(accept::run(listener, url, Arc::clone(&house), stopped.clone()));
         }
-        Running { urls, meter, stop, listeners: tasks }
+        Running { urls, meter, stop, listeners: tasks, inspector: inspector.map(Box::new) }
     }
 
     /// Where it listens.
@@ -54,6 +60,11 @@ impl Running {
     /// The first of them.
     pub fn url(&self) -> &str {
         &self.urls[0] // A server without an address does not run.
+    }
+
+    /// Where it can be looked into, if it can ([`Server::inspect`](crate::Server::inspect)): until the last connection has ended, also while it drains.
+    pub fn inspector_url(&self) -> Option<&str> {
+        self.inspector.as_ref().map(|inspector| inspector.url())
     }
 
     /// How many are connected, and what became of the others.

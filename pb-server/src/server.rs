@@ -10,8 +10,10 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::capacity::{Capacity, Crowd};
+use crate::guests::Guests;
 use crate::hooks::{Ended, Hooks};
 use crate::house::{House, Roots};
+use crate::inspect::{self, Inspect, InspectAtError, Waiting};
 use crate::peer::Peer;
 use crate::running::{Running, Stopped};
 use crate::signals::Signals;
@@ -29,6 +31,8 @@ pub struct Server {
     hooks: Hooks,
     counters: Arc<Counters>,
     listeners: Vec<(Listener, Address)>,
+    guests: Arc<Guests>,
+    inspector: Option<Waiting>,
 }
 
 /// Why a server does not serve. `{:?}` is the sentence too, for that is what a `main` that returns it prints.
@@ -58,6 +62,9 @@ pub enum ServeError {
     /// It was run without [`Server::listen`].
     #[error("the server listens nowhere: call listen() before run()")]
     Nowhere,
+    /// It cannot be looked into there.
+    #[error(transparent)]
+    Inspect(#[from] InspectAtError),
     /// The system does not tell of signals.
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] io::Error),
@@ -92,6 +99,8 @@ impl Server {
             hooks: Hooks::default(),
             counters: Arc::default(),
             listeners: Vec::new(),
+            guests: Arc::default(),
+            inspector: None,
         }
     }
 
@@ -175,6 +184,32 @@ impl Server {
         Ok(self)
     }
 
+    /// Lets the server be looked into, by the tool `pb` and by whoever has the stubs of [`inspect`](crate::inspect): on a socket of its own, which is no other
+    /// than of this user or this machine. Said again it replaces what was said before.
+    ///
+    /// # Errors
+    /// [`ServeError::Inspect`] where others could reach it, or there is no token; [`ServeError::Address`], [`ServeError::Listen`]. The server is gone with all its
+    /// listeners.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the server.
+    pub async fn inspect(mut self, at: Inspect) -> Result<Self, ServeError> {
+        let address: Address = at.address.parse()?;
+        let token = inspect::check(&at, &address)?;
+        self.inspector = None;
+        match Listener::bind_with(&address, &ListenOptions::default()).await {
+            Ok(listener) => self.inspector = Some(Waiting::new(listener, token, at.grants)),
+            Err(source) => return Err(ServeError::Listen { address, source }),
+        }
+        Ok(self)
+    }
+
+    /// Lets those who have this see who is connected.
+    pub(crate) fn seen_by(mut self, guests: Arc<Guests>) -> Self {
+        self.guests = guests;
+        self
+    }
+
     /// Where it listens, with the ports that it took.
     pub fn urls(&self) -> Vec<String> {
         self.listeners.iter().map(|(_, address)| address.to_string()).collect()
@@ -224,7 +259,7 @@ impl Server {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn spawn(self) -> Result<Running, ServeError> {
-        let Server { roots, names, limits, capacity, hooks, counters, listeners } = self;
+        let Server { roots, names, limits, capacity, hooks, counters, listeners, guests, inspector } = self;
         if listeners.is_empty() {
             return Err(ServeError::Nowhere);
         }
@@ -232,8 +267,10 @@ impl Server {
         let meter = Meter::new(Arc::clone(&counters), Arc::clone(&crowd));
         let door = Arc::new(Semaphore::new(AT_THE_DOOR));
         let lanes = Lanes::new(tokio::runtime::Handle::current().metrics().num_workers());
-        let house = Arc::new(House { roots, names, limits, hooks, crowd, counters, door, lanes });
-        Ok(Running::start(listeners, house, meter))
+        let house = Arc::new(House { roots, names, limits, hooks, crowd, counters, door, lanes, guests });
+        let urls = listeners.iter().map(|(_, address)| address.to_string()).collect();
+        let inspector = inspector.and_then(|waiting| waiting.start(&house, urls, &meter));
+        Ok(Running::start(listeners, house, meter, inspector))
     }
 }
 

@@ -1,0 +1,412 @@
+//! What an inspector says, over the wire. Its methods may become more, and get further arguments that have defaults; what its rows say more in later
+//! versions stands in their `details`.
+
+use pb_core::{AnyRef, remote_interface};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The root of an inspector's connection: whoever has the token is let in.
+#[remote_interface]
+pub trait InspectorDoor {
+    /// The inspector, for who says the token; any text will do where none is wanted.
+    #[remote(idempotent)]
+    async fn enter(&self, token: String) -> Result<InspectorRef, InspectError>;
+}
+
+/// Looks into a running server. All its lists are taken at one time, connection by connection: what is there throughout is in them once.
+#[remote_interface]
+pub trait Inspector {
+    /// The server, and what its inspector may do.
+    #[remote(idempotent)]
+    async fn about(&self) -> About;
+    /// The objects that peers hold, the roots and the published ones.
+    #[remote(idempotent, answer_bytes = 1_048_576)]
+    async fn objects(&self, query: Query) -> Result<Objects, InspectError>;
+    /// All that there is to know about one object.
+    #[remote(idempotent, answer_bytes = 1_048_576)]
+    async fn object(&self, id: u64) -> Result<ObjectDetail, InspectError>;
+    /// The calls that are in flight.
+    #[remote(idempotent, answer_bytes = 1_048_576)]
+    async fn calls(&self, query: Query) -> Result<Calls, InspectError>;
+    /// The methods that were called, with how long they took.
+    #[remote(idempotent, answer_bytes = 1_048_576)]
+    async fn methods(&self, query: Query) -> Result<Methods, InspectError>;
+    /// The connections that are open.
+    #[remote(idempotent, answer_bytes = 1_048_576)]
+    async fn connections(&self, query: Query) -> Result<Connections, InspectError>;
+    /// What each connection holds, by type.
+    #[remote(idempotent, answer_bytes = 1_048_576)]
+    async fn tree(&self, own: bool) -> Result<Vec<Branch>, InspectError>;
+    /// The object itself, to be called; it needs the right to call.
+    async fn reference(&self, id: u64) -> Result<AnyRef, InspectError>;
+    /// The number of an object that the inspector gave, or one of its objects.
+    async fn number(&self, object: AnyRef) -> Result<u64, InspectError>;
+    /// Stops a call, whose caller is answered `Cancelled`; it needs the right to cancel.
+    async fn cancel(&self, connection: u64, call: i64) -> Result<(), InspectError>;
+    /// Takes the object away from all who hold it, who are told the reason; it needs the right to revoke. Says from how many connections.
+    async fn revoke(&self, id: u64, reason: String) -> Result<u64, InspectError>;
+}
+
+/// Which rows, in which order.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Query {
+    /// Conditions that all hold: `KEY=TEXT`, `KEY!=TEXT`, `KEY~PART`, `KEY>NUMBER`, `KEY<NUMBER`. Keys are the names of the rows' fields.
+    pub filter: Vec<String>,
+    /// The key to sort by, with `-` before it for the largest first.
+    pub sort: Option<String>,
+    /// How many rows to leave out at the beginning.
+    pub offset: u64,
+    /// How many rows to give, at most 1,000; fewer are given where they take more than 768 KiB.
+    pub limit: u32,
+    /// Whether the inspector's own connections count.
+    pub own: bool,
+}
+
+/// The server, and what its inspector may do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct About {
+    /// Of the package that serves.
+    pub version: String,
+    /// The process' number.
+    pub process: u32,
+    /// How long the server has run.
+    pub uptime_ms: u64,
+    /// Where it listens.
+    pub listens: Vec<String>,
+    /// Connections that are open.
+    pub open: u64,
+    /// Connections that were accepted.
+    pub accepted: u64,
+    /// Connections that were refused for want of room.
+    pub refused: u64,
+    /// Connections that ended without a hello.
+    pub failed: u64,
+    /// Connections that ended later.
+    pub ended: u64,
+    /// What it allows beside looking: some of `call`, `cancel`, `revoke`.
+    pub allows: Vec<String>,
+    /// Room for what later versions say.
+    pub details: Details,
+}
+
+/// Room for what later versions say of a row, as key and text.
+pub type Details = Vec<(String, String)>;
+
+/// An object, as it stands in a list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ObjectRow {
+    /// Its number here: the same as long as it lives, and never another one's.
+    pub id: u64,
+    /// `local`; `forwarded`: it lives with another peer of this process; `lent`: a form of one that can be taken back; `promise`; `broken`.
+    pub kind: String,
+    /// The Rust type; of what is forwarded, nothing.
+    pub type_name: String,
+    /// The one that it was handed out as comes first.
+    pub interfaces: Vec<String>,
+    /// `root`, and names that it is published by.
+    pub names: Vec<String>,
+    /// Connections that hold it, or have it as their root.
+    pub holders: u64,
+    /// Mentions that they have not given back.
+    pub references: u64,
+    /// Calls of theirs on it.
+    pub calls: u64,
+    /// Those of them that are not answered.
+    pub in_flight: u64,
+    /// Those that were answered with an error or a failure.
+    pub failed: u64,
+    /// How long somebody has held it.
+    pub age_ms: u64,
+    /// How long ago it was called last, if it was.
+    pub idle_ms: Option<u64>,
+    /// Held for a minute or longer, and never called: it may be forgotten.
+    pub suspect: bool,
+    /// Why it is broken, where it is.
+    pub broken: Option<String>,
+    /// Room for what later versions say.
+    pub details: Details,
+}
+
+/// Some objects.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Objects {
+    /// In the order that was asked for.
+    pub rows: Vec<ObjectRow>,
+    /// How many there are that meet the filter.
+    pub total: u64,
+    /// The offset of the next ones, if there are any.
+    pub next: Option<u64>,
+}
+
+/// Who holds an object.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HolderRow {
+    /// The connection's number.
+    pub connection: u64,
+    /// Where it comes from.
+    pub peer: String,
+    /// The object's id on that connection; 0 is the root.
+    pub export: i64,
+    /// Mentions that it has not given back.
+    pub references: u64,
+    /// How long it has held it.
+    pub age_ms: u64,
+    /// The method whose answer handed it over.
+    pub given_by: Option<String>,
+    /// Its calls on it.
+    pub calls: u64,
+    /// Those that were answered with an error or a failure.
+    pub failed: u64,
+    /// How long ago it was called last, if it was.
+    pub idle_ms: Option<u64>,
+    /// Room for what later versions say.
+    pub details: Details,
+}
+
+/// A field that the object shows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FieldRow {
+    /// Its name.
+    pub name: String,
+    /// As its `Debug` writes it now.
+    pub value: String,
+    /// Whether there is more of it.
+    pub cut: bool,
+}
+
+/// A method that an object has.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SignatureRow {
+    /// `Interface/method`.
+    pub name: String,
+    /// Name, parameters and types.
+    pub signature: String,
+    /// Its doc comment.
+    pub docs: String,
+}
+
+/// All that there is to know about an object.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ObjectDetail {
+    /// As it stands in a list.
+    pub row: ObjectRow,
+    /// Those that are marked `#[inspect]`.
+    pub fields: Vec<FieldRow>,
+    /// Why there are none, where that is not for want of marks.
+    pub no_fields: Option<String>,
+    /// What it can be called by, as it describes itself; of what does not live in this process, nothing.
+    pub methods: Vec<SignatureRow>,
+    /// Who holds it, at most 200, those with most mentions first.
+    pub holders: Vec<HolderRow>,
+    /// Room for what later versions say.
+    pub details: Details,
+}
+
+/// A call that is in flight.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CallRow {
+    /// The connection's number.
+    pub connection: u64,
+    /// The call's id on that connection.
+    pub call: i64,
+    /// The method; empty where its caller has given it no number.
+    pub method: String,
+    /// The object that it is called on, where that is known.
+    pub object: Option<u64>,
+    /// Its Rust type.
+    pub type_name: String,
+    /// Who called.
+    pub peer: String,
+    /// How long ago it came.
+    pub age_ms: u64,
+    /// How long it has until its deadline, where it has one.
+    pub deadline_ms: Option<u64>,
+    /// `waiting`: its method has started and waits for something; `queued`: for the result of another call; `forwarded`; `stopping`: its caller has given it up, or its
+    /// time is over; `starting`: it is about to start, runs to its end whatever happens, or keeps its thread.
+    pub state: String,
+    /// The call whose result it waits for.
+    pub waits_for: Option<i64>,
+    /// Where it was passed on to.
+    pub forwarded_to: Option<String>,
+    /// Room for what later versions say.
+    pub details: Details,
+}
+
+/// Some calls.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Calls {
+    /// In the order that was asked for.
+    pub rows: Vec<CallRow>,
+    /// How many there are that meet the filter.
+    pub total: u64,
+    /// The offset of the next ones, if there are any.
+    pub next: Option<u64>,
+}
+
+/// The calls of one method by those who are connected now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MethodRow {
+    /// Its name; empty for all that are not counted apart.
+    pub method: String,
+    /// Calls that were answered.
+    pub calls: u64,
+    /// Those with the method's own error.
+    pub errors: u64,
+    /// Those with a failure of the broker.
+    pub failures: u64,
+    /// Calls that are not answered yet.
+    pub in_flight: u64,
+    /// Within this half of them were answered, about.
+    pub p50_us: Option<u64>,
+    /// The same of 99 in a hundred.
+    pub p99_us: Option<u64>,
+    /// The longest that was measured.
+    pub max_us: u64,
+    /// Room for what later versions say.
+    pub details: Details,
+}
+
+/// Some methods.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Methods {
+    /// In the order that was asked for.
+    pub rows: Vec<MethodRow>,
+    /// How many there are that meet the filter.
+    pub total: u64,
+    /// The offset of the next ones, if there are any.
+    pub next: Option<u64>,
+}
+
+/// An open connection.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// Its number.
+    pub connection: u64,
+    /// Where it comes from.
+    pub peer: String,
+    /// Where it has connected to.
+    pub listener: String,
+    /// How long it has been open.
+    pub age_ms: u64,
+    /// Objects of this process that it holds.
+    pub objects: u64,
+    /// Objects of its that this process holds.
+    pub imports: u64,
+    /// Its calls that are not answered.
+    pub in_flight: u64,
+    /// Its one-way calls that have not ended.
+    pub casts_in_flight: u64,
+    /// Its calls that came, one-way calls included.
+    pub calls: u64,
+    /// Those that were answered with the method's own error.
+    pub errors: u64,
+    /// Those that were answered with a failure of the broker.
+    pub failures: u64,
+    /// Bytes that were read from it.
+    pub bytes_in: u64,
+    /// Bytes that were sent to it, or wait for it.
+    pub bytes_out: u64,
+    /// Bytes of answers that wait until it reads.
+    pub unread_bytes: u64,
+    /// It reads so little that none of its calls is started.
+    pub halted: bool,
+    /// How often what it called held up its connection for a second or longer.
+    pub held_up: u64,
+    /// Room for what later versions say.
+    pub details: Details,
+}
+
+/// Some connections.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Connections {
+    /// In the order that was asked for.
+    pub rows: Vec<ConnectionRow>,
+    /// How many there are that meet the filter.
+    pub total: u64,
+    /// The offset of the next ones, if there are any.
+    pub next: Option<u64>,
+}
+
+/// What one connection holds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Branch {
+    /// Its number.
+    pub connection: u64,
+    /// Where it comes from.
+    pub peer: String,
+    /// By type, those with most objects first; at most 32.
+    pub groups: Vec<Group>,
+}
+
+/// Objects of one type that one connection holds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Group {
+    /// As in [`ObjectRow::kind`].
+    pub kind: String,
+    /// The Rust type.
+    pub type_name: String,
+    /// How many there are.
+    pub objects: u64,
+    /// The number of one of them.
+    pub example: u64,
+    /// Calls on them.
+    pub calls: u64,
+    /// Those of them that are suspect.
+    pub suspects: u64,
+}
+
+/// Why an inspector does not do something.
+#[derive(Clone, PartialEq, Eq, Debug, Error, Serialize, Deserialize)]
+pub enum InspectError {
+    /// The token is not the one.
+    #[error(
+        "the token is not the one of this server: it stands in the file that the server was told of, or has made, for its inspector"
+    )]
+    Token,
+    /// It is not allowed.
+    #[error("this inspector does not allow to {right}: the server grants that, or does not")]
+    NotAllowed {
+        /// `call`, `cancel` or `revoke`.
+        right: String,
+    },
+    /// There is no such object.
+    #[error("there is no object @{id} any more, or there never was")]
+    NoObject {
+        /// Its number.
+        id: u64,
+    },
+    /// There is no such call.
+    #[error("there is no call {connection}/{call} in flight any more, or there never was")]
+    NoCall {
+        /// The connection's number.
+        connection: u64,
+        /// The call's.
+        call: i64,
+    },
+    /// Nothing stops it.
+    #[error("call {connection}/{call} cannot be stopped: its method runs to its end, or is about to start")]
+    RunsToEnd {
+        /// The connection's number.
+        connection: u64,
+        /// The call's.
+        call: i64,
+    },
+    /// A condition that is none.
+    #[error(
+        "{text:?} is no condition: write KEY=TEXT, KEY!=TEXT, KEY~PART, KEY>NUMBER or KEY<NUMBER; keys are {keys}"
+    )]
+    Filter {
+        /// What was said.
+        text: String,
+        /// The keys that there are.
+        keys: String,
+    },
+    /// A key that no row has.
+    #[error("there is no key {key:?} to sort by; keys are {keys}")]
+    Sort {
+        /// What was said.
+        key: String,
+        /// The keys that there are.
+        keys: String,
+    },
+}

@@ -1,0 +1,332 @@
+//! The inspector: read-only but for what it was granted, and with no lock of its own around anybody's code.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pb_core::broker::{Held, MethodUse, NotStopped};
+use pb_core::message::{ExportId, FailureKind, Ran};
+use pb_core::objects::{Leads, Reference, Shown};
+use pb_core::{AnyRef, Failure, Names, Referenceable, Stub};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::api::*;
+use super::grants::Grants;
+use super::ids::{Ids, Name};
+use super::query::{Cell, Plan, Row};
+use super::rows;
+use super::snapshot::{Entry, ROOT, each_held, entries, flying, millis, name_of};
+use crate::guests::{Guests, Resident};
+use crate::statistics::Meter;
+
+/// What looks into one server.
+#[derive(Referenceable)]
+#[referenceable(crate = pb_core)]
+pub(crate) struct Looking {
+    pub(super) guests: Arc<Guests>,
+    /// The inspector's own.
+    pub(super) own: Arc<Guests>,
+    pub(super) names: Names,
+    /// The root, where all have the same.
+    pub(super) root: Option<Reference>,
+    pub(super) meter: Meter,
+    pub(super) grants: Grants,
+    pub(super) listens: Vec<String>,
+    pub(super) since: Instant,
+    pub(super) ids: Ids,
+    /// Lists that are made at one time.
+    pub(super) lists: Semaphore,
+    /// Objects whose fields are read at one time.
+    pub(super) readers: Arc<Semaphore>,
+}
+
+impl Looking {
+    /// The connections that are looked at.
+    fn residents(&self, own: bool) -> Vec<Arc<Resident>> {
+        let mut all = self.guests.all();
+        if own {
+            all.extend(self.own.all());
+        }
+        all
+    }
+
+    fn may(&self, allowed: bool, right: &str) -> Result<(), InspectError> {
+        if allowed { Ok(()) } else { Err(InspectError::NotAllowed { right: right.to_owned() }) }
+    }
+
+    async fn entries(&self, own: bool) -> Vec<Entry> {
+        let _turn = self.lists.acquire().await;
+        let mut published = self.names.entries();
+        published.extend(self.root.iter().map(|root| (ROOT.into(), root.clone())));
+        entries(&self.residents(own), published).await
+    }
+
+    fn number(&self, entry: &Entry) -> u64 {
+        self.ids.number(entry.name, entry.reference.as_ref())
+    }
+
+    /// The object with that number, the inspector's own included.
+    async fn find(&self, id: u64) -> Result<Entry, InspectError> {
+        let gone = InspectError::NoObject { id };
+        let name = self.ids.name(id).ok_or_else(|| gone.clone())?;
+        self.entries(true).await.into_iter().find(|entry| entry.name == name).ok_or(gone)
+    }
+
+    /// Calls `with` for each mention of the object in the connections' tables.
+    async fn each_holder(&self, name: Name, mut with: impl FnMut(&Resident, Held<Reference>)) {
+        for resident in self.residents(true) {
+            let connection = resident.peer.number();
+            each_held(&resident, |held| {
+                if name_of(&held, connection) == name {
+                    with(&resident, held);
+                }
+            })
+            .await;
+        }
+    }
+
+    /// What a local object can be called by. It tells that by itself, without its own code.
+    async fn signatures(&self, entry: &Entry) -> Vec<SignatureRow> {
+        let Some(reference) = entry.reference.clone().filter(|_| entry.kind == "local") else {
+            return Vec::new();
+        };
+        let object = AnyRef::from_reference(reference);
+        let Ok(Ok(description)) = timeout(READING, object.remote().describe()).await else {
+            return Vec::new();
+        };
+        let methods = description.interfaces.iter().flat_map(|interface| &interface.methods);
+        let mut left = MOST_SIGNATURES;
+        let rows = methods.map(|method| SignatureRow {
+            name: method.name.clone(),
+            signature: method.signature(),
+            docs: method.docs.clone(),
+        });
+        rows.take_while(|row| {
+            let fits = left > 0;
+            left = left.saturating_sub(row.name.len() + row.signature.len() + row.docs.len());
+            fits
+        })
+        .collect()
+    }
+
+    /// What the object shows of itself, read on a thread that may wait.
+    async fn fields(&self, entry: &Entry) -> Result<Vec<FieldRow>, String> {
+        let shows = entry.reference.as_ref().and_then(|reference| match reference.leads() {
+            Leads::Local(object) => Some(Arc::clone(object)),
+            Leads::Promise(promise) => {
+                match promise.lent().map(|lent| lent.end()).as_ref().map(Reference::leads) {
+                    Some(Leads::Local(object)) => Some(Arc::clone(object)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        });
+        let Some(object) = shows else { return Ok(Vec::new()) };
+        let permit = Arc::clone(&self.readers).try_acquire_owned();
+        let permit = permit.map_err(|_| "the fields of too many other objects are being read".to_owned())?;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut shown = Shown::default();
+            object.inspect(&mut shown);
+            drop(permit);
+            shown.into_fields()
+        });
+        match timeout(READING, read).await {
+            Ok(Ok(fields)) => {
+                let row = |field: pb_core::objects::ShownField| FieldRow {
+                    name: field.name.to_owned(),
+                    value: field.value,
+                    cut: field.cut,
+                };
+                Ok(fields.into_iter().map(row).collect())
+            }
+            Ok(Err(_)) => Err("reading them failed".to_owned()),
+            Err(_) => Err(format!("reading them took longer than {} s", READING.as_secs())),
+        }
+    }
+}
+
+impl Inspector for Looking {
+    async fn about(&self) -> About {
+        let seen = self.meter.read();
+        About {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: std::process::id(),
+            uptime_ms: millis(self.since.elapsed()),
+            listens: self.listens.clone(),
+            open: seen.open as u64,
+            accepted: seen.accepted,
+            refused: seen.refused,
+            failed: seen.failed,
+            ended: seen.ended,
+            allows: self.grants.words(),
+            details: Vec::new(),
+        }
+    }
+
+    async fn objects(&self, query: Query) -> Result<Objects, InspectError> {
+        let plan = Plan::of::<Entry>(&query)?;
+        let by_id = plan.names("id");
+        let mut all = self.entries(query.own).await;
+        if by_id {
+            all.iter_mut().for_each(|entry| entry.id = self.number(entry));
+        }
+        all.retain(|entry| plan.meets(entry));
+        let (found, total, next) = plan.page(all);
+        let mut rows: Vec<_> = found.iter().map(|entry| rows::object(entry, self.number(entry))).collect();
+        let next = plan.cut(&mut rows, next, rows::bytes_of_object);
+        Ok(Objects { rows, total, next })
+    }
+
+    async fn object(&self, id: u64) -> Result<ObjectDetail, InspectError> {
+        let entry = self.find(id).await?;
+        let mut holders = Vec::new();
+        self.each_holder(entry.name, |resident, held| holders.push(rows::holder(resident, &held))).await;
+        holders.sort_by_key(|holder| std::cmp::Reverse(holder.references));
+        holders.truncate(MOST_HOLDERS);
+        let (fields, no_fields) = match self.fields(&entry).await {
+            Ok(fields) => (fields, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let methods = self.signatures(&entry).await;
+        let row = rows::object(&entry, id);
+        Ok(ObjectDetail { row, fields, no_fields, methods, holders, details: Vec::new() })
+    }
+
+    async fn calls(&self, query: Query) -> Result<Calls, InspectError> {
+        let plan = Plan::of::<super::snapshot::Flying>(&query)?;
+        let mut all = flying(&self.residents(query.own));
+        for call in &mut all {
+            let name = call.call.on.as_ref().map(|on| (Name::Lives(on.key()), on));
+            call.object = name.map(|(name, on)| self.ids.number(name, Some(on)));
+        }
+        all.retain(|call| plan.meets(call));
+        let (found, total, next) = plan.page(all);
+        let mut rows: Vec<_> = found.iter().map(rows::call).collect();
+        let next = plan.cut(&mut rows, next, |row| row.method.len() + row.type_name.len() + 256);
+        Ok(Calls { rows, total, next })
+    }
+
+    async fn methods(&self, query: Query) -> Result<Methods, InspectError> {
+        let plan = Plan::of::<MethodRow>(&query)?;
+        let residents = self.residents(query.own);
+        let mut all: HashMap<String, (MethodUse, u64)> = HashMap::new();
+        for resident in &residents {
+            for used in resident.broker.method_uses() {
+                let name = used.method.as_ref().map_or(String::new(), |text| text.name.to_string());
+                match all.entry(name) {
+                    std::collections::hash_map::Entry::Vacant(place) => {
+                        place.insert((used, 0));
+                    }
+                    std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().0.add(&used),
+                }
+            }
+        }
+        for call in flying(&residents) {
+            all.entry(call.method).or_insert_with(|| (MethodUse::none(call.call.method.clone()), 0)).1 += 1;
+        }
+        let all = all.into_iter().map(|(name, (used, in_flight))| rows::method(name, &used, in_flight));
+        let (mut rows, total, next) = plan.page(all.filter(|row| plan.meets(row)).collect());
+        let next = plan.cut(&mut rows, next, |row| row.method.len() + 128);
+        Ok(Methods { rows, total, next })
+    }
+
+    async fn connections(&self, query: Query) -> Result<Connections, InspectError> {
+        let plan = Plan::of::<ConnectionRow>(&query)?;
+        let all = self.residents(query.own).into_iter().map(|resident| rows::connection(&resident));
+        let (mut rows, total, next) = plan.page(all.filter(|row| plan.meets(row)).collect());
+        let next = plan.cut(&mut rows, next, |row| row.peer.len() + row.listener.len() + 256);
+        Ok(Connections { rows, total, next })
+    }
+
+    async fn tree(&self, own: bool) -> Result<Vec<Branch>, InspectError> {
+        let mut branches = Vec::new();
+        for resident in self.residents(own).into_iter().take(MOST_BRANCHES) {
+            let all = {
+                let _turn = self.lists.acquire().await;
+                entries(std::slice::from_ref(&resident), Vec::new()).await
+            };
+            branches.push(rows::branch(&resident, &all, |entry| self.number(entry)));
+        }
+        Ok(branches)
+    }
+
+    async fn reference(&self, id: u64) -> Result<AnyRef, InspectError> {
+        self.may(self.grants.call, "call")?;
+        let entry = self.find(id).await?;
+        entry.reference.map(AnyRef::from_reference).ok_or(InspectError::NoObject { id })
+    }
+
+    async fn number(&self, object: AnyRef) -> Result<u64, InspectError> {
+        let reference = object.as_reference().followed();
+        Ok(self.ids.number(Name::Lives(reference.key()), Some(&reference)))
+    }
+
+    async fn cancel(&self, connection: u64, call: i64) -> Result<(), InspectError> {
+        self.may(self.grants.cancel, "cancel")?;
+        let none = InspectError::NoCall { connection, call };
+        let resident = self.guests.find(connection).ok_or_else(|| none.clone())?;
+        let failure = Failure::new(FailureKind::Cancelled, Ran::Maybe, "an operator has stopped the call");
+        match resident.broker.stop_call(ExportId(call), failure) {
+            Ok(()) => Ok(()),
+            Err(NotStopped::Ended) => Err(none),
+            Err(NotStopped::RunsToEnd) => Err(InspectError::RunsToEnd { connection, call }),
+        }
+    }
+
+    async fn revoke(&self, id: u64, reason: String) -> Result<u64, InspectError> {
+        self.may(self.grants.revoke, "revoke")?;
+        let name = self.ids.name(id).ok_or(InspectError::NoObject { id })?;
+        let mut found = Vec::new();
+        for resident in self.guests.all() {
+            let connection = resident.peer.number();
+            let mut export = None;
+            each_held(&resident, |held| {
+                if name_of(&held, connection) == name && held.handle.is_ok() {
+                    export = Some(held.id);
+                }
+            })
+            .await;
+            found.extend(export.map(|export| (resident, export)));
+        }
+        if found.is_empty() {
+            return Err(InspectError::NoObject { id });
+        }
+        let reason: String = reason.chars().filter(|char| !char.is_control()).take(MOST_REASON).collect();
+        found.iter().for_each(|(resident, export)| resident.broker.break_held(*export, &reason));
+        Ok(found.len() as u64)
+    }
+}
+
+impl Row for MethodRow {
+    const KEYS: &'static [&'static str] =
+        &["method", "calls", "errors", "failures", "in_flight", "p50_us", "p99_us", "max_us"];
+    const SORT: &'static str = "-calls";
+
+    fn tie(&self) -> (u64, u64, &str) {
+        (0, 0, &self.method)
+    }
+
+    fn cell(&self, key: &str) -> Cell<'_> {
+        match key {
+            "method" => Cell::Text(&self.method),
+            "calls" => Cell::Number(self.calls),
+            "errors" => Cell::Number(self.errors),
+            "failures" => Cell::Number(self.failures),
+            "in_flight" => Cell::Number(self.in_flight),
+            "p50_us" => self.p50_us.map_or(Cell::None, Cell::Number),
+            "p99_us" => self.p99_us.map_or(Cell::None, Cell::Number),
+            "max_us" => Cell::Number(self.max_us),
+            _ => Cell::None,
+        }
+    }
+}
+
+/// How long the fields of one object may take to be read.
+const READING: Duration = Duration::from_secs(2);
+const MOST_HOLDERS: usize = 200;
+/// Bytes of the signatures and doc comments of one object.
+const MOST_SIGNATURES: usize = 256 << 10;
+const MOST_BRANCHES: usize = 1000;
+/// Characters of the reason that holders of what was revoked are told.
+const MOST_REASON: usize = 160;
