@@ -3,4 +3,5 @@
 pub mod chat;
 pub mod counter;
 pub mod files;
+pub mod inspecting;
 pub mod jobs;

@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! files serve DIR --listen tcp://127.0.0.1:0 --listen unix://files.sock      # prints `listening on URL` for each
+//! files serve DIR --inspect unix:///run/files.inspect                         # so that `pb` can look into it
 //! files copy URL DEST
 //! files cat URL a/b/c                           # the way there and the first bytes take one round trip
 //! files watch URL a/b                           # prints `watching`, and a line for each change below a/b
@@ -24,6 +25,7 @@ use pb_examples::files::progress::Progress;
 use pb_examples::files::walk::{dir_at, why};
 use pb_examples::files::watch::Printer;
 use pb_examples::files::{Shown, cat};
+use pb_examples::inspecting::Inspecting;
 
 use serve::{Signals, serve};
 
@@ -43,6 +45,8 @@ enum Command {
         /// Where to listen, as often as wanted; port 0 takes a free one
         #[arg(long, default_value = "tcp://127.0.0.1:0")]
         listen: Vec<String>,
+        #[command(flatten)]
+        inspecting: Inspecting,
     },
     /// Copy all that a server serves
     Copy {
@@ -89,7 +93,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     let asked = async {
         match &command {
-            Command::Serve { dir, listen } => serve(dir, listen).await,
+            Command::Serve { dir, listen, inspecting } => serve(dir, listen, inspecting).await,
             Command::Copy { url, dest, verify, patience } => {
                 let patience = Duration::from_secs((*patience).into());
                 fetch(url, dest, Manner { patience, verify: *verify }).await

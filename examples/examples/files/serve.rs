@@ -8,11 +8,16 @@ use std::time::Duration;
 
 use pb_examples::files::tree::Tree;
 use pb_examples::files::{Shown, reason, served};
+use pb_examples::inspecting::Inspecting;
 use pb_server::{Server, Stopped};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves `dir` at all these addresses until it is told to end.
-pub async fn serve(dir: &Path, listen: &[String]) -> Result<ExitCode, Box<dyn Error>> {
+pub async fn serve(
+    dir: &Path,
+    listen: &[String],
+    inspecting: &Inspecting,
+) -> Result<ExitCode, Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let tree = Tree::open(dir).map_err(|error| format!("cannot serve {}: {}", Shown(dir), reason(&error)))?;
     let (root, busy) = served::root(tree);
@@ -20,10 +25,13 @@ pub async fn serve(dir: &Path, listen: &[String]) -> Result<ExitCode, Box<dyn Er
     for address in listen {
         server = server.listen(address).await?;
     }
-    let running = server.spawn()?;
+    let running = inspecting.tell(server).await?.spawn()?;
     let mut out = io::stdout();
     for url in running.urls() {
         writeln!(out, "listening on {url}")?;
+    }
+    if let Some(url) = running.inspector_url() {
+        writeln!(out, "inspector at {url}")?;
     }
     out.flush()?;
     signals.next().await;

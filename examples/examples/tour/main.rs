@@ -1,6 +1,6 @@
 //! A walk through the broker: this process serves a bank, a second one is its client, and both say what happens.
 //!
-//! `cargo run --release --example tour`
+//! `cargo run --release --example tour`; with `-- --inspect unix:///tmp/tour.sock` the server stays when the tour is over, for `pb` to look into it.
 
 mod bank;
 mod client;
@@ -13,6 +13,7 @@ use std::error::Error;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use pb_examples::inspecting::Inspecting;
 use pb_server::Server;
 use tokio::process::Command;
 
@@ -26,9 +27,12 @@ const LONGEST: Duration = Duration::from_secs(20);
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let toured = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => lead().await,
+        [] => lead(&Inspecting::default()).await,
+        ["--inspect", url] => {
+            lead(&Inspecting { inspect: Some(url.to_owned()), ..Inspecting::default() }).await
+        }
         ["client", url] => client::walk(url).await,
-        _ => Err("takes no arguments: it starts its own client".into()),
+        _ => Err("takes --inspect URL, or nothing: it starts its own client".into()),
     };
     match toured {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,11 +44,11 @@ async fn main() -> ExitCode {
 }
 
 /// Serves the bank, starts the client, and waits until that has seen everything.
-async fn lead() -> Result<(), Box<dyn Error>> {
+async fn lead(inspecting: &Inspecting) -> Result<(), Box<dyn Error>> {
     say::title("A tour of the broker: two processes, and live objects between them.");
     step(1, "Two processes and a root");
-    let server =
-        Server::new(BankRef::new(server::City::default())).listen("tcp://127.0.0.1:0").await?.spawn()?;
+    let server = Server::new(BankRef::new(server::City::default())).listen("tcp://127.0.0.1:0").await?;
+    let server = inspecting.tell(server).await?.spawn()?;
     let url = server.urls().first().cloned().ok_or("the server listens nowhere")?;
     line("server", format_args!("I am process {} and listen on {url}.", std::process::id()));
     line("server", "I serve one object, the root: a bank.");
@@ -60,6 +64,13 @@ async fn lead() -> Result<(), Box<dyn Error>> {
         .map_err(|_| format!("the client did not come to its end in {} seconds", LONGEST.as_secs()))??;
     if !status.success() {
         return Err(format!("the client ended with {status}").into());
+    }
+    if let Some(url) = server.inspector_url() {
+        line(
+            "server",
+            format_args!("My client is gone. I stay until I am interrupted: look with `pb objects {url}`."),
+        );
+        tokio::signal::ctrl_c().await?;
     }
     line("server", "My client is gone, and with it all that it held here. I stop as well.");
     server.shutdown().await;

@@ -82,7 +82,9 @@ impl Drop for Stopped<'_> {
 /// An account.
 #[derive(Referenceable)]
 struct Savings {
+    #[inspect]
     owner: String,
+    #[inspect]
     cents: Mutex<u64>,
     watcher: Mutex<Option<WatcherRef>>,
     tell: mpsc::UnboundedSender<String>,

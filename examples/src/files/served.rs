@@ -55,6 +55,7 @@ pub fn root(tree: Tree) -> (DirRef, Busy) {
 #[derive(Referenceable)]
 struct ServedDir {
     serving: Arc<Serving>,
+    #[inspect]
     path: PathBuf,
 }
 
@@ -71,8 +72,9 @@ impl Dir for ServedDir {
         let path = self.path.clone();
         let entries = self.serving.on_disk(move |tree| tree.read_dir(&path)).await?;
         let (serving, path) = (Arc::clone(&self.serving), self.path.clone());
-        let walk = Arc::new(Mutex::new(Walk { entries, serving: Arc::clone(&serving), path }));
-        Ok(ListingRef::new(ServedListing { serving, walk, _permit: permit }))
+        let walk = Walk { entries, serving: Arc::clone(&serving), path: path.clone() };
+        let walk = Arc::new(Mutex::new(walk));
+        Ok(ListingRef::new(ServedListing { serving, path, walk, _permit: permit }))
     }
 
     async fn dir(&self, name: Name) -> Result<DirRef, FilesError> {
@@ -110,6 +112,9 @@ impl Dir for ServedDir {
 #[derive(Referenceable)]
 struct ServedListing {
     serving: Arc<Serving>,
+    /// What it lists.
+    #[inspect]
+    path: PathBuf,
     walk: Arc<Mutex<Walk>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -160,7 +165,9 @@ impl Walk {
 #[derive(Referenceable)]
 struct ServedFile {
     serving: Arc<Serving>,
+    #[inspect]
     path: PathBuf,
+    #[inspect]
     stat: FileStat,
     identity: Identity,
 }

@@ -8,11 +8,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What each package of the workspace may depend on among ours, in any way (to build, to run, to test).
-const PACKAGES: [(&str, &[&str]); 7] = [
+const PACKAGES: [(&str, &[&str]); 8] = [
     ("pb-derive", &[]),
     ("pb-core", &["pb-derive"]),
     ("pb-server", &["pb-core", "pb-derive"]),
     ("pb-client", &["pb-core", "pb-derive"]),
+    ("pb-inspect", &["pb-core", "pb-derive", "pb-server", "pb-client"]),
     ("pb-examples", &["pb-core", "pb-derive", "pb-server", "pb-client"]),
     ("pb-tests", &["pb-core", "pb-derive", "pb-server", "pb-client"]),
     ("pb-tests-renamed", &["pb-server"]),

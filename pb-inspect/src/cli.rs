@@ -1,0 +1,148 @@
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Looks into a running server: which objects live, who holds them, which calls hang.
+///
+/// URL is where the server's inspector listens, such as unix:///run/bank.inspect: not where it serves.
+#[derive(Parser, Debug)]
+#[command(name = "pb", version, about, long_about, after_help = STATUSES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const STATUSES: &str = "\
+Exit status: 0 done; 1 what was asked for is not there or failed; 2 the command line is wrong; 3 no connection, or lost;
+4 the token is wrong, or the server does not allow it; 5 the called method returned its own error.";
+
+/// The command line, for who makes something of it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// What all commands take.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// Where the server's inspector listens: unix://PATH or tcp://127.0.0.1:PORT
+    pub(crate) url: String,
+    /// The file with the token, where the inspector wants one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Prints JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The columns that there are; without it those of the terminal, or as many as are needed
+    #[arg(long, value_name = "COLUMNS")]
+    pub(crate) width: Option<usize>,
+}
+
+/// What all lists take.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Listing {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Only rows that meet it: KEY=TEXT, KEY!=TEXT, KEY~PART, KEY>NUMBER or KEY<NUMBER; keys are those of --json. Several must all hold
+    #[arg(short, long, value_name = "CONDITION")]
+    pub(crate) filter: Vec<String>,
+    /// The key to sort by, with - before it for the largest first
+    #[arg(short, long, value_name = "KEY", allow_hyphen_values = true)]
+    pub(crate) sort: Option<String>,
+    /// How many rows, at most; 0 for all
+    #[arg(short = 'n', long, value_name = "ROWS", default_value_t = 100)]
+    pub(crate) limit: u64,
+    /// How many rows to leave out before
+    #[arg(long, value_name = "ROWS", default_value_t = 0)]
+    pub(crate) offset: u64,
+    /// Counts the inspector's own connections, too
+    #[arg(long)]
+    pub(crate) own: bool,
+    /// Lists again every so many seconds, until it is stopped; with --json a line each time
+    #[arg(short, long, value_name = "SECONDS")]
+    pub(crate) watch: Option<f64>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Lists the objects that peers hold, the roots and the published ones
+    Objects(Listing),
+    /// Shows one object: its fields, methods and holders
+    Show {
+        #[command(flatten)]
+        common: Common,
+        /// The object, as @12
+        object: String,
+    },
+    /// Shows what each connection holds, by type
+    Tree {
+        #[command(flatten)]
+        common: Common,
+        /// Counts the inspector's own connections, too
+        #[arg(long)]
+        own: bool,
+    },
+    /// Lists the calls that are in flight, the oldest first
+    Calls {
+        #[command(flatten)]
+        listing: Listing,
+        /// Stops this call, CONNECTION/CALL as in the list, instead of listing; the server must allow it
+        #[arg(long, value_name = "CALL")]
+        cancel: Option<String>,
+    },
+    /// Calls a method of an object, and prints what it answers as JSON; the server must allow it
+    Call {
+        #[command(flatten)]
+        common: Common,
+        /// The object: @12, or root
+        object: String,
+        /// Interface/method, or the method alone
+        method: String,
+        /// The arguments in their order, as JSON or bare words, objects as @12; or one JSON object with their names
+        #[arg(allow_negative_numbers = true)]
+        arguments: Vec<String>,
+        /// How many seconds the answer may take
+        #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+        within: f64,
+    },
+    /// Prints the methods of an object, with their documentation
+    Methods {
+        #[command(flatten)]
+        common: Common,
+        /// The object: @12, or root
+        object: String,
+    },
+    /// Lists the connections
+    Conns(Listing),
+    /// Prints the server's counters, and its methods with their rates and times
+    Stats {
+        #[command(flatten)]
+        listing: Listing,
+        /// The seconds over which rates are measured
+        #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+        over: f64,
+    },
+    /// Measures how long the server takes to answer
+    Ping {
+        #[command(flatten)]
+        common: Common,
+        /// How often
+        #[arg(short, long, default_value_t = 4)]
+        count: u32,
+    },
+    /// Takes an object away from all who hold it; the server must allow it
+    Revoke {
+        #[command(flatten)]
+        common: Common,
+        /// The object, as @12
+        object: String,
+        /// What its holders are told
+        #[arg(default_value = "an operator has revoked it")]
+        reason: String,
+    },
+    /// Prints a script that completes commands for a shell
+    Completions {
+        /// Which
+        shell: Shell,
+    },
+}

@@ -1,0 +1,219 @@
+//! The lists: objects, calls, connections.
+
+use std::time::Duration;
+
+use pb_server::inspect::{CallRow, ConnectionRow, InspectorRef, ObjectRow, Query};
+use serde::Serialize;
+
+use super::{or_never, query};
+use crate::cli::Listing;
+use crate::error::Error;
+use crate::link::Link;
+use crate::out::{Out, bytes, short, time};
+use crate::table::{Column, table};
+
+/// Rows of a kind, from which list they come and how they look.
+pub(super) trait Listed: Serialize + Sized {
+    const COLUMNS: &'static [Column];
+    /// What stands there where there are none.
+    const NONE: &'static str;
+    async fn page(inspector: &InspectorRef, query: Query) -> Result<(Vec<Self>, u64, Option<u64>), Error>;
+    fn cells(&self) -> Vec<String>;
+}
+
+pub(super) async fn objects(listing: &Listing) -> Result<(), Error> {
+    list::<ObjectRow>(listing).await
+}
+
+pub(super) async fn calls(listing: &Listing) -> Result<(), Error> {
+    list::<CallRow>(listing).await
+}
+
+pub(super) async fn connections(listing: &Listing) -> Result<(), Error> {
+    list::<ConnectionRow>(listing).await
+}
+
+async fn list<R: Listed>(listing: &Listing) -> Result<(), Error> {
+    let link = Link::open(&listing.common).await?;
+    let out = Out::of(&listing.common);
+    loop {
+        let (rows, total) = gather::<R>(&link.inspector, listing).await?;
+        print(&out, &rows, total, listing)?;
+        let Some(seconds) = listing.watch else { return Ok(()) };
+        let pause = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        tokio::time::sleep(pause.clamp(SHORTEST, LONGEST)).await;
+        if !out.json {
+            out.print("\n")?;
+        }
+    }
+}
+
+/// As many rows as are asked for, page by page; and how many there are.
+pub(super) async fn gather<R: Listed>(
+    inspector: &InspectorRef,
+    listing: &Listing,
+) -> Result<(Vec<R>, u64), Error> {
+    let most = if listing.limit == 0 { u64::MAX } else { listing.limit };
+    let (mut rows, mut offset) = (Vec::new(), listing.offset);
+    loop {
+        let left = most - rows.len() as u64;
+        let (page, total, next) = R::page(inspector, query(listing, offset, left)).await?;
+        rows.extend(page);
+        match next {
+            Some(next) if (rows.len() as u64) < most && next > offset => offset = next,
+            _ => return Ok((rows, total)),
+        }
+    }
+}
+
+fn print<R: Listed>(out: &Out, rows: &[R], total: u64, listing: &Listing) -> Result<(), Error> {
+    if out.json {
+        return out.print_json(&rows);
+    }
+    if rows.is_empty() {
+        return out.print(&format!("{}\n", R::NONE));
+    }
+    let mut text = table(R::COLUMNS, rows.iter().map(R::cells).collect(), out.width);
+    let shown = rows.len() as u64;
+    if listing.offset + shown < total {
+        text.push_str(&format!("{shown} of {total}; -n 0 lists all\n"));
+    }
+    out.print(&text)
+}
+
+impl Listed for ObjectRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::Right("ID"),
+        Column::Left("TYPE"),
+        Column::Left("INTERFACES"),
+        Column::Right("HOLD"),
+        Column::Right("REFS"),
+        Column::Right("CALLS"),
+        Column::Right("NOW"),
+        Column::Right("FAIL"),
+        Column::Right("AGE"),
+        Column::Right("IDLE"),
+        Column::Left("NOTE"),
+    ];
+    const NONE: &'static str = "no objects";
+
+    async fn page(inspector: &InspectorRef, query: Query) -> Result<(Vec<Self>, u64, Option<u64>), Error> {
+        let page = inspector.objects(query).await?;
+        Ok((page.rows, page.total, page.next))
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let of = if self.type_name.is_empty() { format!("({})", self.kind) } else { short(&self.type_name) };
+        vec![
+            format!("@{}", self.id),
+            of,
+            self.interfaces.join(","),
+            self.holders.to_string(),
+            self.references.to_string(),
+            self.calls.to_string(),
+            self.in_flight.to_string(),
+            self.failed.to_string(),
+            time(self.age_ms),
+            or_never(self.idle_ms),
+            note(self),
+        ]
+    }
+}
+
+/// What is to be said of an object beside its numbers.
+pub(super) fn note(row: &ObjectRow) -> String {
+    let mut notes = row.names.clone();
+    notes.extend(row.broken.clone());
+    if row.suspect {
+        notes.push("never called".to_owned());
+    }
+    if row.kind != "local" && row.kind != "broken" && !row.type_name.is_empty() {
+        notes.push(row.kind.clone());
+    }
+    notes.join(", ")
+}
+
+impl Listed for CallRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::Left("CALL"),
+        Column::Left("METHOD"),
+        Column::Left("OBJECT"),
+        Column::Left("STATE"),
+        Column::Right("AGE"),
+        Column::Right("LEFT"),
+        Column::Left("CALLER"),
+    ];
+    const NONE: &'static str = "no calls in flight";
+
+    async fn page(inspector: &InspectorRef, query: Query) -> Result<(Vec<Self>, u64, Option<u64>), Error> {
+        let page = inspector.calls(query).await?;
+        Ok((page.rows, page.total, page.next))
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let object = self.object.map_or_else(String::new, |id| format!("@{id} {}", short(&self.type_name)));
+        let state = match (&self.waits_for, &self.forwarded_to) {
+            (Some(call), _) => format!("queued behind {}/{call}", self.connection),
+            (None, Some(to)) => format!("forwarded to {to}"),
+            (None, None) => self.state.clone(),
+        };
+        vec![
+            format!("{}/{}", self.connection, self.call),
+            if self.method.is_empty() { "?".to_owned() } else { self.method.clone() },
+            object.trim_end().to_owned(),
+            state,
+            time(self.age_ms),
+            self.deadline_ms.map_or_else(|| "-".to_owned(), time),
+            self.peer.clone(),
+        ]
+    }
+}
+
+impl Listed for ConnectionRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::Right("CONN"),
+        Column::Left("PEER"),
+        Column::Right("AGE"),
+        Column::Right("OBJECTS"),
+        Column::Right("CALLS"),
+        Column::Right("NOW"),
+        Column::Right("FAIL"),
+        Column::Right("IN"),
+        Column::Right("OUT"),
+        Column::Right("UNREAD"),
+        Column::Left("NOTE"),
+    ];
+    const NONE: &'static str = "no connections";
+
+    async fn page(inspector: &InspectorRef, query: Query) -> Result<(Vec<Self>, u64, Option<u64>), Error> {
+        let page = inspector.connections(query).await?;
+        Ok((page.rows, page.total, page.next))
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.halted {
+            notes.push("does not read".to_owned());
+        }
+        if self.held_up > 0 {
+            notes.push(format!("held up {}x", self.held_up));
+        }
+        vec![
+            self.connection.to_string(),
+            self.peer.clone(),
+            time(self.age_ms),
+            self.objects.to_string(),
+            self.calls.to_string(),
+            self.in_flight.to_string(),
+            (self.errors + self.failures).to_string(),
+            bytes(self.bytes_in),
+            bytes(self.bytes_out),
+            bytes(self.unread_bytes),
+            notes.join(", "),
+        ]
+    }
+}
+
+/// Bounds of the pause between two lists.
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,113 @@
+//! The server's counters, and its methods with their rates.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pb_server::inspect::{About, InspectorRef, MethodRow, Query};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::lists::{Listed, gather};
+use crate::cli::Listing;
+use crate::error::Error;
+use crate::link::Link;
+use crate::out::{Out, micros, time, to_json};
+use crate::table::{Column, table};
+
+pub(super) async fn stats(listing: &Listing, over: f64) -> Result<(), Error> {
+    let link = Link::open(&listing.common).await?;
+    let out = Out::of(&listing.common);
+    let pause = Duration::try_from_secs_f64(over).unwrap_or(Duration::ZERO).min(Duration::from_secs(3600));
+    let all = Listing { limit: 0, offset: 0, ..listing.clone() };
+    let (before, _) = gather::<MethodRow>(&link.inspector, &all).await?;
+    let began = Instant::now();
+    tokio::time::sleep(pause).await;
+    let (rows, _) = gather::<MethodRow>(&link.inspector, listing).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let before: HashMap<_, _> = before.into_iter().map(|row| (row.method, row.calls)).collect();
+    let rate = |row: &MethodRow| {
+        let new = row.calls.saturating_sub(before.get(&row.method).copied().unwrap_or(0));
+        if pause.is_zero() { 0.0 } else { new as f64 / seconds }
+    };
+    let about = link.inspector.about().await?;
+    if out.json {
+        let methods: Vec<_> = rows.iter().map(|row| with_rate(row, rate(row))).collect();
+        return out.print_json(&json!({ "server": to_json(&about), "methods": methods }));
+    }
+    let mut text = head(&about);
+    if rows.is_empty() {
+        text.push_str("no calls by who is connected now\n");
+    } else {
+        let cells = rows.iter().map(|row| {
+            let mut cells = row.cells();
+            cells.insert(2, format!("{:.1}", rate(row)));
+            cells
+        });
+        text.push_str(&table(COLUMNS, cells.collect(), out.width));
+    }
+    out.print(&text)
+}
+
+fn with_rate(row: &MethodRow, rate: f64) -> serde_json::Value {
+    let mut json = to_json(row);
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("calls_per_second".to_owned(), json!((rate * 10.0).round() / 10.0));
+    }
+    json
+}
+
+fn head(about: &About) -> String {
+    let allows = if about.allows.is_empty() {
+        "look".to_owned()
+    } else {
+        format!("look, {}", about.allows.join(", "))
+    };
+    format!(
+        "process {} at {}, pb-server {}, up {}; you may {allows}\nconnections: {} open, {} accepted, {} refused, {} without a hello, {} ended\n",
+        about.process,
+        about.listens.join(" "),
+        about.version,
+        time(about.uptime_ms),
+        about.open,
+        about.accepted,
+        about.refused,
+        about.failed,
+        about.ended
+    )
+}
+
+const COLUMNS: &[Column] = &[
+    Column::Left("METHOD"),
+    Column::Right("CALLS"),
+    Column::Right("PER S"),
+    Column::Right("NOW"),
+    Column::Right("ERRORS"),
+    Column::Right("FAIL"),
+    Column::Right("P50"),
+    Column::Right("P99"),
+    Column::Right("MAX"),
+];
+
+impl Listed for MethodRow {
+    const COLUMNS: &'static [Column] = COLUMNS;
+    const NONE: &'static str = "no calls by who is connected now";
+
+    async fn page(inspector: &InspectorRef, query: Query) -> Result<(Vec<Self>, u64, Option<u64>), Error> {
+        let page = inspector.methods(query).await?;
+        Ok((page.rows, page.total, page.next))
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let or_none = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), micros);
+        vec![
+            if self.method.is_empty() { "(others)".to_owned() } else { self.method.clone() },
+            self.calls.to_string(),
+            self.in_flight.to_string(),
+            self.errors.to_string(),
+            self.failures.to_string(),
+            or_none(self.p50_us),
+            or_none(self.p99_us),
+            micros(self.max_us),
+        ]
+    }
+}
