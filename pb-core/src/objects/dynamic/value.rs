@@ -25,6 +25,7 @@ pub(super) use words::expected;
 /// Where a shape wants an option, what is no [`Option`](Value::Option) counts as there; newtypes don't show. A float that a shape has with 32 bits is
 /// rounded to them; integers are never cut.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Value {
     /// Nothing at all: `()`, unit structs, what a variant without fields carries.
     Unit,
@@ -107,13 +108,14 @@ impl Value {
 
     /// Takes one value of that shape off the front of `input`.
     ///
-    /// What is built is bounded by the bytes, whatever the shape claims: four values for each of them and for 1,024 more.
+    /// What is built is bounded by the bytes, whatever the shape claims: 96 bytes of memory for each of them and for 1,024 more. A byte that is a
+    /// variant in a field makes up to that.
     ///
     /// # Errors
     /// [`BodyError`] where the bytes are not such a value, or the shape is opaque there; `input` is as it was before. References are decoded
     /// only where they are arguments or results.
     pub fn from_body(shape: &Shape, input: &mut &[u8]) -> Result<Self, BodyError> {
-        read::read(shape, input)
+        read::Making::of_body(input.len()).read(shape, input)
     }
 
     /// The same value as a type that this program has.
@@ -166,10 +168,12 @@ impl Payload {
         more: bool,
     ) -> Result<Vec<Value>, BodyError> {
         let mut rest = &self.body[..];
+        // One for all: what one argument has used of the body's worth no other one has.
+        let making = read::Making::of_body(rest.len());
         let mut values = Vec::new();
         let outcome = scope::decode_with(self.references, || {
             for shape in shapes {
-                values.push(read::read(shape, &mut rest)?);
+                values.push(making.read(shape, &mut rest)?);
             }
             if more { Ok(()) } else { body::finish(rest) }
         });
