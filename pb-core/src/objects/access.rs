@@ -55,6 +55,16 @@ impl Access {
         self.change(|options| options.with_metadata(key, value))
     }
 
+    /// The same reference, whose calls by name and by description take answers of so many bytes.
+    pub(super) fn with_answer_bytes(&self, bytes: u64) -> Self {
+        self.change(|options| options.with_answer_bytes(bytes))
+    }
+
+    /// What [`Access::with_answer_bytes`] said.
+    pub(super) fn answer_bytes(&self) -> Option<u64> {
+        self.options.as_deref().and_then(|options| options.answer_bytes)
+    }
+
     fn change(&self, change: impl FnOnce(StubOptions) -> StubOptions) -> Self {
         let options = self.options.as_deref().cloned().unwrap_or_default();
         Access { reference: self.reference.clone(), options: Some(Arc::new(change(options))) }

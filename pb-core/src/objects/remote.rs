@@ -61,6 +61,17 @@ impl<'a, S: Stub> Remote<'a, S> {
         self.with_metadata(TraceParent::KEY, parent.to_string())
     }
 
+    /// The same reference, whose calls without the trait ([`call`](Remote::call), [`try_call`](Remote::try_call), [`invoke`](Remote::invoke)) take answers
+    /// of up to `bytes`, as those of its clones and promises: whatever the method's description says. A method that is called by its trait says so there,
+    /// `#[remote(answer_bytes = N)]`. 0 is what a call takes of which nobody says anything, 64 KiB.
+    ///
+    /// The bytes are reserved from this side's [`Limits::answer_bytes`](crate::proto::Limits::answer_bytes) while the call waits: a call that asks for more than all
+    /// of them fails, and has not run.
+    #[must_use = "the calls of the reference that this returns take such answers"]
+    pub fn with_answer_bytes(self, bytes: u64) -> S {
+        S::from_access(self.access().with_answer_bytes(bytes))
+    }
+
     /// The same reference as another interface. Free: no message. If the object does not offer it, calls fail `Unimplemented`.
     pub fn cast<T: Stub>(self) -> T {
         T::from_access(self.0.as_access().clone())

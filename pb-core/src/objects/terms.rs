@@ -29,6 +29,8 @@ pub struct Terms {
 pub(super) struct StubOptions {
     within: Option<Duration>,
     metadata: Metadata,
+    /// Of calls that have no trait to say it: bytes of the largest answer.
+    pub(super) answer_bytes: Option<u64>,
 }
 
 impl StubOptions {
@@ -39,6 +41,11 @@ impl StubOptions {
 
     pub(super) fn with_metadata(mut self, key: Box<str>, value: Bytes) -> Self {
         put(&mut self.metadata, key, value);
+        self
+    }
+
+    pub(super) fn with_answer_bytes(mut self, bytes: u64) -> Self {
+        self.answer_bytes = Some(bytes);
         self
     }
 }

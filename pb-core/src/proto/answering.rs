@@ -207,7 +207,7 @@ impl<H: Host> Connection<H> {
 
 fn answer_too_big(bytes: usize, limit: u64) -> Failure {
     let message = format!(
-        "the answer has {bytes} bytes; its caller takes {limit}: its method asks for more with #[remote(answer_bytes = …)]"
+        "the answer has {bytes} bytes; its caller takes {limit}: its method asks for more with #[remote(answer_bytes = …)], a call without its trait by `with_answer_bytes`"
     );
     let details = vec![("answer-too-big".into(), bytes.to_string().into())];
     Failure { details, ..Failure::new(FailureKind::Overloaded, Ran::Yes, message) }

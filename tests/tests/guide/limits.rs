@@ -49,7 +49,7 @@ async fn what_one_sees_at_the_bounds() {
     assert_eq!((failure.kind, failure.ran), (FailureKind::Overloaded, Ran::Yes));
     assert_eq!(
         failure.to_string(),
-        "the answer has 100005 bytes; its caller takes 65536: its method asks for more with #[remote(answer_bytes = …)]"
+        "the answer has 100005 bytes; its caller takes 65536: its method asks for more with #[remote(answer_bytes = …)], a call without its trait by `with_answer_bytes`"
     );
     assert_eq!(archive.get_large(100_000).await.unwrap().len(), 100_000);
 

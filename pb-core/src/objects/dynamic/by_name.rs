@@ -26,6 +26,9 @@ impl<S: Stub> Remote<'_, S> {
     /// an [`AnyRef`](crate::AnyRef) among the types, there is nothing to compare by: values of other types than the method's may be refused, or
     /// be **read as something else**: give the interface, or call by the object's description ([`invoke`](Remote::invoke)). Arguments that have defaults may be left out at the end where the types are compared.
     ///
+    /// Its answer may take 64 KiB, or as much as the method's trait says where the stub has it; more where
+    /// [`with_answer_bytes`](Remote::with_answer_bytes) says so.
+    ///
     /// A method with an error of its own is called by [`try_call`](Remote::try_call); here its error is `Incompatible`, too.
     ///
     /// # Errors
@@ -100,7 +103,8 @@ impl<S: Stub> Remote<'_, S> {
             let encoded = Payload::encode(|out| arguments.encode(out));
             let arguments = encoded
                 .map_err(|error| refused(format!("the arguments of {name} cannot be sent: {error}")))?;
-            let MethodFlags { idempotent, answer_bytes, .. } = flags;
+            let MethodFlags { idempotent, .. } = flags;
+            let answer_bytes = access.answer_bytes().unwrap_or(flags.answer_bytes);
             Ok(EncodedCall { method, idempotent, answer_bytes, arguments, reply, terms })
         });
         EncodedCall::begin(call, access.reference(), &slot);

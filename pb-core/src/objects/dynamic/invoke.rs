@@ -23,7 +23,8 @@ impl<S: Stub> Remote<'_, S> {
     /// The arguments are compared with the description first, and the description with the object as in any call: where the object has another
     /// method of this name by now, the call fails `Incompatible`. A method that gives a reference can be called on at once: [`Invoked::promised`].
     ///
-    /// Its answer may take as many bytes as the description says, at the most 1 MiB.
+    /// Its answer may take as many bytes as the description says, which is the peer's word and so counts for 1 MiB at the most. Who wants more, or less, says
+    /// so: [`with_answer_bytes`](Remote::with_answer_bytes).
     ///
     /// # Errors
     /// What this returns fails as a call does; nothing was sent where an argument does not fit (`Failed`, with the words of
@@ -64,9 +65,9 @@ impl<S: Stub> Remote<'_, S> {
             check_name(&method.name)?;
             let encoded = method.encode(&arguments.into());
             let (arguments, count) = encoded.map_err(|error| refused(error.to_string()))?;
-            let MethodFlags { idempotent, answer_bytes, .. } = method.flags;
-            // A description is the peer's word: it may ask for so much and no more.
-            let answer_bytes = answer_bytes.min(MOST_ANSWER_BYTES);
+            let MethodFlags { idempotent, .. } = method.flags;
+            let described = || method.flags.answer_bytes.min(MOST_ANSWER_BYTES);
+            let answer_bytes = access.answer_bytes().unwrap_or_else(described);
             let method = text(&method.name, &shape, count);
             Ok(EncodedCall { method, idempotent, answer_bytes, arguments, reply, terms })
         });
@@ -90,7 +91,7 @@ impl<S: Stub> Remote<'_, S> {
     }
 }
 
-/// The most that an answer may take, whatever the method's description says.
+/// The most that an answer may take by the word of the method's description alone.
 const MOST_ANSWER_BYTES: u64 = 1 << 20;
 
 /// The name with the print of what the call has.
@@ -106,7 +107,8 @@ fn no_reference<R>(_: &R) -> crate::objects::Reference {
 /// The answer to come of a call by [description](Remote::invoke): resolves to the method's value, to its own error ([`CallError::App`]), or to why there is
 /// neither. It is read on the thread that awaits it.
 ///
-/// Dropping it, and what [`promised`](Invoked::promised) gave, cancels the call.
+/// Dropping it, and what [`promised`](Invoked::promised) gave, cancels the call. It is no [`Deferred`], whose type says whether it stands for a reference: here the description
+/// does, at run time. It can be made one: `Deferred::from(invoked)`.
 #[must_use = "a dropped call is cancelled: await it, or let it run with `.detach()`"]
 pub struct Invoked {
     answer: Answer,
@@ -135,6 +137,14 @@ impl Invoked {
             Answer::Value(deferred) => deferred.detach(),
             Answer::Reference(deferred) => deferred.detach(),
         }
+    }
+}
+
+/// The same as a Deferred, for callbacks, [`gather`](crate::defer::gather), timeouts, and to be cancelled. What it gives is a [`Value`], a reference too, so that calls
+/// on it before it has come are made on [`Invoked::promised`], which is taken first.
+impl From<Invoked> for Deferred<Value, CallError<Value>> {
+    fn from(invoked: Invoked) -> Self {
+        Deferred::from_future(invoked)
     }
 }
 
