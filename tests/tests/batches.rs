@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 
 use pb_core::message::*;
@@ -161,4 +162,89 @@ async fn casts_that_wait_for_a_result_are_started_though_the_peer_says_no_more()
     broker.closed().await;
     peer.rest().await;
     assert_eq!(steps.load(Ordering::SeqCst), 5);
+}
+
+/// Looks whether the connection is idle when it is woken.
+struct Looks {
+    broker: Mutex<Option<Broker>>,
+    was_idle: Mutex<Vec<bool>>,
+}
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        let broker = self.broker.lock().clone();
+        let idle = broker.map(|broker| broker.idle().now_or_never().is_some());
+        self.was_idle.lock().extend(idle);
+    }
+}
+
+/// Two answers in one read: as the first is told, the second is out of the tables, and not told yet.
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_not_idle_while_an_answer_that_has_come_is_not_told() {
+    let (broker, mut peer) = Quiet::greeted(None, Limits::default()).await;
+    let door: DoorRef = broker.root();
+    let mut calls = [door.logout(), door.logout()];
+    let looks = Arc::new(Looks { broker: Mutex::new(Some(broker.clone())), was_idle: Mutex::default() });
+    let waker = Waker::from(Arc::clone(&looks));
+    let mut cx = Context::from_waker(&waker);
+    assert!(calls.iter_mut().all(|call| Pin::new(call).poll(&mut cx).is_pending()));
+    let mut out = Vec::new();
+    while out.len() < 2 {
+        match peer.read().await.expect("a call") {
+            Message::Call(call) => out.push(call.result.0),
+            Message::Hello(_) => {}
+            other => panic!("{other:?} came"),
+        }
+    }
+    let mut bytes = Vec::new();
+    for id in out {
+        let answer = Resolve { export: ExportId(id), payload: Payload::default() };
+        frame::encode(&Message::<Bytes>::Resolve(answer), &mut bytes);
+    }
+    assert!(broker.idle().now_or_never().is_none(), "two calls wait");
+    peer.send(&bytes).await;
+    broker.idle().await;
+    assert!(calls.iter_mut().all(|call| matches!(Pin::new(call).poll(&mut cx), Poll::Ready(Ok(())))));
+    assert_eq!(looks.was_idle.lock()[..], [false, false]);
+    looks.broker.lock().take();
+}
+
+#[remote_interface]
+trait Scale {
+    async fn weigh(&self, bytes: Vec<u8>) -> u64;
+}
+
+#[derive(Referenceable)]
+struct MyScale;
+
+impl Scale for MyScale {
+    async fn weigh(&self, bytes: Vec<u8>) -> u64 {
+        bytes.len() as u64
+    }
+}
+
+/// What one by one has room goes in, however it was cut into reads: the first is answered before the second counts.
+#[tokio::test(start_paused = true)]
+async fn calls_that_come_together_are_taken_where_each_of_them_has_room() {
+    let root = ScaleRef::new(MyScale);
+    let limits = Limits { budget: 64 << 10, ..Limits::default() };
+    let (_broker, mut peer) = Quiet::greeted(Some(root.as_reference().clone()), limits).await;
+    let mut bytes = Vec::new();
+    frame::encode(&Message::Call(call(1, "Scale/weigh", &vec![0u8; 15_000])), &mut bytes);
+    let first = bytes.len() - 1;
+    frame::encode(&Message::Call(call(2, "Scale/weigh", &vec![0u8; 52_000])), &mut bytes);
+    // The first is whole with the second.
+    peer.send(&bytes[..first]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    peer.send(&bytes[first..]).await;
+    peer.end().await;
+    let mut answers = peer.rest().await;
+    answers.retain(|message| !matches!(message, Message::Abort(_)));
+    for (answer, result) in answers.iter().zip([1, 2]) {
+        match answer {
+            Message::Resolve(resolve) => assert_eq!(resolve.export.0, result),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(answers.len(), 2, "{answers:?}");
 }

@@ -21,7 +21,7 @@ use crate::objects::{
     Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
     Reference, Responder, Started, Stop, Terms, Waiter, Waiting, WireAnswer, bind, first_poll_or, survivor,
 };
-use crate::proto::{Known, MAX_HOPS};
+use crate::proto::{Known, MAX_HOPS, exceeded};
 
 /// A call of a peer's on its way.
 pub(super) struct Request {
@@ -77,10 +77,9 @@ pub(super) fn deliver(target: &Reference, request: Request) {
 }
 
 fn start(object: &Arc<dyn Object>, mut request: Request) {
-    // Nobody else would stop what is never answered.
-    let cast_within = request.deadline.filter(|_| request.answer.is_none());
-    if cast_within.is_some_and(|deadline| deadline <= tokio::time::Instant::now().into_std()) {
-        return;
+    // Between the tables and here other methods have run. What is never answered nobody else would stop.
+    if request.deadline.is_some_and(|deadline| deadline <= tokio::time::Instant::now().into_std()) {
+        return request.fail(exceeded(Ran::No));
     }
     if request.options.is_some() {
         request.forget_bad_trace();

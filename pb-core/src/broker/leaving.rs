@@ -49,6 +49,11 @@ impl Line {
         !state.in_hand && state.connection.is_idle()
     }
 
+    /// Waits until the peer says nothing more, or the connection has ended.
+    pub(super) async fn heard_out(&self) {
+        self.when(|state| state.connection.lost().map(drop)).await;
+    }
+
     pub(super) fn farewell(&self) -> Option<Leaving> {
         self.lock().connection.farewell().map(leaving)
     }

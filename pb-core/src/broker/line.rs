@@ -202,11 +202,12 @@ impl Line {
         &self,
         now: Instant,
         ready: &mut Ready,
-        mut next: impl FnMut() -> Result<Option<(Decoded, usize)>, E>,
+        mut next: impl FnMut(u64) -> Result<Option<(Decoded, usize)>, E>,
     ) -> (Turn, Result<(), E>) {
         let mut goaway = false;
         let mut put = |connection: &mut Connection<Wiring>, out: &mut Outgoing, received: &mut Traffic| {
-            while let Some((decoded, bytes)) = next()? {
+            let mut slack = u64::MAX;
+            while let Some((decoded, bytes)) = next(slack)? {
                 match decoded {
                     Decoded::Message(message) => {
                         received.count(&message, bytes);
@@ -218,7 +219,8 @@ impl Line {
                         connection.handle_unknown(message_type, caps, out)?;
                     }
                 }
-                if connection.is_tight(out) {
+                slack = connection.slack(out);
+                if slack == 0 {
                     break;
                 }
             }

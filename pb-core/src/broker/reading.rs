@@ -164,7 +164,7 @@ impl Reading<'_> {
             self.line.begin_batch(now);
             let taken = self.take_frames(greeted, now);
             self.ready.run_some(self.line);
-            self.end_batch()?;
+            self.end_batch();
             self.line.watchdog.is_done(self.line.peer_address(), now, Instant::now().into_std());
             greeted = taken?;
             if self.line.ended().is_some() {
@@ -186,10 +186,12 @@ impl Reading<'_> {
         }
     }
 
-    fn end_batch(&mut self) -> std::io::Result<()> {
-        let written = self.line.end_batch(self.direct.as_ref(), &mut self.batch, self.share.most_bytes())?;
-        self.tired |= self.share.spend_bytes(written);
-        Ok(())
+    fn end_batch(&mut self) {
+        match self.line.end_batch(self.direct.as_ref(), &mut self.batch, self.share.most_bytes()) {
+            Ok(written) => self.tired |= self.share.spend_bytes(written),
+            // The writer meets the same, and ends the connection; what the peer has said before, which may be why, is read until then.
+            Err(_) => self.direct = None,
+        }
     }
 
     /// The peer has said its last: what it asked for before is still answered, until the tables close the connection.
@@ -264,7 +266,7 @@ impl Reading<'_> {
                 return Ok(greeted);
             }
             if turn.full {
-                self.end_batch()?;
+                self.end_batch();
                 self.line.begin_batch(now);
             }
             if !greeted {
@@ -284,9 +286,15 @@ impl Reading<'_> {
         let Reading { line, buffer, grown, due, share, left, tired, held, ready, .. } = self;
         let limit = if greeted { line.frame_bytes } else { HELLO_BYTES };
         let (mut frames, mut bytes, mut alone, mut calls) = (0, 0, !greeted, false);
-        let (turn, taken) = line.take(now, ready, || {
+        let (turn, taken) = line.take(now, ready, |slack| {
             if frames > 0
-                && (alone || *left || frames == RUN || bytes > RUN_BYTES || !frame::is_plain(buffer))
+                && (alone
+                    || *left
+                    || frames == RUN
+                    || bytes > RUN_BYTES
+                    || !frame::is_plain(buffer)
+                    || (buffer.len() as u64 > slack
+                        && frame::whole_len(buffer).is_some_and(|whole| whole as u64 > slack)))
             {
                 return Ok(None);
             }

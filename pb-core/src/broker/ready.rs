@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::forward::{self, Request};
 use super::lanes::Share;
 use super::line::Line;
@@ -66,12 +68,17 @@ impl Ready {
             if self.is_empty() {
                 break;
             }
+            let now = || Instant::now().into_std();
+            let mut from = now();
             let mut doing = Doing { line, ready: self };
             while doing.step() {
                 if share.spend_step() {
+                    line.watchdog.is_done(line.peer_address(), from, now());
                     share.turn().await;
+                    from = now();
                 }
             }
+            line.watchdog.is_done(line.peer_address(), from, now());
         }
         line.send_parked();
     }

@@ -1,6 +1,7 @@
 //! The task that writes what the tables have sent, a batch at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -39,7 +40,12 @@ async fn write_all(line: &Arc<Line>, mut share: Share, mut half: WriteHalf) {
                 Taken::Batch => {}
                 taken => break taken,
             }
-            if let Err(reason) = write(&mut half, &mut batch, &mut share).await {
+            if let Err(Unwritten { reason, stalled }) = write(&mut half, &mut batch, &mut share).await {
+                share.has_waited();
+                if !stalled {
+                    // Why it takes nothing more the peer may have said before: that counts, and is still read.
+                    let _ = timeout(HEARD_OUT, line.heard_out()).await;
+                }
                 line.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
                 return run_ready(line);
             }
@@ -53,8 +59,19 @@ async fn write_all(line: &Arc<Line>, mut share: Share, mut half: WriteHalf) {
     }
 }
 
+/// Why a batch was not written.
+struct Unwritten {
+    reason: String,
+    /// The peer is there, and takes nothing.
+    stalled: bool,
+}
+
+/// How long what a peer has sent may take to be read once it takes nothing more.
+const HEARD_OUT: Duration = Duration::from_secs(1);
+
 /// Writes all of `batch`; each step must come within the time that a stalled peer is given.
-async fn write(half: &mut WriteHalf, batch: &mut Chunks, share: &mut Share) -> Result<(), String> {
+async fn write(half: &mut WriteHalf, batch: &mut Chunks, share: &mut Share) -> Result<(), Unwritten> {
+    let lost = |reason| Err(Unwritten { reason, stalled: false });
     while !batch.is_empty() {
         let slices = batch.slices(share.most_bytes());
         let written = match share.at_once(half.write_vectored(&slices)).await {
@@ -62,9 +79,12 @@ async fn write(half: &mut WriteHalf, batch: &mut Chunks, share: &mut Share) -> R
             None => timeout(STALL, half.write_vectored(&batch.slices(share.most_bytes()))).await,
         };
         match written {
-            Err(_) => return Err(format!("the peer took no bytes for {} s", STALL.as_secs())),
-            Ok(Err(error)) => return Err(format!("the connection was lost: {error}")),
-            Ok(Ok(0)) => return Err("the connection takes no bytes".to_owned()),
+            Err(_) => {
+                let reason = format!("the peer took no bytes for {} s", STALL.as_secs());
+                return Err(Unwritten { reason, stalled: true });
+            }
+            Ok(Err(error)) => return lost(format!("the connection was lost: {error}")),
+            Ok(Ok(0)) => return lost("the connection takes no bytes".to_owned()),
             Ok(Ok(written)) => {
                 batch.advance(written);
                 if share.spend_bytes(written) {

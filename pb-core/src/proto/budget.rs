@@ -70,11 +70,14 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    /// Whether the peer's budget or its exports are used up so far that what a message leads to must count before the next one is taken in: else a
-    /// call might run whose answer has no room.
-    pub fn is_tight(&self, out: &impl Outbox) -> bool {
+    /// How large a further message may be that is taken in before what the last one leads to has counted: a larger one might be refused that would
+    /// have had room then, or its answer might have none. 0 where the peer's budget or its exports are used up so far that none may be.
+    pub fn slack(&self, out: &impl Outbox) -> u64 {
         let exports = self.granted.imports.min(self.limits.exports);
-        self.charged(out) > self.limits.budget / 2 || self.exports.len() + LAST_EXPORTS > exports
+        if self.exports.len() + LAST_EXPORTS > exports {
+            return 0;
+        }
+        (self.limits.budget / 2).saturating_sub(self.charged(out))
     }
 
     /// Whether a failure should go without its words: the peer does not read them, or has no room left for them.
