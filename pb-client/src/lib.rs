@@ -29,10 +29,11 @@ pub use pb_core::__private;
 pub use pb_core::trace;
 pub use pb_core::{
     Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, ArgumentError, Arguments, Broker,
-    Bytes, CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, DescriptionError,
-    DynamicCall, DynamicObject, Failure, FailureKind, Given, InterfaceDescription, Invoked, Leaving, Limits,
-    MethodDescription, MethodFlags, Misfit, Plain, Ran, Referenceable, Remote, Resolver, Revoker, Shape,
-    Stub, TableSizes, Traffic, Value, defer, remote_interface,
+    Bytes, CallContext, CallError, Cause, Content, Counters, Deferred, DeferredExt, Description,
+    DescriptionError, DynamicCall, DynamicObject, Failure, FailureKind, Field, Given, InterfaceDescription,
+    Invoked, Leaving, Limits, MethodDescription, MethodFlags, Misfit, Opaque, Plain, Problem, Ran,
+    Referenceable, Remote, Resolver, Revoker, Shape, Stub, TableSizes, Traffic, Value, Variant, Why, defer,
+    remote_interface,
 };
 pub use reconnect::{Reconnect, Reconnected, State, WhileDown};
 pub use reconnecting::Reconnecting;

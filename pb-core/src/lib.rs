@@ -32,7 +32,7 @@ pub use objects::{
 };
 #[cfg(feature = "net")]
 pub use reactor::{Address, AddressError};
-pub use wire::shape::{Misfit, Plain, Problem, Shape};
+pub use wire::shape::{Content, Field, Misfit, Opaque, Plain, Problem, Shape, Variant, Why};
 
 /// What the macros name. No part of the public interface.
 #[doc(hidden)]

@@ -53,10 +53,11 @@ pub use pb_core::reactor::{ListenOptions, Listener};
 pub use pb_core::trace;
 pub use pb_core::{
     Address, AddressError, AnyRef, AppCause, AppError, ArgumentDescription, ArgumentError, Arguments, Broker,
-    Bytes, CallContext, CallError, Cause, Counters, Deferred, DeferredExt, Description, DescriptionError,
-    DynamicCall, DynamicObject, Failure, FailureKind, Given, InterfaceDescription, Invoked, Leaving, Limits,
-    MethodDescription, MethodFlags, Misfit, NameError, Names, Plain, Ran, Referenceable, Remote, Resolver,
-    Revoker, Shape, Stub, TableSizes, Traffic, Value, defer, remote_interface,
+    Bytes, CallContext, CallError, Cause, Content, Counters, Deferred, DeferredExt, Description,
+    DescriptionError, DynamicCall, DynamicObject, Failure, FailureKind, Field, Given, InterfaceDescription,
+    Invoked, Leaving, Limits, MethodDescription, MethodFlags, Misfit, NameError, Names, Opaque, Plain,
+    Problem, Ran, Referenceable, Remote, Resolver, Revoker, Shape, Stub, TableSizes, Traffic, Value, Variant,
+    Why, defer, remote_interface,
 };
 pub use peer::Peer;
 pub use running::{Running, Stopped};

@@ -9,6 +9,8 @@ use pb_core::{
     AnyRef, Broker, CallError, Description, DynamicCall, DynamicObject, InterfaceDescription,
     MethodDescription, MethodFlags, Plain, Referenceable, Shape, Stub, Value, remote_interface,
 };
+// All that shapes are made of, as a client's program has it.
+use pb_client::{Content, Field, Opaque, Variant, Why};
 use pb_server::{Server, pair};
 use pb_tests::live::{Chain, NodeRef, Trouble, soon, until};
 use pb_tests::raw::{Raw, call};
@@ -475,4 +477,59 @@ async fn typed_methods_take_it_and_flags_are_its_descriptions() {
     let description = soon(ways.tills[2].remote().describe()).await.expect("it tells");
     let note = description.method("note").expect("it has one");
     assert_eq!(note.flags, MethodFlags { oneway: true, ..MethodFlags::default() });
+}
+
+fn refused(method: MethodDescription) -> String {
+    let says = Says(Description::new([InterfaceDescription::new("A", "", [method])]));
+    AnyRef::dynamic(Arc::new(says)).expect_err("it does not hold together").to_string()
+}
+
+#[tokio::test]
+async fn an_argument_that_must_be_there_stands_before_those_that_may_be_missing() {
+    let unit = || Shape::Plain(Plain::Unit);
+    let method = MethodDescription::new("A/a", unit());
+    let misplaced =
+        method.clone().argument("one", unit()).optional_argument("two", unit()).argument("three", unit());
+    let words = "the argument \"three\" of A/a may not be missing, and stands behind one that may; put those that may be missing last";
+    assert_eq!(refused(misplaced), format!("the object's description does not hold together: {words}"));
+    let right =
+        method.argument("one", unit()).optional_argument("two", unit()).optional_argument("three", unit());
+    let says = Says(Description::new([InterfaceDescription::new("A", "", [right])]));
+    assert!(AnyRef::dynamic(Arc::new(says)).is_ok());
+}
+
+#[tokio::test]
+async fn two_arguments_of_one_name_are_refused() {
+    let unit = || Shape::Plain(Plain::Unit);
+    let method = MethodDescription::new("A/a", unit()).argument("x", unit()).argument("y", unit());
+    let words = refused(method.argument("x", unit()));
+    assert!(words.ends_with("two arguments of A/a are called \"x\"; give each a name of its own"), "{words}");
+}
+
+#[test]
+fn what_a_terminal_would_obey_in_names_of_shapes_is_escaped_for_people_and_counts_as_it_is() {
+    let name = |text: &str| format!("{text}\u{1b}[2J\u{9b}");
+    let field = Field { name: name("field"), shape: Shape::Plain(Plain::Unit) };
+    let variant = Variant { name: name("variant"), content: Content::Struct(vec![field.clone()]) };
+    let shapes = [
+        Shape::Struct(name("Struct"), vec![field]),
+        Shape::Enum(name("Enum"), vec![variant]),
+        Shape::Newtype(name("Newtype"), Box::new(Shape::Reference(name("Interface")))),
+        Shape::Opaque(Opaque { type_name: name("Opaque"), why: Why::Varies }),
+    ];
+    for shape in shapes {
+        let shown = format!("{shape:#}");
+        assert!(!shown.contains(char::is_control) && shown.contains("\\u{1b}[2J\\u{9b}"), "{shown:?}");
+        let method =
+            MethodDescription::new("A/a", shape.clone()).argument("x", shape.clone()).error(shape.clone());
+        assert!(!method.signature().contains(char::is_control), "{:?}", method.signature());
+        let wrong = method.check_arguments((Value::Unit,)).expect_err("no unit").to_string();
+        assert!(!wrong.contains(char::is_control), "{wrong:?}");
+        // What is hashed is as it was.
+        let canonical = shape.to_string();
+        assert!(
+            matches!(shape, Shape::Opaque(_) | Shape::Newtype(..)) || canonical.contains("\u{1b}"),
+            "{canonical:?}"
+        );
+    }
 }

@@ -386,6 +386,7 @@ impl Making<'_> {
                 Plain::Char => char::from_u32(n as u32 % 0x11_0000).unwrap_or('x').into(),
                 Plain::Text => n.to_string().into(),
                 Plain::Bytes => n.to_le_bytes()[..].into(),
+                other => unreachable!("{other:?} is new"),
             },
             Shape::Option(_) if n.is_multiple_of(2) => Value::Option(None),
             Shape::Option(inner) => Value::Option(Some(Box::new(self.value(inner)))),
@@ -406,10 +407,11 @@ impl Making<'_> {
                     Content::Newtype(shape) => self.value(shape),
                     Content::Tuple(shapes) => self.all(shapes),
                     Content::Struct(fields) => self.record(fields),
+                    other => unreachable!("{other:?} is new"),
                 };
                 Value::variant(name.as_str(), content)
             }
-            Shape::Reference(_) | Shape::Again(_) | Shape::Opaque(_) => unreachable!("none are made"),
+            other => unreachable!("{other} is not made"),
         }
     }
 }

@@ -254,7 +254,8 @@ impl MethodShape {
         if let Some(err) = &self.err {
             let _ = write!(text, " or error {err}");
         }
-        text
+        // Names of fields may be a peer's.
+        shape::Shown(&text).to_string()
     }
 }
 

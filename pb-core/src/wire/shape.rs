@@ -24,6 +24,7 @@ pub use json::{arguments_to_body, body_to_json, json_to_body};
 pub use misfit::{Misfit, Problem};
 pub(crate) use misfit::{Scope, Step, Way, listed, quoted};
 pub use print::{Prototype, print};
+pub(crate) use text::Shown;
 pub use tracer::{trace, tracing};
 
 /// What newtype structs that stand for references are named: `pb::Ref<` and the interface's name and `>`.
@@ -31,6 +32,7 @@ pub const REFERENCE_PREFIX: &str = "pb::Ref<";
 
 /// The shape of a type's body.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Shape {
     /// A value without parts.
     Plain(Plain),
@@ -60,6 +62,7 @@ pub enum Shape {
 
 /// A value without parts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub enum Plain {
     /// Nothing at all.
     Unit,
@@ -117,6 +120,7 @@ pub struct Variant {
 
 /// What a variant carries.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Content {
     /// Nothing.
     Unit,
@@ -139,6 +143,7 @@ pub struct Opaque {
 
 /// Why a place could not be described.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub enum Why {
     /// It lies behind a value that none of the tracer's samples could make.
     Unreached,

@@ -48,6 +48,9 @@ pub struct MethodDescription {
     #[serde(serialize_with = "write_flags", deserialize_with = "read_flags")]
     pub flags: MethodFlags,
     details: Details,
+    /// The first argument that was put behind one that may be missing, and may not itself. Not told: no such description is handed out.
+    #[serde(skip)]
+    misplaced: Option<Box<str>>,
 }
 
 /// An argument of a [`MethodDescription`].
@@ -180,13 +183,19 @@ impl MethodDescription {
             err: None,
             flags: MethodFlags::NONE,
             details: Vec::new(),
+            misplaced: None,
         }
     }
 
-    /// The same method with this argument behind its others.
+    /// The same method with this argument behind its others. Behind one that may be missing none stands that may not: an object that describes
+    /// itself so is not handed out.
     #[must_use]
     pub fn argument(mut self, name: impl Into<String>, shape: Shape) -> Self {
-        self.arguments.push(ArgumentDescription { name: name.into(), shape });
+        let name = name.into();
+        if self.optional > 0 {
+            self.misplaced.get_or_insert_with(|| name.as_str().into());
+        }
+        self.arguments.push(ArgumentDescription { name, shape });
         self
     }
 
@@ -194,7 +203,8 @@ impl MethodDescription {
     #[must_use]
     pub fn optional_argument(mut self, name: impl Into<String>, shape: Shape) -> Self {
         self.optional += 1;
-        self.argument(name, shape)
+        self.arguments.push(ArgumentDescription { name: name.into(), shape });
+        self
     }
 
     /// The same method with this documentation.
@@ -251,6 +261,7 @@ impl MethodDescription {
             err,
             flags: method.flags(),
             details: Vec::new(),
+            misplaced: None,
         }
     }
 
@@ -271,6 +282,17 @@ impl MethodDescription {
             self.arguments.iter().find(|argument| argument.name.contains(char::is_control))
         {
             return Err(format!("an argument of {name} cannot be called {:?}", argument.name));
+        }
+        let names = self.arguments.iter().map(|argument| argument.name.as_str());
+        if let Some((_, twice)) =
+            names.clone().enumerate().find(|(at, one)| names.clone().take(*at).any(|known| known == *one))
+        {
+            return Err(format!("two arguments of {name} are called {twice:?}; give each a name of its own"));
+        }
+        if let Some(misplaced) = &self.misplaced {
+            return Err(format!(
+                "the argument {misplaced:?} of {name} may not be missing, and stands behind one that may; put those that may be missing last"
+            ));
         }
         if self.optional as usize > self.arguments.len() {
             let (optional, count) = (self.optional, self.arguments.len());

@@ -11,6 +11,7 @@ use crate::wire::shape::{Misfit, Shape};
 /// What a call by description gives its method: values in the order of the parameters, as a tuple such as `("ada", 100)` or a vector of
 /// [`Value`]s; or by their names, as an array such as `[("cents", 100)]`.
 #[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
 pub enum Given {
     /// As many as the method takes; those at the end that have defaults may be left out.
     InOrder(Vec<Value>),

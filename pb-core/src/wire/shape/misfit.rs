@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{Shape, Why};
+use super::{Shape, Shown, Why};
 use crate::wire::body::BodyError;
 
 /// Where a value without a type does not fit a shape, and how.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{path}{}{problem}", if path.is_empty() { "" } else { ": " })]
+#[error("{}{}{problem}", Shown(path), if path.is_empty() { "" } else { ": " })]
 pub struct Misfit {
     /// The way from the root: `arguments[0].lines[3].cents`. Empty at the root of a single value.
     pub path: String,
@@ -28,7 +28,7 @@ pub enum Problem {
         found: String,
     },
     /// A struct lacks a field that is not an `Option`.
-    #[error("the field `{field}` is missing: expected {expected}")]
+    #[error("the field `{}` is missing: expected {expected}", Shown(field))]
     Missing {
         /// Its name.
         field: String,
@@ -36,7 +36,7 @@ pub enum Problem {
         expected: String,
     },
     /// No field or variant has that name.
-    #[error("there is no `{name}` here, but {known}")]
+    #[error("there is no `{}` here, but {}", Shown(name), Shown(known))]
     Unknown {
         /// The name found.
         name: String,
@@ -44,7 +44,7 @@ pub enum Problem {
         known: String,
     },
     /// The shape itself does not say what stands here.
-    #[error("nothing is known about a `{type_name}` here")]
+    #[error("nothing is known about a `{}` here", Shown(type_name))]
     Opaque {
         /// The Rust type.
         type_name: String,

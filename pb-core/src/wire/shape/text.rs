@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use super::{Content, Field, Plain, Shape, Variant};
 
-/// The canonical text; with `{:#}` also the names of structs, enums and newtypes, for people.
+/// The canonical text; with `{:#}` what people read: also the names of structs, enums and newtypes, and what a terminal would obey escaped.
 impl Display for Shape {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -23,7 +23,8 @@ impl Display for Shape {
             }
             Shape::Tuple(elements) => tuple(f, elements),
             Shape::Newtype(name, inner) if f.alternate() && !name.is_empty() => {
-                around(f, &format!("{name}("), inner, ")")
+                escaped(f, name)?;
+                around(f, "(", inner, ")")
             }
             Shape::Newtype(_, inner) => inner.fmt(f),
             Shape::Struct(name, fields) => {
@@ -66,7 +67,23 @@ fn around(f: &mut Formatter<'_>, before: &str, shape: &Shape, behind: &str) -> f
 }
 
 fn type_name(f: &mut Formatter<'_>, name: &str) -> fmt::Result {
-    if f.alternate() { f.write_str(name) } else { Ok(()) }
+    if f.alternate() { escaped(f, name) } else { Ok(()) }
+}
+
+fn escaped(f: &mut Formatter<'_>, name: &str) -> fmt::Result {
+    Shown(name).fmt(f)
+}
+
+/// A text of somebody else's as people may see it: what a terminal would obey is escaped.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl Display for Shown<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_debug()),
+            false => f.write_char(c),
+        })
+    }
 }
 
 fn variant(variant: &Variant, f: &mut Formatter<'_>) -> fmt::Result {
@@ -120,7 +137,12 @@ fn quoted(f: &mut Formatter<'_>, name: &str) -> fmt::Result {
         if matches!(c, '"' | '\\') {
             f.write_char('\\')?;
         }
-        f.write_char(c)?;
+        // The canonical text has each name as it is.
+        if c.is_control() && f.alternate() {
+            write!(f, "{}", c.escape_debug())?;
+        } else {
+            f.write_char(c)?;
+        }
     }
     f.write_char('"')
 }

@@ -10,7 +10,7 @@ use serde::de::{
 use serde_json::{Map, Value};
 
 use super::super::misfit::Scope;
-use super::super::{Content, Field, Shape, Variant};
+use super::super::{Content, Field, Shape, Shown, Variant};
 use crate::wire::body::{self, BodyError, MAX_DEPTH, SPARE_ELEMENTS};
 
 pub(super) fn read(shape: &Shape, input: &mut &[u8]) -> Result<Value, BodyError> {
@@ -62,7 +62,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
             },
             Shape::Opaque(opaque) => {
                 let sentence =
-                    format_args!("nothing is known about a `{}` here", opaque.type_name).to_string();
+                    format_args!("nothing is known about a `{}` here", Shown(&opaque.type_name)).to_string();
                 Err(D::Error::custom(sentence))
             }
         }
