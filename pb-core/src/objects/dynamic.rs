@@ -4,6 +4,7 @@ mod any_ref;
 mod arguments;
 mod by_name;
 mod describe;
+mod described;
 mod description;
 mod given;
 mod invoke;

@@ -1,15 +1,13 @@
 use std::any::{Any, TypeId};
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use thiserror::Error;
 
-use super::{Description, MethodDescription, Value, describe};
+use super::described::Described;
+use super::{Description, MethodDescription, Value};
 use crate::message::{Body, Failure, FailureKind, MethodText, Ran};
 use crate::objects::encoded::Payload;
-use crate::objects::interface::agree;
 use crate::objects::{
     Bound, CallContext, CallError, Incoming, LocalQueue, Object, Reference, Responder, Shown, Started,
     WireAnswer,
@@ -52,7 +50,7 @@ use crate::wire::shape::Shape;
 /// # });
 /// ```
 pub trait DynamicObject: Send + Sync + 'static {
-    /// Its interfaces. Asked once, as it is handed out; who has many such objects lets them share one.
+    /// Its interfaces. Asked once, as it is handed out. Who has many such objects lets them share one: what is made of it is made once then, and it is checked once.
     fn describe(&self) -> Arc<Description>;
 
     /// Runs a method: the value that it gives, its own error ([`CallError::App`]), or a failure, such as that of a call that it has made itself. A value that is
@@ -102,21 +100,14 @@ pub struct DescriptionError {
 /// # Errors
 /// [`DescriptionError`]; it is not.
 pub(crate) fn dynamic_reference<T: DynamicObject>(object: Arc<T>) -> Result<Reference, DescriptionError> {
-    /// No two objects have one number, so what is remembered of one class is never taken for another's.
-    static CLASSES: AtomicUsize = AtomicUsize::new(0);
-    let description = object.describe();
-    description.check().map_err(|problem| DescriptionError { problem })?;
-    let class = CLASSES.fetch_add(1, Ordering::Relaxed);
+    let described = Described::of(object.describe()).map_err(|problem| DescriptionError { problem })?;
     let queue = LocalQueue::default();
-    Ok(Reference::local(Arc::new(Dynamic { object, description, class, encoded: OnceLock::new(), queue })))
+    Ok(Reference::local(Arc::new(Dynamic { object, described, queue })))
 }
 
 struct Dynamic<T> {
     object: Arc<T>,
-    description: Arc<Description>,
-    class: usize,
-    /// The description, once somebody has asked for it.
-    encoded: OnceLock<Result<Bytes, Failure>>,
+    described: Arc<Described>,
     queue: LocalQueue,
 }
 
@@ -125,19 +116,15 @@ const FACET: usize = 1;
 
 impl<T: DynamicObject> Object for Dynamic<T> {
     fn find(&self, name: &MethodText) -> Result<Bound, Failure> {
-        let (offer, method) = self.description.position(&name.name)?;
-        let known = &self.description.interfaces[offer].methods[method];
-        let agreed = agree(&known.shape().text(&known.name), name, || known.signature())?;
-        Ok(Bound { offer, method, agreed, flags: known.flags })
+        self.described.find(name)
     }
 
     fn dispatch(&self, bound: Bound, call: Incoming) -> Started {
         if bound == Bound::DESCRIBE {
-            let encoded = || describe::encode(&self.description);
-            return call.describe(|| self.encoded.get_or_init(encoded).clone());
+            return call.describe(|| self.described.encoded());
         }
         let Some((payload, responder, context)) = call.into_encoded() else { return Started::Done };
-        let (description, at) = (Arc::clone(&self.description), (bound.offer, bound.method));
+        let (description, at) = (Arc::clone(&self.described.description), (bound.offer, bound.method));
         let method = &description.interfaces[at.0].methods[at.1];
         let shapes = method.arguments.iter().take(bound.agreed.arguments).map(|argument| &argument.shape);
         let arguments = match payload.read_all(shapes, bound.agreed.more) {
@@ -149,12 +136,13 @@ impl<T: DynamicObject> Object for Dynamic<T> {
             }
         };
         let terms = context.terms.clone();
-        let answer = (method.ok.clone(), method.err.clone());
+        let answers = Arc::clone(&description);
         let call = DynamicCall { arguments, description, at, context };
         let object = Arc::clone(&self.object);
         Started::Task(Box::pin(async move {
             let result = terms.serve(object.call(call)).await;
-            finish(responder, result, &answer.0, answer.1.as_ref());
+            let method = &answers.interfaces[at.0].methods[at.1];
+            finish(responder, result, &method.ok, method.err.as_ref());
         }))
     }
 
@@ -163,7 +151,7 @@ impl<T: DynamicObject> Object for Dynamic<T> {
     }
 
     fn class(&self) -> (TypeId, usize) {
-        (TypeId::of::<Dynamic<T>>(), self.class)
+        (TypeId::of::<Dynamic<T>>(), self.described.class)
     }
 
     fn object(&self) -> Arc<dyn Any + Send + Sync> {
