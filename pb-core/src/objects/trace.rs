@@ -26,7 +26,7 @@
 //! answered, below the span that it is made in; and of `pb::serve` a span `serve` on the other side, in which its method runs. Their fields: `interface`, `method`, `id` (the
 //! call's on its connection, of which both sides have the same; local calls have none), `peer` (`serve` only), `trace_id`, `span_id`, `outcome`: `ok`, `error` (the method's own), the kind of a
 //! failure, `dropped` (nobody waited any more), `sent` or `done` of a call without an answer, `unanswered` of a method that was stopped or panicked. A local call has `call` alone, and its method runs in it.
-//! Middlemen have none for what they pass on. Such a call begins a trace where it belongs to none, and a span of its own in it, which its `serve` shares; one whose 16 entries of metadata are used up
+//! Middlemen have none for what they pass on. Such a call begins a trace where it belongs to none, which is sampled unless [`sample_by`] says otherwise, and a span of its own in it, which its `serve` shares; one whose 16 entries of metadata are used up
 //! goes without.
 //!
 //! That is not built only where it is asked for, since the check is all that it costs: one comparison with the level that `tracing` has for the whole program, on each side.
@@ -65,6 +65,28 @@ static PROPAGATOR: OnceLock<Box<dyn Propagator>> = OnceLock::new();
 /// Lets spans have the ids that `propagator` gives them, in the whole process. Only the first one counts: says whether it was this.
 pub fn propagate_by(propagator: impl Propagator + 'static) -> bool {
     PROPAGATOR.set(Box::new(propagator)).is_ok()
+}
+
+static SAMPLER: OnceLock<Box<dyn Fn(&Span) -> bool + Send + Sync>> = OnceLock::new();
+
+/// Lets `sampled` decide, in the whole process, which of the traces that begin here say that they are sampled (the flag of that name in the W3C's Trace
+/// Context, level 1, section 3.2.2.3.1): it is given the `call` that a trace begins with. Only the first one counts: says whether it was this.
+///
+/// Without it all do: a trace begins here only with a call whose span a subscriber records, and the flag says that the caller records. Whoever records a part
+/// of the traces says here which. A trace that was set ([`scope`], [`with_traceparent`](crate::Remote::with_traceparent)) or came with a call keeps its flag, whatever is recorded here; with a
+/// [`Propagator`] the flag is its affair.
+///
+/// It is called on the path of the call, under no lock, and must not wait; a panic in it is the caller's.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+///
+/// // One in a hundred.
+/// static BEGUN: AtomicU32 = AtomicU32::new(0);
+/// pb_core::trace::sample_by(|_| BEGUN.fetch_add(1, Ordering::Relaxed).is_multiple_of(100));
+/// ```
+pub fn sample_by(sampled: impl Fn(&Span) -> bool + Send + Sync + 'static) -> bool {
+    SAMPLER.set(Box::new(sampled)).is_ok()
 }
 
 /// The trace of what is done here: of the call whose method is polled on this thread, or of the [`scope`]. Not in tasks that are spawned from there.
@@ -132,7 +154,10 @@ pub(super) fn call(method: &str, terms: Option<&mut Terms>) -> Option<Arc<Span>>
         let inherited = terms.traceparent();
         let own = match PROPAGATOR.get() {
             Some(propagator) => propagator.inject(&span),
-            None => Some(inherited.map_or_else(|| TraceParent::random(true), TraceParent::child)),
+            None => {
+                let begun = || TraceParent::random(SAMPLER.get().is_none_or(|sampled| sampled(&span)));
+                Some(inherited.map_or_else(begun, TraceParent::child))
+            }
         };
         if let Some(own) = own {
             terms.set_traceparent(own);
