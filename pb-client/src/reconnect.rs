@@ -46,6 +46,7 @@ impl Default for Reconnect {
 
 /// What calls do that are made while there is no connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum WhileDown {
     /// They wait for the next connection, and go out on it in their order. A deadline ends the wait (`stub.within(time)`); nothing else
     /// bounds how many wait.

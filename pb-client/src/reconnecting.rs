@@ -2,7 +2,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pb_core::objects::{self, Promise, Reference, Renewal, Source};
-use pb_core::{Broker, Cause, Deferred, Failure, FailureKind, Ran, Stub};
+use pb_core::{Broker, Deferred, Failure, FailureKind, Ran, Stub};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -148,6 +148,10 @@ impl Reconnecting {
     /// given must be fit to be done twice, as methods that their trait marks `#[remote(idempotent)]` are: a call that was lost on its way may have run, or not. All other errors, the methods' own among them, are
     /// returned at once, and at last that of the last time.
     ///
+    /// [`Reconnect::repeats`] counts within each of them: a call of an idempotent method that `call` makes is first sent again by itself, and only where that has come to its end is
+    /// `call` done anew, with all its repeats. So one call may be sent up to (`times` + 1) · (`repeats` + 1) times; whoever wants to count alone sets `repeats` to 0, or
+    /// `times`, and leaves the other.
+    ///
     /// ```no_run
     /// # use pb_client::{Failure, Reconnecting};
     /// # #[pb_client::remote_interface]
@@ -202,17 +206,7 @@ impl std::fmt::Debug for Reconnecting {
 
 /// Whether a call failed because its connection was lost, or there was none.
 fn is_lost(failure: &Failure) -> bool {
-    let mut at = Some(failure);
-    while let Some(failure) = at {
-        if failure.kind == FailureKind::Disconnected {
-            return true;
-        }
-        at = match failure.cause.as_deref() {
-            Some(Cause::Broker(cause)) => Some(cause),
-            Some(Cause::App(_)) | None => None,
-        };
-    }
-    false
+    failure.chain().any(|failure| failure.kind == FailureKind::Disconnected)
 }
 
 /// What its handles, and the promises that wait for a connection, hold.

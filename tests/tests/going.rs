@@ -21,6 +21,8 @@ trait Thing {
     async fn look(&self) -> u8;
     #[remote(idempotent)]
     async fn open(&self) -> ThingRef;
+    #[remote(idempotent)]
+    async fn give(&self, other: ThingRef) -> ThingRef;
 }
 
 /// A connection that answers nothing by itself.
@@ -148,7 +150,7 @@ impl Distant for Root {
         Box::pin(async { Ok(()) })
     }
     fn renewal(&self) -> Option<Arc<dyn Renewal>> {
-        self.renewal.clone()
+        self.renewal.clone().or_else(|| Arc::clone(self.call.as_ref()?).renewal())
     }
 }
 
@@ -311,4 +313,35 @@ fn what_a_lost_connection_had_of_a_call_is_not_taken_back_there() {
     first.lose();
     drop(call);
     assert_eq!((first.ended(), second.ended()), (vec![], vec![1]));
+}
+
+/// By way of each other they would be asked on the stack, which ends a process where it ends.
+#[test]
+fn whether_a_long_chain_may_be_made_again_is_asked_link_by_link() {
+    const LONG: usize = 100_000;
+    let [first, second] = [(); 2].map(|()| Arc::new(Wire::default()));
+    let mut chain = vec![ThingRef::from_reference(first.root(Some(&second.root(None)))).open()];
+    for at in 1..LONG {
+        chain.push(chain[at - 1].promised().open());
+    }
+    let last = first.calls.lock().pop().expect("the chain's last");
+    first.lost.store(true, SeqCst);
+    last.settle(Delivered::Failed(Failure::new(FailureKind::Disconnected, Ran::Maybe, "lost by the test")));
+    let mut last = chain.pop().expect("the last");
+    assert!((&mut last).now_or_never().is_none(), "it waits for the one before it");
+    drop(chain);
+    drop(last);
+    assert_eq!(second.sent(), 0);
+}
+
+#[test]
+fn a_kept_call_whose_own_promise_is_among_its_arguments_is_cancelled_when_nobody_else_wants_it() {
+    let (wire, promise) = (Arc::new(Wire::default()), Promise::new(None));
+    let argument = ThingRef::from_reference(Reference::promised(Arc::clone(&promise)));
+    let call = ThingRef::from_reference(wire.root(Some(&wire.root(None)))).give(argument);
+    promise.settle(Ok(call.promised().as_reference().clone()));
+    drop(promise);
+    assert_eq!(wire.ended(), [0; 0]);
+    drop(call);
+    assert_eq!(wire.ended(), [1]);
 }

@@ -102,6 +102,22 @@ impl Failure {
         Failure { kind, ran, message: message.into(), cause: None, details: Vec::new() }
     }
 
+    /// It, and what the broker says of what brought it about, from the outermost on. A method's own error in it ends this.
+    ///
+    /// ```
+    /// use pb_core::{Cause, Failure, FailureKind, Ran};
+    ///
+    /// let lost = Failure::new(FailureKind::Disconnected, Ran::Maybe, "the peer closed the connection");
+    /// let broken = Failure::new(FailureKind::Broken, Ran::No, "the reference is broken").caused_by(Cause::Broker(lost));
+    /// assert!(broken.chain().any(|failure| failure.kind == FailureKind::Disconnected));
+    /// ```
+    pub fn chain(&self) -> impl Iterator<Item = &Failure> {
+        std::iter::successors(Some(self), |failure| match failure.cause.as_deref() {
+            Some(Cause::Broker(cause)) => Some(cause),
+            Some(Cause::App(_)) | None => None,
+        })
+    }
+
     /// The same failure, brought about by `cause`.
     #[must_use]
     pub fn caused_by(mut self, cause: Cause) -> Self {

@@ -10,12 +10,20 @@ use bytes::Bytes;
 use super::sending::survivor;
 use super::{Distant, Encoded, Leads, NotSent, Promise, Queued, Reference, Waiter, Waiting};
 use crate::message::{Body, CallOptions, Cause, Failure, FailureKind, MethodText, Ran, Reply};
+use crate::proto::Key;
 
 /// Why a call is not made again, as it stands behind "it was not sent again: ".
 pub type WhyNot = Cow<'static, str>;
 
 /// Where a reference leads once its connection is lost.
 pub trait Renewal: Send + Sync {
+    /// What this hangs on, whose word counts in the place of its own ([`Renewal::allow`]): so chains are asked link by link, however long they are.
+    ///
+    /// # Errors
+    /// It hangs on what is not there any more: why not.
+    fn stems_from(&self) -> Result<Option<Arc<dyn Renewal>>, WhyNot> {
+        Ok(None)
+    }
     /// Whether a call may be made again that was lost for the `times`th time, 1 being the first. It is then.
     ///
     /// # Errors
@@ -62,6 +70,11 @@ impl Kept {
         }
     }
 
+    /// Whether its arguments lead to what has this key.
+    pub(super) fn leads_to(&self, key: Key) -> bool {
+        self.references.iter().any(|reference| reference.leads_to(key))
+    }
+
     /// Where it goes, having been lost so often.
     fn next(&self, times: u32) -> Result<Reference, WhyNot> {
         let is_lost = |reference: &Reference| match reference.end().leads() {
@@ -73,7 +86,11 @@ impl Kept {
             let (at, of) = (at + 1, self.references.len());
             return Err(format!("reference {at} of {of} in its arguments came over a lost connection").into());
         }
-        self.renewal.allow(times)?;
+        let mut first = Arc::clone(&self.renewal);
+        while let Some(before) = first.stems_from()? {
+            first = before;
+        }
+        first.allow(times)?;
         Arc::clone(&self.renewal).reference()
     }
 }
@@ -201,17 +218,9 @@ fn send(distant: &Arc<dyn Distant>, kept: &Arc<Kept>, slot: &Arc<dyn Repeating>)
 /// some other connection was lost may be an answer like any.
 fn is_about_a_loss(failure: &Failure, sent_to: &dyn Distant) -> bool {
     let left = failure.ran == Ran::No && sent_to.line().is_left();
-    let mut at = Some(failure);
-    while let Some(failure) = at {
-        if failure.kind == FailureKind::Disconnected && (left || sent_to.line().was_lost_by(failure)) {
-            return true;
-        }
-        at = match failure.cause.as_deref() {
-            Some(Cause::Broker(cause)) => Some(cause),
-            Some(Cause::App(_)) | None => None,
-        };
-    }
-    false
+    failure.chain().any(|failure| {
+        failure.kind == FailureKind::Disconnected && (left || sent_to.line().was_lost_by(failure))
+    })
 }
 
 /// A call that waits for where it goes next.

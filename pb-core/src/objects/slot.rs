@@ -489,6 +489,23 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         leads
     }
 
+    /// Of a call that is kept, and whose promise is among its own arguments by now, nothing is kept any more: it would hold itself until it is
+    /// answered, though nobody else wants it.
+    fn let_circle_go(&self) {
+        let (key, kept) = match &mut *self.state.lock() {
+            State { origin: Origin::Distant(distant, id), rare: Some(rare), .. } if rare.again.is_some() => {
+                let key = Key { object: distant.line().address(), facet: id.0 as usize };
+                (key, rare.again.as_ref().map(|again| Arc::clone(&again.kept)))
+            }
+            _ => return,
+        };
+        if kept.as_ref().is_some_and(|kept| kept.leads_to(key)) {
+            let again = self.state.lock().rare.as_mut().and_then(|rare| rare.again.take());
+            drop_quietly(again);
+        }
+        drop_quietly(kept);
+    }
+
     fn encode_cause(&self, error: &K::Method) -> Failure {
         let mut body = Vec::new();
         let encoded = self.err.codec.map(|codec| scope::encode_with(|| (codec.encode)(error, &mut body)));
@@ -608,14 +625,17 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
     }
 
     fn abandon(&self) {
-        let unheard = {
+        let (unheard, rare) = {
             let mut state = self.state.lock();
             if let Some(pledged) = &mut state.pledged {
                 pledged.abandoned = true;
             }
-            state.let_error_go()
+            (state.let_error_go(), state.rare.is_some())
         };
         drop(unheard);
+        if rare {
+            self.let_circle_go();
+        }
     }
 
     /// Whoever waits, or has called on the result, has its end at once, as when the call's time is over.
@@ -701,12 +721,17 @@ impl<R: Send + 'static, K: Errors> Pledge for Slot<R, K> {
 
 /// What was called on the result of a call follows that call, where both are made again.
 impl<R: Send + 'static, K: Errors> Renewal for Slot<R, K> {
-    fn allow(&self, times: u32) -> Result<(), WhyNot> {
+    fn stems_from(&self) -> Result<Option<Arc<dyn Renewal>>, WhyNot> {
         let kept = self.state.lock().again().map(|again| Arc::clone(&again.kept));
         match kept {
-            Some(kept) => kept.renewal.allow(times),
+            Some(kept) => Ok(Some(Arc::clone(&kept.renewal))),
             None => Err("what it was called on came over the lost connection".into()),
         }
+    }
+
+    /// Nobody asks: it stems from another one.
+    fn allow(&self, _times: u32) -> Result<(), WhyNot> {
+        Ok(())
     }
 
     fn reference(self: Arc<Self>) -> Result<Reference, WhyNot> {
