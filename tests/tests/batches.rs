@@ -223,28 +223,28 @@ impl Scale for MyScale {
     }
 }
 
-/// What one by one has room goes in, however it was cut into reads: the first is answered before the second counts.
+/// What one by one has room goes in, however it was cut into reads: the first ones are answered before the last one counts.
 #[tokio::test(start_paused = true)]
 async fn calls_that_come_together_are_taken_where_each_of_them_has_room() {
+    const SMALL: i64 = 15;
     let root = ScaleRef::new(MyScale);
     let limits = Limits { budget: 64 << 10, ..Limits::default() };
     let (_broker, mut peer) = Quiet::greeted(Some(root.as_reference().clone()), limits).await;
+    // All in one read; each by itself takes 512 bytes of the budget beside its own.
     let mut bytes = Vec::new();
-    frame::encode(&Message::Call(call(1, "Scale/weigh", &vec![0u8; 15_000])), &mut bytes);
-    let first = bytes.len() - 1;
-    frame::encode(&Message::Call(call(2, "Scale/weigh", &vec![0u8; 52_000])), &mut bytes);
-    // The first is whole with the second.
-    peer.send(&bytes[..first]).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    peer.send(&bytes[first..]).await;
+    for result in 1..=SMALL {
+        frame::encode(&Message::Call(call(result, "Scale/weigh", &vec![0u8; 1])), &mut bytes);
+    }
+    frame::encode(&Message::Call(call(SMALL + 1, "Scale/weigh", &vec![0u8; 58_000])), &mut bytes);
+    peer.send(&bytes).await;
     peer.end().await;
     let mut answers = peer.rest().await;
     answers.retain(|message| !matches!(message, Message::Abort(_)));
-    for (answer, result) in answers.iter().zip([1, 2]) {
+    for (answer, result) in answers.iter().zip(1..) {
         match answer {
             Message::Resolve(resolve) => assert_eq!(resolve.export.0, result),
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(answers.len(), 2, "{answers:?}");
+    assert_eq!(answers.len(), SMALL as usize + 1, "{answers:?}");
 }

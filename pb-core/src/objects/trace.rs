@@ -67,7 +67,9 @@ pub fn propagate_by(propagator: impl Propagator + 'static) -> bool {
     PROPAGATOR.set(Box::new(propagator)).is_ok()
 }
 
-static SAMPLER: OnceLock<Box<dyn Fn(&Span) -> bool + Send + Sync>> = OnceLock::new();
+type Sampler = Box<dyn Fn(&Span) -> bool + Send + Sync>;
+
+static SAMPLER: OnceLock<Sampler> = OnceLock::new();
 
 /// Lets `sampled` decide, in the whole process, which of the traces that begin here say that they are sampled (the flag of that name in the W3C's Trace
 /// Context, level 1, section 3.2.2.3.1): it is given the `call` that a trace begins with. Only the first one counts: says whether it was this.

@@ -163,7 +163,7 @@ impl<T: DynamicObject> Object for Dynamic<T> {
     }
 
     fn interfaces(&self) -> Vec<String> {
-        self.description.interfaces.iter().map(|interface| interface.name.clone()).collect()
+        self.described.description.interfaces.iter().map(|interface| interface.name.clone()).collect()
     }
 
     fn inspect(&self, _: &mut Shown) {}
