@@ -258,6 +258,7 @@ pub(crate) fn to_json(value: &Value, names: &mut impl Iterator<Item = String>) -
             content => Json::Object(Map::from_iter([(name.to_string(), to_json(content, names))])),
         },
         Value::Reference(_) => names.next().map_or(Json::Null, Json::String),
+        other => Json::String(other.to_string()),
     }
 }
 

@@ -43,6 +43,7 @@ fn house() -> Arc<House> {
         counters: Arc::default(),
         door: Arc::new(Semaphore::new(1)),
         lanes: pb_core::broker::Lanes::new(1),
+        guests: Arc::default(),
     })
 }
 
