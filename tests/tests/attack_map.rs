@@ -4,10 +4,10 @@ use pb_tests::map::{faults, rows};
 
 const PAGE: &str = include_str!("../attacks.md");
 
-/// Rows of the catalogue of attacks that concern the connection, as first and last number.
-const ROWS: [(u32, u32); 4] = [(1, 21), (23, 29), (31, 42), (44, 69)];
+/// Rows of the catalogue of attacks that concern the connection, and looking into a server, as first and last number.
+const ROWS: [(u32, u32); 6] = [(1, 21), (23, 29), (31, 42), (44, 69), (76, 76), (83, 84)];
 /// Rows of the catalogue of faults that have tests here.
-const FAULTS: [&str; 3] = ["F19", "F20", "F21"];
+const FAULTS: [&str; 4] = ["F19", "F20", "F21", "F41"];
 
 #[test]
 fn each_attack_has_a_row_and_each_row_names_tests_that_run() {
