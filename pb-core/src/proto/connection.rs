@@ -371,13 +371,12 @@ impl<H: Host> Connection<H> {
         // Somebody else may hold them still, and wait.
         self.tasks.extend(promises.into_iter().map(|promise| Task::Settle(promise, Err(reason.clone()))));
         self.fail_calls(&reason);
-        for import in self.imports.clear() {
-            match import {
-                Import::Object { proxy: Some(proxy), .. } => {
-                    self.notices.push_back(Notice::Broken(proxy, reason.clone()));
-                }
+        let (results, proxies) = self.imports.clear();
+        self.notices.extend(proxies.map(|proxy| Notice::Broken(proxy, reason.clone())));
+        for result in results {
+            match result {
                 Import::Moved(handle) => self.garbage.push(Garbage::Handle(handle)),
-                Import::Object { .. } | Import::Asked(_) | Import::Rejected(_) => {}
+                Import::Asked(_) | Import::Rejected(_) => {}
             }
         }
         self.fail_embargoes(&reason);

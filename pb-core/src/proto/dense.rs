@@ -104,11 +104,6 @@ impl<V> Dense<V> {
         self.ring.iter().flatten().map(|(id, value)| (id, value)).chain(self.others.iter())
     }
 
-    /// All, in no order.
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.ring.iter_mut().flatten().map(|(_, value)| value).chain(self.others.values_mut())
-    }
-
     /// Empties it.
     pub(super) fn take_values(&mut self) -> impl Iterator<Item = V> + use<V> {
         self.taken = 0;
@@ -184,7 +179,6 @@ mod tests {
             let mut all: Vec<_> = dense.iter().map(|(id, value)| (*id, *value)).collect();
             all.sort_unstable();
             assert!(all.iter().map(|(id, value)| (id, value)).eq(map.iter()));
-            assert_eq!(dense.values_mut().count(), map.len());
             assert_eq!(dense.take_values().count(), map.len());
             assert_eq!(dense.len(), 0);
         }

@@ -3,6 +3,7 @@ use std::time::Instant;
 use super::casts::Casts;
 use super::dense::Dense;
 use super::limits::IMPORT_BYTES;
+use super::table::Table;
 use super::timers::{Timers, given_up};
 use super::{Garbage, Host, Violation};
 use crate::message::{Cause, ExportId, Failure, FailureKind, ImportId, Reply};
@@ -10,11 +11,13 @@ use crate::message::{Cause, ExportId, Failure, FailureKind, ImportId, Reply};
 /// What the peer owns and we may call: its objects, and the results of our calls.
 /// Twisted: `waitingForAnswers` and the luids we hold (spread/pb.py). Wire: `docs/protocol.md`, section 6.
 pub(super) struct Imports<H: Host> {
+    /// The results, by positive ids.
     open: Dense<Import<H>>,
+    /// The objects, by negative ids: of their own, since there may be a million of them, and a call's entry is three times as large.
+    held: Table<i64, Held<H>>,
     /// Why the root, which has no entry, is broken.
     pub(super) root_broken: Option<Failure>,
-    objects: usize,
-    /// How many of them came unasked.
+    /// How many of the objects came unasked.
     unasked: u64,
     /// Id of the object that the peer exported last: 0, -1, -2 …
     last_object: i64,
@@ -35,11 +38,18 @@ pub(super) struct Imports<H: Host> {
     pub(super) due: Timers,
 }
 
-/// One thing of the peer's.
+/// An object of the peer's.
+pub(super) struct Held<H: Host> {
+    pub(super) proxy: Option<H::Proxy>,
+    pub(super) broken: Option<Box<Failure>>,
+    /// Handles of ours that hold it; each gives back the mentions it received as it dies. As many as 2^32 do not fit into any memory.
+    handles: u32,
+    /// The peer passed it, we did not ask; its budget is charged.
+    unasked: bool,
+}
+
+/// The result of a call of ours.
 pub(super) enum Import<H: Host> {
-    /// An object. `handles` of ours hold it; each gives back the mentions it received as it dies.
-    /// `unasked`: the peer passed it, we did not ask; its budget is charged.
-    Object { proxy: Option<H::Proxy>, handles: u64, broken: Option<Failure>, unasked: bool },
     /// A call of ours without an answer.
     Asked(Asked<H>),
     /// The settled result of a reference call, as long as its caller may still name the promise.
@@ -95,8 +105,8 @@ impl<H: Host> Imports<H> {
         Imports {
             freed: 0,
             open: Dense::new(),
+            held: Table::new(),
             root_broken: None,
-            objects: 0,
             unasked: 0,
             last_object: 0,
             last_result: 0,
@@ -157,9 +167,9 @@ impl<H: Host> Imports<H> {
         ids.into_iter().filter_map(|id| self.settle(ImportId(id)).ok()).collect()
     }
 
-    /// Everything that is open.
-    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Import<H>> {
-        self.open.values_mut()
+    /// The objects.
+    pub(super) fn objects_mut(&mut self) -> impl Iterator<Item = &mut Held<H>> {
+        self.held.values_mut()
     }
 
     /// A call of ours that has no answer.
@@ -211,9 +221,14 @@ impl<H: Host> Imports<H> {
         if id == ImportId::ROOT {
             return self.root_broken.clone().map_or(Reached::Object, Reached::Dead);
         }
+        if !id.is_result() {
+            return match self.held.get(&id.0) {
+                Some(Held { broken: Some(failure), .. }) => Reached::Dead(Failure::clone(failure)),
+                Some(_) => Reached::Object,
+                None => Reached::Unknown,
+            };
+        }
         match self.open.get_mut(&id.0) {
-            Some(Import::Object { broken: Some(failure), .. }) => Reached::Dead(failure.clone()),
-            Some(Import::Object { .. }) => Reached::Object,
             Some(Import::Asked(asked)) => match asked.over {
                 Some(kind) => Reached::Dead(Failure::broken_by(Cause::Broker(given_up(kind)))),
                 None => Reached::Asked(asked),
@@ -231,41 +246,38 @@ impl<H: Host> Imports<H> {
         id: ExportId,
         limit: u64,
         unasked: bool,
-        garbage: &mut Vec<Garbage<H>>,
     ) -> Result<H::Handle, Violation> {
         let next = self.last_object - 1;
         if id.0 < next {
             return Err(Violation::ObjectNotNext { id: id.0, next });
         }
         self.last_object = self.last_object.min(id.0);
-        if let Some(Import::Object { proxy, handles, .. }) = self.open.get_mut(&id.0) {
-            let (handle, made) = host.mention(id.turned(), proxy);
-            *handles += u64::from(made);
+        if let Some(held) = self.held.get_mut(&id.0) {
+            let (handle, made) = host.mention(id.turned(), &mut held.proxy);
+            held.handles += u32::from(made);
             return Ok(handle);
         }
-        if self.objects as u64 >= limit {
+        if self.held.len() as u64 >= limit {
             return Err(Violation::Limit { what: "imports", limit });
         }
-        self.objects += 1;
         self.unasked += u64::from(unasked);
         let mut proxy = None;
         let (handle, _) = host.mention(id.turned(), &mut proxy);
-        let import = Import::Object { proxy, handles: 1, broken: None, unasked };
-        garbage.extend(self.open.insert(id.0, import).and_then(leftover));
+        self.held.insert(id.0, Held { proxy, broken: None, handles: 1, unasked });
         Ok(handle)
     }
 
     /// One of our handles of an object has died. Says whether the object came unasked.
     pub(super) fn let_go(&mut self, id: ImportId, garbage: &mut Vec<Garbage<H>>) -> bool {
-        let Some(Import::Object { handles, unasked, .. }) = self.open.get_mut(&id.0) else { return false };
-        let was_unasked = *unasked;
-        *handles -= 1;
-        if *handles == 0 {
-            self.objects -= 1;
-            self.unasked -= u64::from(*unasked);
-            garbage.extend(self.open.remove(&id.0).and_then(leftover));
+        let Some(held) = self.held.get_mut(&id.0) else { return false };
+        let unasked = held.unasked;
+        held.handles -= 1;
+        if held.handles == 0 {
+            self.unasked -= u64::from(unasked);
+            let held = self.held.remove(&id.0);
+            garbage.extend(held.and_then(|held| held.proxy).map(Garbage::Proxy));
         }
-        was_unasked
+        unasked
     }
 
     /// Nobody names the promise of a settled result any more.
@@ -275,7 +287,7 @@ impl<H: Host> Imports<H> {
                 garbage.extend(self.open.remove(&id.0).and_then(leftover));
             }
             Some(Import::Asked(asked)) => asked.named = false,
-            Some(Import::Object { .. }) | None => {}
+            None => {}
         }
     }
 
@@ -288,13 +300,13 @@ impl<H: Host> Imports<H> {
         id: ImportId,
         failure: &Failure,
     ) -> Result<Option<H::Proxy>, Violation> {
-        match self.open.get_mut(&id.0) {
-            Some(Import::Object { broken: Some(_), .. }) => Err(Violation::BrokenTwice { id: id.0 }),
-            Some(Import::Object { proxy, broken, .. }) => {
-                *broken = Some(failure.clone());
-                Ok(proxy.take())
+        match self.held.get_mut(&id.0) {
+            Some(Held { broken: Some(_), .. }) => Err(Violation::BrokenTwice { id: id.0 }),
+            Some(held) => {
+                held.broken = Some(Box::new(failure.clone()));
+                Ok(held.proxy.take())
             }
-            _ => Ok(None),
+            None => Ok(None),
         }
     }
 
@@ -351,17 +363,18 @@ impl<H: Host> Imports<H> {
 
     /// What we hold of the peer's, with the references that are still to be answered.
     pub(super) fn held_count(&self) -> u64 {
-        self.objects as u64 + self.asked_references
+        self.held.len() as u64 + self.asked_references
     }
 
     /// Objects, and calls with the promises that outlive them.
     pub(super) fn sizes(&self) -> (usize, usize) {
-        (self.objects, self.open.len() - self.objects)
+        (self.held.len(), self.open.len())
     }
 
-    /// Empties the table.
-    pub(super) fn clear(&mut self) -> impl Iterator<Item = Import<H>> + use<H> {
-        self.objects = 0;
+    /// Empties the tables: the results, and who is told that an object is broken.
+    pub(super) fn clear(
+        &mut self,
+    ) -> (impl Iterator<Item = Import<H>> + use<H>, impl Iterator<Item = H::Proxy> + use<H>) {
         self.unasked = 0;
         self.asked = 0;
         self.asked_bytes = 0;
@@ -369,13 +382,12 @@ impl<H: Host> Imports<H> {
         self.owed_bytes = 0;
         self.casts = Casts::default();
         self.due.clear();
-        self.open.take_values()
+        (self.open.take_values(), self.held.take_values().filter_map(|held| held.proxy))
     }
 }
 
 fn leftover<H: Host>(import: Import<H>) -> Option<Garbage<H>> {
     match import {
-        Import::Object { proxy, .. } => proxy.map(Garbage::Proxy),
         Import::Asked(asked) => asked.waiter.map(Garbage::Waiter),
         Import::Moved(handle) => Some(Garbage::Handle(handle)),
         Import::Rejected(_) => None,

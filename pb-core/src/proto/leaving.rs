@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use super::casts::Casts;
-use super::imports::Import;
 use super::limits::LONGEST_TIME;
 use super::{Connection, Garbage, Host, Notice, Outbox, Outcome, TableSizes, Task, Violation};
 use crate::message::{
@@ -125,10 +124,10 @@ impl<H: Host> Connection<H> {
         }
         self.silence.stop();
         self.fail_calls(&reason);
-        for import in self.imports.all_mut() {
+        for held in self.imports.objects_mut() {
             // The entry stays: answers may still name the peer's own objects.
-            if let Import::Object { proxy, broken: None, .. } = import
-                && let Some(proxy) = proxy.take()
+            if held.broken.is_none()
+                && let Some(proxy) = held.proxy.take()
             {
                 self.notices.push_back(Notice::Broken(proxy, reason.clone()));
             }

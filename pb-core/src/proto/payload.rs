@@ -36,9 +36,7 @@ impl<H: Host> Connection<H> {
     /// Turns one received capability into a handle.
     pub(super) fn take_in_cap(&mut self, cap: Cap, unasked: bool) -> Result<H::Handle, Violation> {
         match cap {
-            Cap::Mine(id) => {
-                self.imports.mention(&self.host, id, self.limits.imports, unasked, &mut self.garbage)
-            }
+            Cap::Mine(id) => self.imports.mention(&self.host, id, self.limits.imports, unasked),
             Cap::MyPromise(_) => Err(Violation::NotOffered { feature: "promises as capabilities" }),
             Cap::Yours(id) => {
                 let host = &self.host;
