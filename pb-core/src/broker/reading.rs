@@ -90,7 +90,8 @@ pub(super) async fn run(
         batch: Chunks::of(line.frame_bytes as usize),
         held: None,
         ready: Ready::default(),
-        read_bytes: READ_BYTES.min(2 * line.frame_bytes as usize),
+        read_bytes: FIRST_READ_BYTES,
+        most_read_bytes: READ_BYTES.min(2 * line.frame_bytes as usize),
         due: None,
         due_from: 0,
         alarm: Box::pin(sleep_until(Instant::now() + line.handshake)),
@@ -128,8 +129,11 @@ struct Reading<'a> {
     held: Option<(Decoded, usize)>,
     /// What it has taken out of the tables to do, empty between turns of their lock.
     ready: Ready,
-    /// Bytes that one read may take: no more than the largest frame needs.
+    /// Bytes that one read may take: few at first, twice as many each time that a buffer is used up. A connection that was hardly used keeps no
+    /// more than it needed, and one that is used makes no new buffer for every few calls.
     read_bytes: usize,
+    /// The most of them: no more than the largest frame needs.
+    most_read_bytes: usize,
     /// When the hello, or more of a started frame, must have come.
     due: Option<Instant>,
     /// How much of a started frame there was when `due` was set.
@@ -361,7 +365,12 @@ impl Reading<'_> {
                 self.buffer = larger;
                 self.grown = true;
             }
-            _ if room < self.read_bytes / 4 => self.buffer.reserve(self.read_bytes),
+            _ if room < self.read_bytes / 4 => {
+                if self.buffer.capacity() > 0 {
+                    self.read_bytes = (2 * self.read_bytes).min(self.most_read_bytes);
+                }
+                self.buffer.reserve(self.read_bytes);
+            }
             _ => {}
         }
         Ok(())
@@ -453,6 +462,8 @@ const RUN: usize = 16;
 const RUN_BYTES: usize = 16 << 10;
 /// Bytes that one read may take.
 const READ_BYTES: usize = 64 << 10;
+/// The first: hello and some calls, a small part of a page.
+const FIRST_READ_BYTES: usize = 1 << 10;
 /// How long, and how much, is read without looking after an abort.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 4 << 20;
