@@ -4,7 +4,7 @@
 #   benches/instructions.sh                 prints the figure, and fails where it is more than benches/instructions.txt allows
 #   benches/instructions.sh --keep          writes it there
 #   benches/instructions.sh --profile [N]   prints the N functions that take the most, with what they call (default 40)
-# PEER=floor, IN_FLIGHT=1 measure another peer of the benchmark, or fewer calls in flight; those are only printed.
+# PEER=floor, IN_FLIGHT=1 measure another peer of the benchmark, or fewer calls in flight; those are only printed. FEATURES=peers builds more peers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,7 @@ few=2048
 many=12288
 
 command -v valgrind >/dev/null || { echo "valgrind is missing: this counts with its callgrind" >&2; exit 1; }
-cargo build --quiet --release --manifest-path benches/Cargo.toml --bin bench
+cargo build --quiet --release --manifest-path benches/Cargo.toml --bin bench --features "${FEATURES:-}"
 bench=${CARGO_TARGET_DIR:-benches/target}/release/bench
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

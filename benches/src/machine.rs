@@ -1,7 +1,7 @@
 //! Processor time: a process's own, and what everybody else on the machine used meanwhile.
 
 use anyhow::{Context, Result};
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -36,6 +36,31 @@ impl Usage {
     }
 }
 
+/// What one process has used, and what it keeps.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Processor time since it started.
+    pub cpu: Usage,
+    /// Resident memory.
+    pub rss_bytes: u64,
+}
+
+impl State {
+    /// That of the calling process.
+    pub fn of_this_process() -> Result<State> {
+        Ok(State { cpu: Usage::of_this_process()?, rss_bytes: rss_bytes()? })
+    }
+}
+
+/// Resident memory of this process. From `smaps_rollup`, which is exact where `status` lags behind.
+fn rss_bytes() -> Result<u64> {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").context("the kernel tells no memory")?;
+    let line =
+        rollup.lines().find_map(|line| line.strip_prefix("Rss:")).context("the kernel tells no Rss")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("the kernel tells Rss otherwise")?;
+    Ok(kib << 10)
+}
+
 /// Processor time of the whole machine, in seconds, that was used by processes or taken by the hypervisor.
 /// None where /proc/stat cannot be read; then disturbances go unseen, and the report says so.
 pub fn busy_seconds() -> Option<f64> {
@@ -60,6 +85,22 @@ pub fn wait_for_quiet(patience: Duration) {
     }
 }
 
+/// How many files this process may have open, and how many the processes of a measurement are let: for two thousand connections.
+pub fn descriptors() -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let most = hard.min(DESCRIPTORS);
+    (most > soft).then_some((soft, most))
+}
+
+/// Lets this process have as many files open as [`descriptors`] says.
+pub fn raise_descriptors() -> Result<()> {
+    if let Some((_, most)) = descriptors() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, most, hard).context("the limit of open files cannot be raised")?;
+    }
+    Ok(())
+}
+
 /// Processors of this machine.
 pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -75,3 +116,5 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const LOOK: Duration = Duration::from_millis(500);
 /// The share of it that others may use then.
 const QUIET: f64 = 0.05;
+/// Open files that a process of a measurement is let have.
+const DESCRIPTORS: u64 = 16_384;

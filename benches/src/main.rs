@@ -3,9 +3,9 @@
 //! The program starts itself anew as `serve PEER` and `drive PEER WORKLOAD ADDRESS`, so that server and client are
 //! processes of their own with processor time of their own. See README.md beside it.
 
-#[cfg(feature = "ours")]
-mod chain;
-mod load;
+mod figure;
+mod graphs;
+mod link;
 mod machine;
 mod peer;
 mod peers;
@@ -15,6 +15,7 @@ mod run;
 mod serve;
 mod solo;
 mod target;
+mod work;
 mod workload;
 
 use anyhow::Result;
@@ -55,6 +56,9 @@ pub struct Options {
     /// Seconds to wait before each measurement for other processes to leave the machine alone.
     #[arg(long, default_value_t = 20)]
     patience: u64,
+    /// Keep what an earlier run left in the folder, but for what is measured anew.
+    #[arg(long)]
+    add: bool,
     /// Folder for results.json and results.md.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     out: PathBuf,
@@ -62,6 +66,8 @@ pub struct Options {
 
 #[derive(Subcommand)]
 enum Role {
+    /// Measures cost as work grows, and draws a graph of each.
+    Graphs(graphs::Which),
     /// Both ends in one process, on one thread, for a fixed number of calls: to be run under callgrind.
     Solo {
         peer: String,
@@ -74,6 +80,7 @@ enum Role {
     #[command(hide = true)]
     Serve {
         peer: String,
+        workload: String,
         #[command(flatten)]
         place: Place,
     },
@@ -88,14 +95,6 @@ enum Role {
         #[command(flatten)]
         place: Place,
     },
-    /// (internal) Serves a chain until its standard input closes.
-    #[cfg(feature = "ours")]
-    #[command(hide = true)]
-    ChainServe,
-    /// (internal) Calls along a chain and prints what it took.
-    #[cfg(feature = "ours")]
-    #[command(hide = true)]
-    ChainDrive { address: SocketAddr, times: usize },
 }
 
 /// Where a process of a measurement runs.
@@ -110,14 +109,15 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.role {
         None => run::everything(&cli.options),
+        Some(Role::Graphs(which)) => graphs::run(&cli.options, &which),
         Some(Role::Solo { peer, calls, in_flight }) => solo::solo(&peer, calls, in_flight),
-        Some(Role::Serve { peer, place }) => serve::serve(&peer, place),
-        Some(Role::Drive { peer, workload, address, seconds, place }) => {
-            load::drive(&peer, &workload, address, seconds, place)
+        Some(Role::Serve { peer, workload, place }) => {
+            machine::raise_descriptors()?;
+            serve::serve(&peer, &workload, place)
         }
-        #[cfg(feature = "ours")]
-        Some(Role::ChainServe) => chain::serve(),
-        #[cfg(feature = "ours")]
-        Some(Role::ChainDrive { address, times }) => chain::drive(address, times),
+        Some(Role::Drive { peer, workload, address, seconds, place }) => {
+            machine::raise_descriptors()?;
+            work::drive(&peer, &workload, address, seconds, place)
+        }
     }
 }

@@ -1,29 +1,56 @@
 //! How the processes of a measurement are started and talk: a line of JSON a message, over pipes.
 
 use crate::Place;
-use crate::machine::Usage;
+use crate::figure::Figure;
+use crate::machine::State;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
 
 /// What the calling process tells of one measurement.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Calls that were answered, rightly.
-    pub calls: u64,
-    /// How long that took.
+    /// What was measured.
+    pub figures: BTreeMap<Figure, f64>,
+    /// How long the measured part took.
     pub seconds: f64,
-    /// The median of all calls' times; only where one is outstanding.
-    pub p50_us: Option<f64>,
-    /// The time that 99 of 100 calls stayed under; only where one is outstanding.
-    pub p99_us: Option<f64>,
-    /// Processor time of the calling process.
-    pub client_cpu: Usage,
+    /// Processor time of both processes meanwhile, in seconds.
+    pub cpu_seconds: f64,
+}
+
+/// A line from the calling process to the parent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Said {
+    /// All is set up. It wants to go on when the parent says so.
+    Warm,
+    /// It asks for [`Seen`].
+    Look,
+    /// It has ended.
+    Done(Outcome),
+}
+
+/// What the parent answers to a [`Said::Look`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    /// The serving process.
+    pub server: State,
+    /// Bytes that the link between the two has carried, both directions; 0 where they are connected without one.
+    pub carried_bytes: u64,
+}
+
+/// In the calling process: asks the parent what it sees.
+pub fn look() -> Result<Seen> {
+    say(&Said::Look)?;
+    let mut line = String::new();
+    ensure!(std::io::stdin().lock().read_line(&mut line)? > 0, "the parent is gone");
+    serde_json::from_str(&line).with_context(|| format!("the parent said {line:?}"))
 }
 
 /// A child that takes lines in and gives lines out. Killed when dropped.
@@ -50,6 +77,13 @@ impl Worker {
     /// Tells the child to go on.
     pub fn go(&mut self) -> Result<()> {
         self.to.write_all(b"go\n").context("a child is gone")
+    }
+
+    /// Tells the child something.
+    pub fn tell<T: Serialize>(&mut self, value: &T) -> Result<()> {
+        let mut line = serde_json::to_vec(value)?;
+        line.push(b'\n');
+        self.to.write_all(&line).context("a child is gone")
     }
 
     /// Waits for the child's next line.
@@ -82,10 +116,17 @@ pub fn wait_for_go() -> Result<()> {
     Ok(())
 }
 
-/// In a child: the runtime of a measurement, made after pinning, so that its threads are pinned too.
-pub fn runtime(place: Place) -> Result<Runtime> {
+/// In a child: runs on the runtime of a measurement; in a `LocalSet` on this thread if `local`.
+pub fn block_on<F: Future>(place: Place, local: bool, future: F) -> Result<F::Output> {
+    let runtime = runtime(place, local)?;
+    Ok(if local { LocalSet::new().block_on(&runtime, future) } else { runtime.block_on(future) })
+}
+
+/// The runtime is made after pinning, so that its threads are pinned too.
+fn runtime(place: Place, local: bool) -> Result<Runtime> {
     let Some(cpu) = place.cpu else {
-        return Ok(Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?);
+        let mut builder = if local { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+        return Ok(builder.worker_threads(WORKERS).enable_all().build()?);
     };
     let mut set = CpuSet::new();
     set.set(cpu)?;

@@ -1,45 +1,37 @@
 //! The parent: starts the processes of every measurement, round after round.
 
-use crate::machine::{self, Usage};
+use crate::figure::Figure;
+use crate::link::Link;
+use crate::machine;
 use crate::peer::Peer;
 use crate::peers::{self, Visitor};
-use crate::process::{self, Outcome, Worker};
+use crate::process::{Outcome, Said, Seen, Worker, shared_cpu};
 use crate::report::{self, Report};
-use crate::workload::{self, Workload};
+use crate::workload::{self, Work, Workload};
 use crate::{Options, Place};
-use anyhow::{Context, Result, ensure};
-use serde::Serialize;
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// One measurement of one peer under one workload.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Measurement {
     /// Counted from 1.
     pub round: usize,
     /// The workload's name.
-    pub workload: &'static str,
+    pub workload: String,
     /// The peer's name.
-    pub peer: &'static str,
-    /// What the caller saw.
-    pub outcome: Outcome,
-    /// Processor time of the serving process meanwhile.
-    pub server_cpu: Usage,
+    pub peer: String,
+    /// What was measured.
+    pub figures: BTreeMap<Figure, f64>,
     /// Share of the machine that other processes and the hypervisor took meanwhile, from 0 to 1.
     pub others: Option<f64>,
 }
 
 impl Measurement {
-    /// Answered calls a second.
-    pub fn calls_per_second(&self) -> f64 {
-        self.outcome.calls as f64 / self.outcome.seconds
-    }
-
-    /// Processor time of both processes for one call, in microseconds.
-    pub fn cpu_us(&self) -> f64 {
-        (self.outcome.client_cpu.seconds() + self.server_cpu.seconds()) * 1e6 / self.outcome.calls as f64
-    }
-
     /// Whether others used so much of the machine that the figure is doubtful.
     pub fn disturbed(&self) -> bool {
         self.others.is_some_and(|others| others > DISTURBED)
@@ -53,16 +45,20 @@ pub struct Entry {
     pub name: &'static str,
     /// Its settings, for the report.
     pub settings: &'static str,
-    takes_part: fn(&Workload) -> bool,
+    /// The limits that are raised for a workload.
+    pub raised: fn(&Workload) -> Option<&'static str>,
+    /// Whether it takes part in a workload.
+    pub takes_part: fn(&Workload) -> bool,
 }
 
 /// Runs what `options` ask for, prints the report and writes it.
 pub fn everything(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "no rounds were asked for");
-    let peers = chosen_peers(options)?;
-    let workloads = chosen_workloads(options)?;
+    let peers = chosen_peers(&options.peers)?;
+    let workloads = chosen_workloads(&options.workloads)?;
     let seconds = if options.quick { QUICK_SECONDS } else { options.seconds };
-    let (mut measurements, mut chains) = (Vec::new(), Vec::new());
+    let kept = if options.add { report::read(&options.out, report::JSON)? } else { Vec::new() };
+    let mut measurements = Vec::new();
     for round in 1..=options.rounds {
         for workload in &workloads {
             for peer in peers.iter().filter(|peer| (peer.takes_part)(workload)) {
@@ -72,21 +68,28 @@ pub fn everything(options: &Options) -> Result<()> {
                 measurements.push(measurement);
             }
         }
-        if chosen_chain(options) {
-            chains.extend(chain(round, options)?);
-        }
+        // A run takes long: what it has is kept should it be ended.
+        report::write_measurements(&options.out, report::JSON, &merged(&kept, &measurements))?;
     }
-    let rounds = options.rounds;
-    let report = Report { peers: &peers, workloads: &workloads, seconds, rounds, measurements, chains };
+    let report = Report::new(seconds, merged(&kept, &measurements))?;
     println!("{}", report.markdown());
     report.write(&options.out)
 }
 
+/// The measurements of an earlier run, but for what was measured anew.
+fn merged(kept: &[Measurement], measured: &[Measurement]) -> Vec<Measurement> {
+    let anew =
+        |old: &&Measurement| measured.iter().any(|new| new.workload == old.workload && new.peer == old.peer);
+    let mut all: Vec<_> = kept.iter().filter(|old| !anew(old)).cloned().collect();
+    all.extend_from_slice(measured);
+    all
+}
+
 /// Measures, and again while others disturb it, as often as `options` say; the least disturbed counts.
-fn undisturbed(
+pub fn undisturbed(
     round: usize,
     peer: Entry,
-    workload: &'static Workload,
+    workload: &Workload,
     seconds: f64,
     options: &Options,
 ) -> Result<Measurement> {
@@ -107,62 +110,70 @@ fn undisturbed(
     Ok(best)
 }
 
-fn measure(round: usize, peer: Entry, workload: &'static Workload, seconds: f64) -> Result<Measurement> {
-    let cpu = if workload.one_cpu { Some(process::shared_cpu()?) } else { None };
+fn measure(round: usize, peer: Entry, workload: &Workload, seconds: f64) -> Result<Measurement> {
+    let cpu = if workload.one_cpu { Some(shared_cpu()?) } else { None };
     let place = Place { cpu };
-    let mut server = Worker::start(&["serve", peer.name], place)?;
+    let mut server = Worker::start(&["serve", peer.name, &workload.name], place)?;
     let address: SocketAddr = server.hear()?;
+    let between = between(workload, address)?;
+    let address = between.as_ref().map_or(address, |(_, link)| link.address);
     let (address, time) = (address.to_string(), seconds.to_string());
     let mut client =
-        Worker::start(&["drive", peer.name, workload.name, &address, "--seconds", &time], place)?;
-    let _warm: String = client.hear()?;
-
-    server.go()?;
-    let server_before: Usage = server.hear()?;
-    let busy_before = machine::busy_seconds();
-    client.go()?;
-    let outcome: Outcome = client.hear()?;
+        Worker::start(&["drive", peer.name, &workload.name, &address, "--seconds", &time], place)?;
+    let mut busy_before = None;
+    let outcome: Outcome = loop {
+        match client.hear()? {
+            Said::Warm => {
+                busy_before = machine::busy_seconds();
+                client.go()?;
+            }
+            Said::Look => {
+                server.go()?;
+                let carried_bytes = between.as_ref().map_or(0, |(_, link)| link.carried_bytes());
+                client.tell(&Seen { server: server.hear()?, carried_bytes })?;
+            }
+            Said::Done(outcome) => break outcome,
+        }
+    };
     let busy = machine::busy_seconds().zip(busy_before).map(|(after, before)| after - before);
-    server.go()?;
-    let server_cpu = server.hear::<Usage>()?.since(server_before);
-
-    let ours = outcome.client_cpu.seconds() + server_cpu.seconds();
-    let others = busy.map(|busy| ((busy - ours) / (outcome.seconds * machine::cpus() as f64)).max(0.0));
-    Ok(Measurement { round, workload: workload.name, peer: peer.name, outcome, server_cpu, others })
+    // What the link itself takes is no disturbance, and nothing is timed so finely over it that one would show.
+    let busy = busy.filter(|_| between.is_none());
+    let others =
+        busy.map(|busy| ((busy - outcome.cpu_seconds) / (outcome.seconds * machine::cpus() as f64)).max(0.0));
+    let others = others.or(between.is_some().then_some(0.0));
+    if outcome.figures.values().any(|value| !value.is_finite()) {
+        bail!("a figure is no number: {:?}", outcome.figures);
+    }
+    let (workload, peer) = (workload.name.clone(), peer.name.to_owned());
+    Ok(Measurement { round, workload, peer, figures: outcome.figures, others })
 }
 
-/// Whether the chain is to be measured: it is a workload of ours only.
-fn chosen_chain(options: &Options) -> bool {
-    let among = |names: &[String], name| names.is_empty() || names.iter().any(|one| one == name);
-    among(&options.peers, "ours") && among(&options.workloads, CHAIN)
+/// The link between the two processes, where there is one, with the runtime that it works on.
+fn between(workload: &Workload, to: SocketAddr) -> Result<Option<(Runtime, Link)>> {
+    let delay = match workload.work {
+        Work::Chain { .. } => DELAY,
+        Work::Wire => Duration::ZERO,
+        _ => return Ok(None),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let link = runtime.block_on(Link::open(to, delay))?;
+    Ok(Some((runtime, link)))
 }
 
-#[cfg(feature = "ours")]
-fn chain(round: usize, options: &Options) -> Result<Option<ChainTimes>> {
-    machine::wait_for_quiet(Duration::from_secs(options.patience));
-    let taken = crate::chain::measure(if options.quick { 5 } else { 20 }).context("the chain failed")?;
-    eprintln!("round {round}/{} {CHAIN:12} {taken:?}", options.rounds);
-    Ok(Some([taken.one_ms, taken.chain_ms, taken.awaited_ms]))
-}
-
-#[cfg(not(feature = "ours"))]
-fn chain(_round: usize, _options: &Options) -> Result<Option<ChainTimes>> {
-    Ok(None)
-}
-
-fn chosen_peers(options: &Options) -> Result<Vec<Entry>> {
-    let chosen = |name: &&&str| options.peers.is_empty() || options.peers.iter().any(|peer| peer == **name);
-    for peer in &options.peers {
+/// The peers of these names, in the report's order; all of them of none.
+pub fn chosen_peers(names: &[String]) -> Result<Vec<Entry>> {
+    for peer in names {
         peers::visit(peer, Describe)?;
     }
+    let chosen = |name: &&&str| names.is_empty() || names.iter().any(|peer| peer == **name);
     peers::NAMES.iter().filter(chosen).map(|name| peers::visit(name, Describe)).collect()
 }
 
-fn chosen_workloads(options: &Options) -> Result<Vec<&'static Workload>> {
-    if options.workloads.is_empty() {
-        return Ok(workload::ALL.iter().collect());
+fn chosen_workloads(names: &[String]) -> Result<Vec<Workload>> {
+    if names.is_empty() {
+        return workload::NAMES.iter().map(|name| workload::find(name)).collect();
     }
-    options.workloads.iter().filter(|name| *name != CHAIN).map(|name| workload::find(name)).collect()
+    names.iter().map(|name| workload::find(name)).collect()
 }
 
 struct Describe;
@@ -171,14 +182,12 @@ impl Visitor for Describe {
     type Output = Entry;
 
     fn visit<P: Peer>(self) -> Entry {
-        Entry { name: P::NAME, settings: P::SETTINGS, takes_part: P::takes_part }
+        Entry { name: P::NAME, settings: P::SETTINGS, raised: P::raised, takes_part: P::takes_part }
     }
 }
 
-/// What a chain took in one round, medians in milliseconds: one call, the chain, its calls one by one.
-pub type ChainTimes = [f64; 3];
-/// The chain's name among the workloads.
-const CHAIN: &str = "chain";
+/// What a byte takes each way where a chain is called.
+const DELAY: Duration = Duration::from_millis(10);
 /// What others may use of the machine before a measurement counts as disturbed.
 const DISTURBED: f64 = 0.05;
 /// The length of a measurement with `--quick`.

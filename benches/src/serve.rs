@@ -1,37 +1,38 @@
 //! The serving process.
 
-use crate::machine::Usage;
+use crate::machine::State;
 use crate::peer::Peer;
 use crate::peers::{self, Visitor};
+use crate::workload::{self, Workload};
 use crate::{Place, process};
 use anyhow::Result;
 
-/// Serves a peer: prints its address, then its processor time for each line that comes in. Returns never; the
+/// Serves a peer: prints its address, then its state for each line that comes in. Returns never; the
 /// process ends with its standard input.
-pub fn serve(peer: &str, place: Place) -> Result<()> {
-    let runtime = process::runtime(place)?;
-    peers::visit(peer, Serves { runtime })?
+pub fn serve(peer: &str, workload: &str, place: Place) -> Result<()> {
+    peers::visit(peer, Serves { workload: workload::find(workload)?, place })?
 }
 
 struct Serves {
-    runtime: tokio::runtime::Runtime,
+    workload: Workload,
+    place: Place,
 }
 
 impl Visitor for Serves {
     type Output = Result<()>;
 
     fn visit<P: Peer>(self) -> Result<()> {
-        self.runtime.block_on(async {
-            process::say(&P::listen().await?)?;
-            std::thread::spawn(answer_usage);
+        process::block_on(self.place, P::LOCAL, async {
+            process::say(&P::listen(&self.workload).await?)?;
+            std::thread::spawn(answer_states);
             std::future::pending().await
-        })
+        })?
     }
 }
 
-fn answer_usage() {
+fn answer_states() {
     while process::wait_for_go().is_ok() {
-        let told = Usage::of_this_process().and_then(|usage| process::say(&usage));
+        let told = State::of_this_process().and_then(|state| process::say(&state));
         if told.is_err() {
             break;
         }

@@ -2,9 +2,11 @@
 
 use crate::peer::{Calls, Peer};
 use crate::peers::{self, Visitor};
+use crate::workload::{self, Work, Workload};
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use tokio::runtime::Builder;
+use tokio::task::LocalSet;
 
 /// Makes `calls` calls, `in_flight` at a time.
 pub fn solo(peer: &str, calls: u64, in_flight: u64) -> Result<()> {
@@ -22,13 +24,16 @@ impl Visitor for Solo {
 
     fn visit<P: Peer>(self) -> Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let client = P::connect(P::listen().await?).await?;
+        let work = Work::Add { connections: 1, in_flight: self.in_flight as usize };
+        let workload = Workload { work, ..workload::find("pipe64")? };
+        let calls = async {
+            let client = P::connect(P::listen(&workload).await?, &workload).await?;
             for _ in 0..self.calls.div_ceil(self.in_flight) {
                 let batch = (0..self.in_flight).map(|number| client.add(number.cast_signed(), i64::MIN));
                 try_join_all(batch).await?;
             }
             Ok(())
-        })
+        };
+        if P::LOCAL { LocalSet::new().block_on(&runtime, calls) } else { runtime.block_on(calls) }
     }
 }

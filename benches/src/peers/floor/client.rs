@@ -1,8 +1,7 @@
 //! The floor's calling side.
 
 use super::frame;
-use crate::peer::Calls;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use std::future::poll_fn;
@@ -38,10 +37,10 @@ struct Slot {
 }
 
 impl Client {
-    /// Starts the two tasks of a connection.
-    pub fn start(stream: TcpStream) -> Client {
-        let batch = Batch { bytes: Vec::new(), free: (0..SLOTS).rev().collect(), writer: None };
-        let slots = (0..SLOTS).map(|_| Slot::default()).collect();
+    /// Starts the two tasks of a connection, on which so many calls can be in flight at once.
+    pub fn start(stream: TcpStream, slots: u32) -> Client {
+        let batch = Batch { bytes: Vec::new(), free: (0..slots).rev().collect(), writer: None };
+        let slots = (0..slots).map(|_| Slot::default()).collect();
         let shared = Arc::new(Shared { batch: Mutex::new(batch), slots });
         let (reader, writer) = stream.into_split();
         tokio::spawn(write(Arc::clone(&shared), writer));
@@ -50,22 +49,67 @@ impl Client {
     }
 }
 
-impl Calls for Client {
-    async fn add(&self, a: i64, b: i64) -> Result<i64> {
+impl Client {
+    /// The sum.
+    pub async fn add(&self, a: i64, b: i64) -> Result<i64> {
+        self.call(frame::ADD, a, b).await
+    }
+
+    /// Makes a counter.
+    pub async fn make(&self, first: i64) -> Result<Held> {
+        let number = self.call(frame::MAKE, first, 0).await?;
+        Ok(Held { client: self.clone(), number: u32::try_from(number)? })
+    }
+
+    /// Adds to it.
+    pub async fn poke(object: &Held, number: i64) -> Result<i64> {
+        object.client.call(frame::POKE, object.number.into(), number).await
+    }
+
+    /// Counters alive on the server.
+    pub async fn live(&self) -> Result<u64> {
+        Ok(self.call(frame::LIVE, 0, 0).await?.cast_unsigned())
+    }
+
+    /// What this process's object answers the server.
+    pub async fn callback(&self, number: i64) -> Result<i64> {
+        self.call(frame::CALLBACK, number, 0).await
+    }
+
+    /// The value of the node so deep below the root.
+    pub async fn chain(&self, depth: u64) -> Result<u64> {
+        Ok(self.call(frame::VALUE, depth.cast_signed(), 0).await?.cast_unsigned())
+    }
+
+    async fn call(&self, method: u8, a: i64, b: i64) -> Result<i64> {
         let shared = &*self.0;
         let (id, writer) = {
             let mut batch = shared.batch.lock();
-            let Some(id) = batch.free.pop() else { bail!("more than {SLOTS} calls are in flight") };
-            batch.bytes.extend_from_slice(&frame::request(id, a, b));
+            let Some(id) = batch.free.pop() else {
+                bail!("more than {} calls are in flight", shared.slots.len())
+            };
+            batch.bytes.extend_from_slice(&frame::request(id, method, a, b));
             (id, batch.writer.take())
         };
         if let Some(writer) = writer {
             writer.wake();
         }
         let slot = &shared.slots[id as usize];
-        let sum = poll_fn(|cx| slot.poll(cx)).await;
+        let value = poll_fn(|cx| slot.poll(cx)).await;
         shared.batch.lock().free.push(id);
-        Ok(sum)
+        Ok(value)
+    }
+}
+
+/// A counter of the server's.
+pub struct Held {
+    client: Client,
+    number: u32,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.client.0.send(&frame::request(0, frame::RELEASE, self.number.into(), 0));
     }
 }
 
@@ -89,6 +133,18 @@ impl Slot {
 }
 
 impl Shared {
+    /// Adds a frame to what the next write will carry.
+    fn send(&self, frame: &[u8]) {
+        let writer = {
+            let mut batch = self.batch.lock();
+            batch.bytes.extend_from_slice(frame);
+            batch.writer.take()
+        };
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+
     /// Waits until there is something to write.
     async fn filled(&self) {
         poll_fn(|cx| {
@@ -128,8 +184,14 @@ async fn answers(shared: &Shared, stream: &mut OwnedReadHalf) -> Result<()> {
     while stream.read_buf(&mut input).await? > 0 {
         let mut rest = &input[..];
         while let Some(reply) = frame::next(&mut rest) {
-            let (id, sum) = frame::read_reply(reply).context("a reply was malformed")?;
-            shared.slots.get(id as usize).context("a reply to nobody")?.answer(sum);
+            if let Some((id, value)) = frame::read_reply(reply) {
+                shared.slots.get(id as usize).context("a reply to nobody")?.answer(value);
+                continue;
+            }
+            // The client's object, a counter that begins at 1, is asked.
+            let (id, method, number, _) = frame::read_request(reply).context("a frame was malformed")?;
+            ensure!(method == frame::ASKED, "the client has no method {method}");
+            shared.send(&frame::reply(id, number.wrapping_add(1)));
         }
         let read = input.len() - rest.len();
         input.drain(..read);
@@ -137,6 +199,4 @@ async fn answers(shared: &Shared, stream: &mut OwnedReadHalf) -> Result<()> {
     Ok(())
 }
 
-/// Calls that can be in flight at once.
-const SLOTS: u32 = 8192;
 const BUFFER_BYTES: usize = 64 * 1024;
