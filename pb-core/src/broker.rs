@@ -3,6 +3,8 @@
 
 mod after;
 mod arrivals;
+mod batches;
+mod bell;
 mod breaking;
 mod chunks;
 mod counters;

@@ -2,6 +2,7 @@
 
 use super::breaking::ExportWatch;
 use super::line::{Line, State};
+use super::outgoing::Call;
 use super::room::Room;
 use super::wiring::Wiring;
 use crate::message::{ExportId, Failure};
@@ -11,7 +12,7 @@ use crate::proto::Garbage;
 /// What is to be done behind the lock, for what was done under it.
 pub(super) struct After {
     /// There is something to write, or to start and to tell, and whose task it is has not been called.
-    write: bool,
+    write: Call,
     read: bool,
     /// Mostly there is nothing else, and nothing is moved about for it.
     rest: Option<Aftermath>,
@@ -32,7 +33,7 @@ struct Aftermath {
 impl State {
     /// What follows from a change. `left`: the connection has ended by it. `write`, `read`: who is to be called.
     #[inline(always)]
-    pub(super) fn after(&mut self, room: &Room, left: Option<Failure>, write: bool, read: bool) -> After {
+    pub(super) fn after(&mut self, room: &Room, left: Option<Failure>, write: Call, read: bool) -> After {
         let State { connection, idlers, .. } = self;
         let any = room.is_awaited() || *idlers > 0 || left.is_some() || connection.has_garbage();
         let rest = if any { Some(self.aftermath(room, left)) } else { None };
@@ -58,11 +59,13 @@ impl Line {
     #[inline(always)]
     pub(super) fn follow(&self, after: After) {
         let After { write, read, rest } = after;
-        if write {
-            self.write.notify_one();
+        match write {
+            Call::Nobody => {}
+            Call::Task => self.write.ring(),
+            Call::Alone(alone) => self.write_alone(alone),
         }
         if read {
-            self.read.notify_one();
+            self.read.ring();
         }
         if let Some(rest) = rest {
             self.follow_rest(rest);

@@ -92,6 +92,16 @@ impl Chunks {
         }
     }
 
+    /// Moves everything behind what is in `bytes`. For little: it is copied.
+    pub(super) fn take_all(&mut self, bytes: &mut Vec<u8>) {
+        for chunk in self.full.drain(..) {
+            bytes.extend_from_slice(&chunk);
+        }
+        self.full_bytes = 0;
+        bytes.extend_from_slice(&self.last);
+        self.last.clear();
+    }
+
     /// Puts what is left of `batch` in front, and leaves `batch` empty.
     pub(super) fn put_back(&mut self, batch: &mut Chunks) {
         if self.is_empty() {

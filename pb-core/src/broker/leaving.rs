@@ -25,7 +25,7 @@ impl Line {
     pub(super) fn leave(&self, time: Duration, reason: &str) {
         self.with(|connection, out| connection.leave(reason, time, Instant::now().into_std(), out));
         // The reading task must know of the deadline.
-        self.read.notify_one();
+        self.read.ring();
     }
 
     /// The peer's stream has ended, in good order.

@@ -9,10 +9,11 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::after::After;
 use super::arrivals::Arrivals;
+use super::bell::Bell;
 use super::chunks::Chunks;
 use super::counters::{Counters, Traffic};
 use super::link::Link;
-use super::outgoing::{Outgoing, Taken};
+use super::outgoing::Outgoing;
 use super::owed::HeldAnswer;
 use super::ready::Ready;
 use super::room::Room;
@@ -22,7 +23,7 @@ use super::{Config, reading, ready, writing};
 use crate::message::{Abort, AbortCode, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
 use crate::objects::{Names, Watcher, Watchers};
 use crate::proto::{Connection, Outbox, Silent, TableSizes, Violation};
-use crate::reactor::{Direct, Stream};
+use crate::reactor::Stream;
 use crate::wire::frame::Decoded;
 
 /// One connection: its tables and its outgoing bytes under one lock, and the means to wake its two tasks.
@@ -30,9 +31,9 @@ pub(super) struct Line {
     me: Weak<Line>,
     state: Mutex<State>,
     /// There is something to write.
-    pub(super) write: Notify,
+    pub(super) write: Bell,
     /// There is something to start or to tell, or the connection has ended.
-    pub(super) read: Notify,
+    pub(super) read: Bell,
     /// Somebody's [`Line::when`] may have come true.
     pub(super) changed: Notify,
     /// See [`Line::is_over`].
@@ -60,7 +61,7 @@ pub(super) struct Line {
 
 pub(super) struct State {
     pub(super) connection: Connection<Wiring>,
-    out: Outgoing,
+    pub(super) out: Outgoing,
     /// What has been read since the connection began.
     received: Traffic,
     /// How many wait until nothing remains.
@@ -86,6 +87,12 @@ impl State {
             self.wakes_at = Some(deadline);
         }
         early
+    }
+
+    /// What the reading task waits for.
+    fn rest(&mut self) -> Rest {
+        self.wakes_at = self.connection.poll_timeout();
+        Rest { ended: self.connection.ended().is_some(), timeout: self.wakes_at }
     }
 }
 
@@ -123,7 +130,8 @@ impl Line {
                 let connection = Connection::new(wiring, root, limits);
                 let hello = connection.hello();
                 let frame_bytes = hello.grants.frame_bytes;
-                let out = Outgoing::new(Chunks::of(frame_bytes as usize), &Message::Hello(hello));
+                let chunks = Chunks::of(frame_bytes as usize);
+                let out = Outgoing::new(chunks, &Message::Hello(hello), write.direct());
                 Line {
                     me: line.clone(),
                     state: Mutex::new(State {
@@ -135,8 +143,8 @@ impl Line {
                         wakes_at: None,
                         in_hand: false,
                     }),
-                    write: Notify::new(),
-                    read: Notify::new(),
+                    write: Bell::default(),
+                    read: Bell::default(),
                     changed: Notify::new(),
                     over: AtomicBool::new(false),
                     halted: AtomicBool::new(false),
@@ -155,7 +163,7 @@ impl Line {
             })
         });
         let line = link.line();
-        line.write.notify_one();
+        line.write.ring();
         let stay = stays.then(|| Arc::clone(&link));
         tokio::spawn(reading::run(Arc::clone(line), stay, lanes.clone(), read, write.direct()));
         tokio::spawn(writing::run(Arc::clone(line), lanes, write));
@@ -174,7 +182,7 @@ impl Line {
             let result = work(connection, out);
             let left = if *in_hand { None } else { connection.close_if_done(out) };
             let tasks = connection.has_tasks();
-            let write = out.must_call(connection.has_last_words());
+            let write = out.call(connection.has_last_words(), || connection.under_way() <= 1);
             if connection.is_unread(out) || connection.ended().is_some() {
                 self.halted.store(true, Ordering::Relaxed);
                 if connection.ended().is_some() {
@@ -241,10 +249,20 @@ impl Line {
     }
 
     /// Takes out what is to be done: `ready`, which is empty before.
-    pub(super) fn take_ready(&self, ready: &mut Ready) -> Turn {
-        let (turn, after) = self.take_out(&mut self.state.lock(), ready, true);
+    pub(super) fn take_ready(&self, ready: &mut Ready) {
+        let (_, after) = self.take_out(&mut self.lock(), ready, true);
         self.follow(after);
-        turn
+    }
+
+    /// The same for the reading task, which waits where there is nothing, and then learns what for.
+    pub(super) fn take_or_rest(&self, ready: &mut Ready) -> Option<Rest> {
+        let (rest, after) = {
+            let mut state = self.lock();
+            let (_, after) = self.take_out(&mut state, ready, true);
+            (if ready.is_empty() { Some(state.rest()) } else { None }, after)
+        };
+        self.follow(after);
+        rest
     }
 
     /// Calls are not started while too much waits to be written. `well`: the peer has done nothing wrong.
@@ -265,7 +283,7 @@ impl Line {
         if ended {
             self.over.store(true, Ordering::Relaxed);
         }
-        let write = out.must_call(connection.has_last_words());
+        let write = out.call(connection.has_last_words(), || false);
         (Turn { ended, full }, state.after(&self.room, left, write, false))
     }
 
@@ -285,13 +303,6 @@ impl Line {
     pub(super) fn put_back(&self, ready: &mut Ready) {
         self.lock().in_hand = false;
         self.with(|connection, _| connection.put_back(&mut ready.notices, &mut ready.tasks));
-    }
-
-    /// What the reading task waits for.
-    pub(super) fn rest(&self) -> Rest {
-        let mut state = self.state.lock();
-        state.wakes_at = state.connection.poll_timeout();
-        Rest { ended: state.connection.ended().is_some(), timeout: state.wakes_at }
     }
 
     /// Lets the tables do what is due.
@@ -328,84 +339,6 @@ impl Line {
         let asked = self.pings.lock().remove(&nonce);
         if let Some(asked) = asked {
             let _ = asked.send(());
-        }
-    }
-
-    /// Moves what is to be written into `batch`, which is empty.
-    pub(super) fn take_batch(&self, batch: &mut Chunks) -> Taken {
-        let (taken, after) = {
-            let mut state = self.state.lock();
-            let State { connection, out, .. } = &mut *state;
-            connection.flush(out);
-            (out.take(batch), state.after(&self.room, None, false, false))
-        };
-        self.follow(after);
-        taken
-    }
-
-    /// The reading task begins a batch of frames that was read at `now`: until [`Line::end_batch`] nobody is called to write. What was due
-    /// before is done first.
-    pub(super) fn begin_batch(&self, now: Instant) {
-        let due = {
-            let mut state = self.state.lock();
-            let State { connection, out, .. } = &mut *state;
-            out.begin_batch();
-            connection.heard(now);
-            connection.poll_timeout().is_some_and(|timeout| timeout <= now)
-        };
-        if due {
-            self.handle_timeout(now).expect("a peer that was heard just now is not silent");
-        }
-    }
-
-    /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
-    /// left to the writer, as is everything without `direct` and what goes beyond `most` bytes. Says how many bytes were written.
-    ///
-    /// # Errors
-    /// The socket's.
-    pub(super) fn end_batch(
-        &self,
-        direct: Option<&Direct>,
-        batch: &mut Chunks,
-        most: usize,
-    ) -> std::io::Result<usize> {
-        let (writes, after) = {
-            let mut state = self.state.lock();
-            let State { connection, out, .. } = &mut *state;
-            connection.flush(out);
-            let writes = out.end_batch(batch);
-            (writes, state.after(&self.room, None, false, false))
-        };
-        self.follow(after);
-        if !writes {
-            return Ok(0);
-        }
-        let tried = match direct.map(|direct| direct.try_write_vectored(&batch.slices(most))) {
-            None => Ok(0),
-            Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
-            Some(tried) => tried,
-        };
-        batch.advance(*tried.as_ref().unwrap_or(&0));
-        let call = {
-            let mut state = self.state.lock();
-            let more = state.connection.has_last_words() || state.connection.ended().is_some();
-            state.out.end_direct(batch, more)
-        };
-        if call {
-            self.write.notify_one();
-        }
-        tried
-    }
-
-    /// What was taken has been written.
-    pub(super) fn written(&self) {
-        let waiting = {
-            let mut state = self.state.lock();
-            state.out.written();
-            state.connection.has_tasks()
-        };
-        if waiting {
-            self.read.notify_one();
         }
     }
 
@@ -480,8 +413,8 @@ impl Line {
             }
             first
         });
-        self.write.notify_one();
-        self.read.notify_one();
+        self.write.ring();
+        self.read.ring();
         self.forget_pings();
         self.room.open_for_all();
         self.changed.notify_waiters();
@@ -562,6 +495,7 @@ impl Line {
 
     /// Nothing more is written.
     pub(super) fn gone(&self) {
+        self.retire();
         self.status.send_modify(|status| {
             *status = match std::mem::replace(status, Status::Greeting) {
                 Status::Ended(failure) | Status::Gone(failure) => Status::Gone(failure),

@@ -1,5 +1,6 @@
 //! The frames that a connection has made and not written, and who is to write them.
 
+use std::io::IoSlice;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,9 +9,11 @@ use super::chunks::Chunks;
 use super::counters::Traffic;
 use crate::message::{Body, Message};
 use crate::proto::{Outbox, SAMPLED};
+use crate::reactor::Direct;
 use crate::wire::frame;
 
-/// Frames on their way out, in their order. One at a time writes: the writing task, or the reading task at the end of a batch.
+/// Frames on their way out, in their order. One at a time writes: the writing task, the reading task at the end of a batch, or whoever sends what is
+/// alone.
 pub(super) struct Outgoing {
     waiting: Chunks,
     /// How many bytes of `waiting` the peer made us send: answers. Our own calls and casts are not held against it.
@@ -23,6 +26,14 @@ pub(super) struct Outgoing {
     writer: Writer,
     /// The reading task handles a batch of frames, and writes at its end what came of them.
     batching: bool,
+    /// How many frames wait.
+    frames: usize,
+    /// Whether what was taken last was one frame: then a single one may well be all that comes.
+    was_one: bool,
+    /// The means to write a frame that is alone; none while somebody does, and without a socket.
+    alone: Option<Box<Alone>>,
+    /// Nothing more is written.
+    retired: bool,
     /// What has been sent since the connection began.
     pub(super) sent: Traffic,
 }
@@ -34,8 +45,32 @@ enum Writer {
     Idle,
     /// The writing task, or it has been called: what is appended now leaves with the rest.
     Called,
-    /// The reading task, which calls the writing task if anything is left.
+    /// The reading task, or whoever sends what is alone: they call the writing task if anything is left.
     Direct,
+}
+
+/// What somebody needs who writes one frame himself.
+pub(super) struct Alone {
+    direct: Direct,
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Alone {
+    /// Writes what the socket takes at once. Where that fails, it fails for the writing task, too, which tells.
+    pub(super) fn write(&mut self) {
+        self.written = self.direct.try_write_vectored(&[IoSlice::new(&self.bytes)]).unwrap_or(0);
+    }
+}
+
+/// Who is to write what waits.
+pub(super) enum Call {
+    /// Nothing waits, or whoever writes knows.
+    Nobody,
+    /// The writing task.
+    Task,
+    /// Whoever has sent it.
+    Alone(Box<Alone>),
 }
 
 /// What the writing task gets.
@@ -45,13 +80,13 @@ pub(super) enum Taken {
     Batch,
     /// Nothing; it will be called again.
     Nothing,
-    /// The reading task writes. It calls the writing task if anything is left, or if the connection has ended.
+    /// Somebody else writes, who calls the writing task if anything is left, or if the connection has ended.
     Busy,
 }
 
 impl Outgoing {
     /// Begins with `hello`, for which the writing task is called already. `waiting` is empty.
-    pub(super) fn new(mut waiting: Chunks, hello: &Message<&[u8]>) -> Self {
+    pub(super) fn new(mut waiting: Chunks, hello: &Message<&[u8]>, direct: Option<Direct>) -> Self {
         waiting.room(frame::MAGIC.len()).extend_from_slice(&frame::MAGIC);
         frame::encode_into(hello, |bytes| waiting.room(bytes));
         let mut sent = Traffic::default();
@@ -64,12 +99,29 @@ impl Outgoing {
             taken_answers: 0,
             writer: Writer::Called,
             batching: false,
+            frames: 1,
+            was_one: false,
+            alone: direct.map(|direct| Box::new(Alone { direct, bytes: Vec::new(), written: 0 })),
+            retired: false,
             sent,
         }
     }
 
-    /// Whether the caller must call the writing task now. `more`: there are bytes that are not made yet.
-    pub(super) fn must_call(&mut self, more: bool) -> bool {
+    /// Whom the caller must call now. `more`: there are bytes that are not made yet. `quiet`: whether no more than one call is under way, and a
+    /// frame that waits alone so is all that there is; to call the writing task for that takes longer than to write it.
+    #[inline]
+    pub(super) fn call(&mut self, more: bool, quiet: impl FnOnce() -> bool) -> Call {
+        if !self.must_call(more) {
+            return Call::Nobody;
+        }
+        if !more && self.is_alone() && quiet() {
+            return self.begin_alone().map_or(Call::Task, Call::Alone);
+        }
+        Call::Task
+    }
+
+    /// Whether the caller must call the writing task now, which counts as called then.
+    fn must_call(&mut self, more: bool) -> bool {
         let must = (more || !self.waiting.is_empty()) && self.writer == Writer::Idle && !self.batching;
         if must {
             self.writer = Writer::Called;
@@ -124,6 +176,7 @@ impl Outgoing {
         if !batch.is_empty() {
             // The rest may begin with any part of the batch, so as many of its bytes count as answers as can be.
             self.answers += self.taken_answers.min(batch.len());
+            self.frames += 1;
             self.waiting.put_back(batch);
         }
         (self.taken, self.taken_answers) = (0, 0);
@@ -132,11 +185,54 @@ impl Outgoing {
     }
 
     fn move_into(&mut self, batch: &mut Chunks) {
+        if self.frames > 0 {
+            self.was_one = self.frames == 1;
+            self.frames = 0;
+        }
         self.waiting.move_into(batch, BATCH_BYTES);
         self.taken = batch.len();
         // Where chunks are left, as many of their bytes count as answers as can be.
         self.taken_answers = self.answers.saturating_sub(self.waiting.len());
         self.answers -= self.taken_answers;
+    }
+
+    /// Whether one frame waits, as one did before, that whoever has sent it may write.
+    fn is_alone(&self) -> bool {
+        self.frames == 1 && self.was_one && self.waiting.len() <= MOST_ALONE
+    }
+
+    /// The frame that waits, for whoever has sent it; he must [end](Outgoing::end_alone) it. `None` where somebody else is at that, or there is no
+    /// socket.
+    #[cold]
+    fn begin_alone(&mut self) -> Option<Box<Alone>> {
+        let mut alone = self.alone.take()?;
+        self.waiting.take_all(&mut alone.bytes);
+        self.frames = 0;
+        (self.taken, self.taken_answers) = (alone.bytes.len(), self.answers);
+        self.answers = 0;
+        self.writer = Writer::Direct;
+        Some(alone)
+    }
+
+    /// Who has written what was alone says whether the writing task must be called. Gives back what is to be dropped.
+    pub(super) fn end_alone(&mut self, mut alone: Box<Alone>, more: bool) -> (bool, Option<Box<Alone>>) {
+        let mut rest = Chunks::default();
+        if let left @ [_, ..] = &alone.bytes[alone.written..] {
+            rest.room(left.len()).extend_from_slice(left);
+        }
+        alone.bytes.clear();
+        let call = self.end_direct(&mut rest, more);
+        if self.retired {
+            return (call, Some(alone));
+        }
+        self.alone = Some(alone);
+        (call, None)
+    }
+
+    /// Nothing more is written. Gives back what is to be dropped.
+    pub(super) fn retire(&mut self) -> Option<Box<Alone>> {
+        self.retired = true;
+        self.alone.take()
     }
 }
 
@@ -187,6 +283,7 @@ impl Outgoing {
             _ => frame::encode_into(message, |bytes| waiting.room(bytes)),
         }
         let bytes = self.waiting.len() - before;
+        self.frames += 1;
         self.sent.count(message, bytes);
         if message.is_prompted() {
             self.answers += bytes;
@@ -197,6 +294,8 @@ impl Outgoing {
 
 /// Bytes that are taken to be written at once, but that a chunk is never cut: what was taken counts as unread until all of it is written.
 const BATCH_BYTES: usize = 256 << 10;
+/// Bytes of a frame that whoever sends it may write himself: it is copied for that.
+const MOST_ALONE: usize = 1 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -207,7 +306,7 @@ mod tests {
     /// Frames on their way, with the hello gone and nobody writing.
     fn idle() -> Outgoing {
         let hello = Hello { versions: (1, 1), features: 0, grants: Limits::default().grants() };
-        let mut out = Outgoing::new(Chunks::default(), &Message::Hello(hello));
+        let mut out = Outgoing::new(Chunks::default(), &Message::Hello(hello), None);
         let mut batch = Chunks::default();
         assert!(out.take(&mut batch) == Taken::Batch);
         out.written();
@@ -356,5 +455,102 @@ mod tests {
         assert_eq!(batch.slices(usize::MAX)[0].as_ptr(), own.as_ptr());
         assert_eq!(batch.len(), BATCH_BYTES);
         assert!(out.backlog() < backlog, "what is written is not held against the peer");
+    }
+
+    /// The same with a socket, and what comes out of it.
+    #[cfg(unix)]
+    fn idle_on_a_socket() -> (Outgoing, tokio::net::UnixStream) {
+        let (ours, theirs) = tokio::net::UnixStream::pair().expect("two sockets");
+        let half = crate::reactor::WriteHalf::Unix(std::sync::Arc::new(ours.into_split().1));
+        let mut out = idle();
+        out.alone = half.direct().map(|direct| Box::new(Alone { direct, bytes: Vec::new(), written: 0 }));
+        (out, theirs)
+    }
+
+    /// What whoever has sent the frame that waits gets, if he is to write it.
+    #[cfg(unix)]
+    fn alone_of(out: &mut Outgoing) -> Option<Box<Alone>> {
+        match out.call(false, || true) {
+            Call::Alone(alone) => Some(alone),
+            Call::Nobody | Call::Task => None,
+        }
+    }
+
+    #[cfg(unix)]
+    fn read(stream: &tokio::net::UnixStream) -> Vec<u8> {
+        let mut bytes = vec![0; 4096];
+        let read = stream.try_read(&mut bytes).unwrap_or(0);
+        bytes.truncate(read);
+        bytes
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn one_frame_behind_one_is_written_by_who_sends_it() {
+        let (mut out, peer) = idle_on_a_socket();
+        out.send(ping(1));
+        let mut alone = alone_of(&mut out).expect("the hello was one frame, too");
+        assert!(!out.must_call(false) && out.take(&mut Chunks::default()) == Taken::Busy);
+        alone.write();
+        peer.readable().await.expect("something came");
+        assert_eq!(read(&peer), [3, 11, 0, 1]);
+        let (call, dropped) = out.end_alone(alone, false);
+        assert!(!call && dropped.is_none() && out.waiting() == 0);
+        out.send(ping(2));
+        assert!(matches!(out.call(false, || false), Call::Task), "other calls are under way");
+        assert!(matches!(out.call(false, || true), Call::Nobody), "it has been called");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_comes_while_one_is_written_is_the_writing_tasks() {
+        let (mut out, _peer) = idle_on_a_socket();
+        out.send(ping(1));
+        let mut alone = alone_of(&mut out).expect("nothing else waits");
+        alone.write();
+        out.send(ping(2));
+        assert!(alone_of(&mut out).is_none(), "somebody writes");
+        assert!(out.end_alone(alone, false).0, "the second is left");
+        out.send(ping(3));
+        let mut batch = Chunks::default();
+        assert!(out.take(&mut batch) == Taken::Batch);
+        out.written();
+        batch.advance(batch.len());
+        assert!(out.take(&mut batch) == Taken::Nothing);
+        out.send(ping(4));
+        assert!(alone_of(&mut out).is_none(), "two came at a time just now");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_the_socket_does_not_take_of_a_frame_goes_out_first() {
+        let (mut out, _peer) = idle_on_a_socket();
+        let payload = Payload { caps: Vec::new(), body: Body::Lent(&[0; 100]) };
+        out.send(Message::Resolve(Resolve { export: ExportId(1), payload }));
+        let backlog = out.backlog();
+        let mut alone = alone_of(&mut out).expect("nothing else waits");
+        assert_eq!(out.backlog(), backlog, "taken is not written");
+        let whole = alone.bytes.clone();
+        alone.written = 7;
+        out.send(ping(2));
+        assert!(out.end_alone(alone, false).0);
+        assert!((backlog - 7..=backlog).contains(&out.backlog()));
+        let mut batch = Chunks::default();
+        assert!(out.take(&mut batch) == Taken::Batch);
+        assert!(batch.bytes().starts_with(&whole[7..]) && batch.len() == whole.len() - 7 + 4);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_is_written_as_the_connection_goes_keeps_no_socket() {
+        let (mut out, peer) = idle_on_a_socket();
+        out.send(ping(1));
+        let alone = alone_of(&mut out).expect("nothing else waits");
+        assert!(out.retire().is_none(), "it is in use");
+        let (_, dropped) = out.end_alone(alone, false);
+        drop(dropped.expect("nobody needs it any more"));
+        peer.readable().await.expect("the end is something to read");
+        assert_eq!(peer.try_read(&mut [0; 1]).expect("the end"), 0);
+        assert!(alone_of(&mut out).is_none());
     }
 }

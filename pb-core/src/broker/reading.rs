@@ -171,9 +171,6 @@ impl Reading<'_> {
             self.end_batch();
             self.line.watchdog.is_done(self.line.peer_address(), now, Instant::now().into_std());
             greeted = taken?;
-            if self.line.ended().is_some() {
-                return Ok(());
-            }
             if !self.left {
                 self.set_due(greeted);
             }
@@ -203,8 +200,7 @@ impl Reading<'_> {
         let reason = Failure::new(End::Closed.kind(), Ran::Maybe, End::Closed.to_string());
         self.line.hear_no_more(reason);
         loop {
-            self.ready.run_by_turns(self.line, &mut self.share).await;
-            let Rest { ended, timeout, .. } = self.line.rest();
+            let Rest { ended, timeout } = self.ready.run_by_turns(self.line, &mut self.share).await;
             if ended {
                 return;
             }
@@ -212,7 +208,7 @@ impl Reading<'_> {
             self.share.has_waited();
             tokio::select! {
                 biased;
-                () = self.line.read.notified() => {}
+                () = self.line.read.heard() => {}
                 () = self.alarm.as_mut(), if timeout.is_some() => {
                     let now = Instant::now().into_std();
                     self.line.handle_timeout(now).expect("who cannot be heard any more is not taken for dead");
@@ -277,7 +273,7 @@ impl Reading<'_> {
                 self.line.open();
                 greeted = true;
             }
-            if self.left {
+            if self.left || (self.held.is_none() && self.buffer.is_empty()) {
                 return Ok(greeted);
             }
         }
@@ -389,8 +385,7 @@ impl Reading<'_> {
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
         let mut patience = PATIENCE;
         loop {
-            self.ready.run_by_turns(self.line, &mut self.share).await;
-            let Rest { ended, timeout } = self.line.rest();
+            let Rest { ended, timeout } = self.ready.run_by_turns(self.line, &mut self.share).await;
             if ended {
                 return Ok(false);
             }
@@ -428,7 +423,7 @@ impl Reading<'_> {
             };
             tokio::select! {
                 biased;
-                () = self.line.read.notified() => {}
+                () = self.line.read.heard() => {}
                 read = read => {
                     match read {
                         None => return Err(late()),

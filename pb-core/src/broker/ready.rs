@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::forward::{self, Request};
 use super::lanes::Share;
-use super::line::Line;
+use super::line::{Line, Rest};
 use super::owed::Casting;
 use super::parked::Echo;
 use super::wiring::Wiring;
@@ -58,15 +58,15 @@ impl Ready {
         }
     }
 
-    /// Does everything that the tables have ready; others have their turns between.
+    /// Does everything that the tables have ready; others have their turns between. Says what to wait for then. Of the reading task alone.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the rest in the tables.
-    pub(super) async fn run_by_turns(&mut self, line: &Arc<Line>, share: &mut Share) {
+    pub(super) async fn run_by_turns(&mut self, line: &Arc<Line>, share: &mut Share) -> Rest {
         loop {
-            line.take_ready(self);
-            if self.is_empty() {
-                break;
+            if let Some(rest) = line.take_or_rest(self) {
+                line.send_parked();
+                return rest;
             }
             let now = || Instant::now().into_std();
             let mut from = now();
@@ -80,7 +80,6 @@ impl Ready {
             }
             line.watchdog.is_done(line.peer_address(), from, now());
         }
-        line.send_parked();
     }
 
     /// Does everything that the tables have ready.

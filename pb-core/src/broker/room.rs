@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::bell::Bell;
 use crate::objects::Onward;
 
 /// The waiting, on one connection. Calls that are passed on go first, in their order.
@@ -77,9 +78,9 @@ impl Room {
     }
 
     /// Room for `count` more has come. Calls that wait are sent by the reading task; where none does, as many programs look again.
-    pub(super) fn open(&self, count: u64, read: &Notify) {
+    pub(super) fn open(&self, count: u64, read: &Bell) {
         if self.is_crowded() {
-            return read.notify_one();
+            return read.ring();
         }
         let awaited = self.awaited.load(Ordering::SeqCst) as u64;
         (0..count.min(awaited)).for_each(|_| self.programs.notify_one());

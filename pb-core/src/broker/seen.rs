@@ -52,7 +52,7 @@ impl objects::Carrier for Line {
         if self.lost().is_some() {
             self.send_parked();
         } else {
-            self.read.notify_one();
+            self.read.ring();
         }
         stopped
     }
@@ -60,7 +60,7 @@ impl objects::Carrier for Line {
     fn unpark(&self, ticket: u64) -> Option<Box<dyn Onward>> {
         let call = self.room.unpark(ticket);
         // The one behind it may have room.
-        self.read.notify_one();
+        self.read.ring();
         call
     }
 

@@ -32,7 +32,7 @@ impl Drop for Gone {
 async fn write_all(line: &Arc<Line>, mut share: Share, mut half: WriteHalf) {
     let mut batch = Chunks::of(line.frame_bytes as usize);
     loop {
-        line.write.notified().await;
+        line.write.heard().await;
         // One turn of the runtime: whoever is about to send joins this batch instead of making one of its own.
         tokio::task::yield_now().await;
         let taken = loop {

@@ -166,6 +166,11 @@ impl<H: Host> Connection<H> {
         (self.imports.asked_count() + casts.count, self.imports.asked_bytes() + casts.bytes)
     }
 
+    /// Calls of both sides that have no answer, and casts of ours that the peer has not given back.
+    pub fn under_way(&self) -> u64 {
+        self.unanswered().0 + self.exports.running_count()
+    }
+
     /// Whether our casts count: before the peer's hello nobody knows.
     pub(super) fn counts_casts(&self) -> bool {
         self.credit || !self.is_greeted()

@@ -1,0 +1,117 @@
+//! Writing what has gathered: by whom, and when.
+
+use std::io::ErrorKind;
+use std::time::Instant;
+
+use super::chunks::Chunks;
+use super::line::{Line, State};
+use super::outgoing::{Alone, Call, Taken};
+use crate::reactor::Direct;
+
+impl Line {
+    /// Writes a frame that is alone, under no lock. What the socket does not take, or refuses, is left to the writing task.
+    #[inline(never)]
+    pub(super) fn write_alone(&self, mut alone: Box<Alone>) {
+        alone.write();
+        let (call, retired) = {
+            let mut state = self.lock();
+            let more = state.has_more();
+            state.out.end_alone(alone, more)
+        };
+        drop(retired);
+        if call {
+            self.write.ring();
+        }
+    }
+
+    /// Moves what is to be written into `batch`, which is empty.
+    pub(super) fn take_batch(&self, batch: &mut Chunks) -> Taken {
+        let (taken, after) = {
+            let mut state = self.lock();
+            let State { connection, out, .. } = &mut *state;
+            connection.flush(out);
+            (out.take(batch), state.after(&self.room, None, Call::Nobody, false))
+        };
+        self.follow(after);
+        taken
+    }
+
+    /// The reading task begins a batch of frames that was read at `now`: until [`Line::end_batch`] nobody is called to write. What was due
+    /// before is done first.
+    pub(super) fn begin_batch(&self, now: Instant) {
+        let due = {
+            let mut state = self.lock();
+            let State { connection, out, .. } = &mut *state;
+            out.begin_batch();
+            connection.heard(now);
+            connection.poll_timeout().is_some_and(|timeout| timeout <= now)
+        };
+        if due {
+            self.handle_timeout(now).expect("a peer that was heard just now is not silent");
+        }
+    }
+
+    /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
+    /// left to the writer, as is everything without `direct` and what goes beyond `most` bytes. Says how many bytes were written.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(super) fn end_batch(
+        &self,
+        direct: Option<&Direct>,
+        batch: &mut Chunks,
+        most: usize,
+    ) -> std::io::Result<usize> {
+        let (writes, after) = {
+            let mut state = self.lock();
+            let State { connection, out, .. } = &mut *state;
+            connection.flush(out);
+            let writes = out.end_batch(batch);
+            (writes, state.after(&self.room, None, Call::Nobody, false))
+        };
+        self.follow(after);
+        if !writes {
+            return Ok(0);
+        }
+        let tried = match direct.map(|direct| direct.try_write_vectored(&batch.slices(most))) {
+            None => Ok(0),
+            Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            Some(tried) => tried,
+        };
+        batch.advance(*tried.as_ref().unwrap_or(&0));
+        let call = {
+            let mut state = self.lock();
+            let more = state.has_more();
+            state.out.end_direct(batch, more)
+        };
+        if call {
+            self.write.ring();
+        }
+        tried
+    }
+
+    /// What was taken has been written.
+    pub(super) fn written(&self) {
+        let waiting = {
+            let mut state = self.lock();
+            state.out.written();
+            state.connection.has_tasks()
+        };
+        if waiting {
+            self.read.ring();
+        }
+    }
+
+    /// Nothing more is written: who holds the connection's handles does not hold its socket.
+    pub(super) fn retire(&self) {
+        let alone = self.lock().out.retire();
+        drop(alone);
+    }
+}
+
+impl State {
+    /// Whether the writing task has something to do, whatever waits: last words to send, or the connection's end.
+    fn has_more(&self) -> bool {
+        self.connection.has_last_words() || self.connection.ended().is_some()
+    }
+}
