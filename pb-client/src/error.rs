@@ -3,7 +3,7 @@ use std::io;
 use std::time::Duration;
 
 use pb_core::reactor::{Address, AddressError};
-use pb_core::{CallError, Failure};
+use pb_core::{CallError, Failure, FailureKind, Ran};
 use thiserror::Error;
 
 /// Why there is no connection. `{:?}` is the sentence too, for that is what a `main` that returns it prints.
@@ -40,6 +40,17 @@ pub enum ConnectError {
     /// None of several addresses gave a connection.
     #[error("none of {} addresses gave a connection: {}", .0.len(), Listed(.0))]
     All(Vec<ConnectError>),
+}
+
+/// For methods that connect to somebody else in the middle: what was to be called there has not run.
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Failure {
+        let kind = match &error {
+            ConnectError::Handshake { failure, .. } => failure.kind,
+            _ => FailureKind::Disconnected,
+        };
+        Failure::new(kind, Ran::No, error.to_string())
+    }
 }
 
 impl fmt::Debug for ConnectError {

@@ -205,6 +205,11 @@ impl Broker {
         self.link.line().close_saying(reason, AbortCode::Closing, reason);
     }
 
+    /// The same where there is no room for the peer, by the abort code for limits (4): it is to come back later.
+    pub fn turn_away(&self, reason: &str) {
+        self.link.line().close_saying(reason, AbortCode::Limit, reason);
+    }
+
     /// Asks the peer whether it is there, and returns how long its answer took: what travels before the question, and the peer's own
     /// work in front of its answer, included. It need not be called to keep a connection: a silent peer is asked on its own
     /// ([`Limits::ping_after`]).

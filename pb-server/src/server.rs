@@ -85,7 +85,7 @@ impl Server {
     /// A server that makes each peer a root of its own, which goes with the connection.
     ///
     /// `make` is called once for each connection that is let in, when the peer has not said anything yet, in a task of the
-    /// connection's own: it may take its time, but must not wait. Where it panics its connection is refused, and the server goes on.
+    /// connection's own: it may take its time, but must not wait. A root that is only known later is a promise: `Deferred::from_future(…).promised()`. Where it panics its connection is refused, and the server goes on.
     pub fn for_each_peer<S: Stub>(make: impl Fn(&Peer) -> S + Send + Sync + 'static) -> Self {
         Server::of(Roots::Each(Box::new(move |peer| make(peer).as_reference().clone())))
     }

@@ -95,13 +95,12 @@ async fn greeted(
     place: &mut Place,
     stopped: &mut watch::Receiver<Stop>,
 ) -> Result<(), Failure> {
-    let why = tokio::select! {
+    tokio::select! {
         biased;
         greeted = broker.greeted() => return greeted,
-        () = place.sent_away() => NO_HELLO,
-        _ = told_to_stop(stopped) => REASON,
-    };
-    broker.close_saying(why);
+        () = place.sent_away() => broker.turn_away(NO_HELLO),
+        _ = told_to_stop(stopped) => broker.close_saying(REASON),
+    }
     let _ = timeout(LAST_WORDS, broker.finished()).await;
     Err(broker.closed().await)
 }

@@ -143,9 +143,14 @@ impl Raw {
         self.stream.set_zero_linger().expect("a socket can be reset");
     }
 
+    /// Says that nothing more comes.
+    pub async fn say_no_more(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Says that nothing more comes, and reads to the end.
     pub async fn finish(mut self) -> Vec<Message> {
-        let _ = self.stream.shutdown().await;
+        self.say_no_more().await;
         self.rest().await
     }
 

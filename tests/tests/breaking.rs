@@ -118,6 +118,48 @@ async fn a_promise_that_was_passed_on_breaks_with_what_it_settled_to() {
 }
 
 #[tokio::test]
+async fn what_stands_for_another_breaks_with_it() {
+    let row = Row::new(1).await;
+    let (other, others) = MyNode::reference(2, &row.owner).remote().revocable::<NodeRef>();
+    let (lent, revoker) = MyNode::reference(5, &row.owner).remote().revocable::<NodeRef>();
+    let revoking = tokio::spawn(revoker.revoke_with(other.remote()));
+    row.owner.gives(lent);
+    let node = soon(row.root.give()).await.expect("a reference");
+    assert_eq!(soon(node.number()).await, Ok(5));
+    others.revoke("the other is gone");
+    assert_eq!(&*cause(&soon(node.remote().on_broken()).await).message, "the other is gone");
+    soon(revoking).await.expect("done");
+    drop((node, other, row.owner.gives.lock().expect("nobody panics in it").take()));
+    row.is_idle().await;
+}
+
+#[tokio::test]
+async fn who_waits_to_revoke_lets_go_of_both_when_nobody_holds_what_was_lent() {
+    let row = Row::new(0).await;
+    let node = row.node().await;
+    let (lent, revoker) = MyNode::reference(5, &row.owner).remote().revocable::<NodeRef>();
+    let revoking = tokio::spawn(revoker.revoke_with(node.remote()));
+    soon(row.root.keep(lent)).await.expect("kept");
+    drop(node);
+    tokio::task::yield_now().await;
+    assert!(!revoking.is_finished(), "it is held");
+    soon(row.root.forget()).await.expect("forgotten");
+    soon(revoking).await.expect("done");
+    row.is_idle().await;
+}
+
+#[tokio::test]
+async fn a_revoker_holds_nothing() {
+    let row = Row::new(0).await;
+    let node = row.node().await;
+    let (lent, revoker) = node.remote().revocable::<NodeRef>();
+    drop((node, lent));
+    row.is_idle().await;
+    revoker.revoke("there is nothing any more");
+    row.is_idle().await;
+}
+
+#[tokio::test]
 async fn what_is_revoked_before_it_is_passed_on_arrives_broken() {
     let row = Row::new(1).await;
     let object = MyNode::reference(5, &row.owner);

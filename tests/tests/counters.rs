@@ -55,6 +55,9 @@ mod pb_core_other {
     pub trait Other {
         /// Nobody answers it.
         async fn other(&self) -> u64;
+        /// Nor hears this.
+        #[remote(oneway)]
+        async fn unheard(&self);
     }
 }
 
@@ -92,5 +95,17 @@ async fn the_tables_in_it_are_those_of_the_moment() {
     assert_eq!(chain.client().counters().tables, chain.client().tables());
     assert_ne!(chain.client().counters().tables, TableSizes::default());
     drop(node);
+    chain.finish().await;
+}
+
+#[tokio::test]
+async fn one_way_calls_that_no_method_takes_are_counted_where_they_are_lost() {
+    let chain = Chain::of(1).await;
+    let wrong: pb_core_other::OtherRef = chain.root.remote().cast();
+    (0..3).for_each(|_| wrong.unheard());
+    chain.root.note(1);
+    assert_eq!(soon(chain.root.say(1)).await, Ok(1), "what came before it was looked at");
+    assert_eq!((chain.server().counters().lost_casts, chain.client().counters().lost_casts), (3, 0));
+    drop(wrong);
     chain.finish().await;
 }

@@ -139,7 +139,8 @@ async fn thousands_that_never_greet_are_kept_up_to_their_share_and_honest_peers_
     }
     // The oldest of them was told why.
     let mut oldest = silent.pop_front().expect("400 are left");
-    let reason = oldest.abort().await.reason;
+    let Abort { code, reason } = oldest.abort().await;
+    assert_eq!(code, AbortCode::Limit);
     assert!(reason.contains("no room for connections without a hello"), "{reason}");
     for client in &honest {
         assert_eq!(soon(client.root::<DeskRef>().number()).await, Ok(1), "who has greeted stays");

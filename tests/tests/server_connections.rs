@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pb_core::message::*;
-use pb_server::{ListenOptions, Listener, Peer, Running, ServeError, Server, Statistics};
+use pb_server::{
+    ListenOptions, Listener, Peer, Referenceable, Running, ServeError, Server, Statistics, remote_interface,
+};
 use pb_tests::desk::{DeskRef, Office};
 use pb_tests::live::{soon, until};
-use pb_tests::raw::{Raw, call};
+use pb_tests::raw::{Raw, call, with_caps};
 
 async fn start(server: Server) -> Running {
     server.listen("tcp://127.0.0.1:0").await.expect("a free port").spawn().expect("it listens")
@@ -310,4 +312,40 @@ async fn statistics_add_up() {
     let Statistics { open, greeting, accepted, refused, failed, ended, accept_errors, .. } = meter.read();
     assert_eq!((open, greeting, accepted), (0, 0, 8), "{meter:?}");
     assert_eq!((refused, failed, ended, accept_errors), (0, 5, 3, 0), "{meter:?}");
+}
+
+#[remote_interface]
+trait Vigil {
+    /// Tells when the thing has broken, and goes on for ever.
+    async fn keep(&self, thing: VigilRef);
+}
+
+#[derive(Referenceable)]
+struct Watching(Book);
+
+impl Vigil for Watching {
+    async fn keep(&self, thing: VigilRef) {
+        self.0.write("keeps".to_owned());
+        thing.remote().on_broken().await;
+        self.0.write("broken".to_owned());
+        std::future::pending().await
+    }
+}
+
+/// Whoever has said his last may still read; who resets the connection does not.
+#[tokio::test]
+async fn a_peer_that_resets_the_connection_behind_its_last_word_is_gone_at_once() {
+    let book = Book::default();
+    let running = start(book.keep(Server::new(VigilRef::new(Watching(book.clone()))))).await;
+    let mut raw = Raw::greeted(running.url()).await;
+    let asked = with_caps(call(1, "Vigil/keep", &()), [Cap::Mine(ExportId(-1))]);
+    raw.message(&Message::Call(Call { payload: Payload { body: vec![0].into(), ..asked.payload }, ..asked }))
+        .await;
+    book.until(2).await;
+    raw.say_no_more().await;
+    assert_eq!(book.until(3).await[2], "broken");
+    raw.reset();
+    let last = book.until(4).await.pop().expect("four lines");
+    assert!(last.contains("the connection was lost: "), "{last}");
+    soon(running.shutdown()).await;
 }

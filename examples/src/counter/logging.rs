@@ -50,7 +50,7 @@ impl<L: Fn(String) + Clone + Send + Sync + 'static> Counter for Logging<L> {
         let (lent, revoker) = WatcherRef::new(logging).remote().revocable();
         let result = self.counter().watch(lent).await;
         // The counter holds an object of ours, which lasts: it must be taken back when what it stands for is gone.
-        tokio::spawn(async move { revoker.revoke(&watcher.remote().on_broken().await.message) });
+        tokio::spawn(revoker.revoke_with(watcher.remote()));
         self.logged("watch(..)", result.map_err(CounterError::from))
     }
 }

@@ -18,6 +18,9 @@ pub struct Counters {
     pub tables: TableSizes,
     /// Calls of the peer's that ran here without the `traceparent` that they came with, since it was none.
     pub bad_traceparents: u64,
+    /// One-way calls of the peer's that failed before their method began: there is no such method, or with another signature, or what they were
+    /// called on is broken. Nobody is told; the first of a connection is a warning in the log.
+    pub lost_casts: u64,
 }
 
 /// What has gone in one direction. Goes up only, and wraps around at 2^64.

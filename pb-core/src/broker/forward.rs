@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -42,7 +43,23 @@ impl Request {
     }
 
     pub(super) fn fail(self, failure: Failure) {
+        if self.answer.is_none() {
+            self.tell_of_loss(&failure);
+        }
         Responder::new(self.answerer(), self.answer).answer(WireAnswer::Failed(failure));
+    }
+
+    /// Nobody waits for a one-way call: its failure is counted, and a connection's first one logged.
+    #[cold]
+    fn tell_of_loss(&self, failure: &Failure) {
+        if self.line.lost_casts.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                peer = self.line.peer_address(),
+                method = ?self.known.text.name,
+                failure = ?failure.message,
+                "a one-way call of the peer's was not started; further ones of this connection are only counted"
+            );
+        }
     }
 
     /// Lets the peer's cancel stop what runs for it.

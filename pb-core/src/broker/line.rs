@@ -52,6 +52,8 @@ pub(super) struct Line {
     pub(super) watchdog: Watchdog,
     /// What the peer called a trace, and is none.
     pub(super) bad_traceparents: AtomicU64,
+    /// One-way calls of the peer's that failed before their method began.
+    pub(super) lost_casts: AtomicU64,
     pub(super) arrivals: Arrivals,
     /// Who waits for the peer's root to break, with the connection or without.
     watchers: Mutex<Watchers>,
@@ -156,6 +158,7 @@ impl Line {
                     room: Room::default(),
                     watchdog: Watchdog::default(),
                     bad_traceparents: AtomicU64::new(0),
+                    lost_casts: AtomicU64::new(0),
                     arrivals: Arrivals::default(),
                     watchers: Mutex::new(Watchers::default()),
                     pings: Mutex::default(),
@@ -466,6 +469,7 @@ impl Line {
             received: state.received,
             tables: state.connection.sizes(),
             bad_traceparents: self.bad_traceparents.load(Ordering::Relaxed),
+            lost_casts: self.lost_casts.load(Ordering::Relaxed),
         }
     }
 

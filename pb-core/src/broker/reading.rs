@@ -178,8 +178,7 @@ impl Reading<'_> {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(End::Closed) if greeted && self.buffer.is_empty() => {
-                    self.answer_out().await;
-                    return Ok(());
+                    return self.answer_out().await;
                 }
                 Err(End::Closed) if !greeted => return Err(End::Wordless),
                 Err(end) => return Err(end),
@@ -196,13 +195,16 @@ impl Reading<'_> {
     }
 
     /// The peer has said its last: what it asked for before is still answered, until the tables close the connection.
-    async fn answer_out(&mut self) {
+    ///
+    /// # Errors
+    /// It does not hear either.
+    async fn answer_out(&mut self) -> Result<(), End> {
         let reason = Failure::new(End::Closed.kind(), Ran::Maybe, End::Closed.to_string());
         self.line.hear_no_more(reason);
         loop {
             let Rest { ended, timeout } = self.ready.run_by_turns(self.line, &mut self.share).await;
             if ended {
-                return;
+                return Ok(());
             }
             self.set_alarm(timeout);
             self.share.has_waited();
@@ -213,6 +215,7 @@ impl Reading<'_> {
                     let now = Instant::now().into_std();
                     self.line.handle_timeout(now).expect("who cannot be heard any more is not taken for dead");
                 }
+                error = self.half.reset() => return Err(End::Lost(error)),
             }
         }
     }

@@ -40,8 +40,18 @@ enum State {
     /// Not to be looked through: calls go to `target` until it is revoked.
     Lent {
         target: Reference,
-        watchers: Watchers,
+        watchers: Leaving,
     },
+}
+
+/// Those who wait for what is lent to break. They are woken, too, when nobody holds it any more.
+#[derive(Default)]
+struct Leaving(Watchers);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        mem::take(&mut self.0).wake();
+    }
 }
 
 impl Promise {
@@ -58,7 +68,7 @@ impl Promise {
 
     /// A promise that leads to `target`, and is a reference of its own, until [`Promise::revoke`].
     pub(super) fn lending(target: Reference) -> Arc<Self> {
-        Arc::new(Promise { state: Mutex::new(State::Lent { target, watchers: Watchers::default() }) })
+        Arc::new(Promise { state: Mutex::new(State::Lent { target, watchers: Leaving::default() }) })
     }
 
     /// Breaks what was lent; calls that went through it before are not touched.
@@ -69,7 +79,7 @@ impl Promise {
         };
         if let State::Lent { target, watchers } = before {
             drop_quietly(target);
-            watchers.wake();
+            drop(watchers);
         }
     }
 
@@ -148,7 +158,7 @@ impl Promise {
     pub fn settled_or_watch(&self, watcher: &Arc<dyn Watcher>) -> Option<Result<Reference, Failure>> {
         match &mut *self.state.lock() {
             State::Settled(result) => Some(result.clone()),
-            State::Waiting { watchers, .. } | State::Lent { watchers, .. } => {
+            State::Waiting { watchers, .. } | State::Lent { watchers: Leaving(watchers), .. } => {
                 watchers.add(watcher);
                 None
             }

@@ -160,6 +160,9 @@ impl<'a, S: Stub> Remote<'a, S> {
     /// [revoked](Remote::revocable). However many processes stand between, the owner's reason comes. A reference to an object of this process
     /// never breaks.
     ///
+    /// The future holds the reference: as long as it lives, so do the object and the connection that it came by. Where an object of yours stands
+    /// for this one, [`Revoker::revoke_with`] lets go with it; [`broken`](Remote::broken) holds nothing.
+    ///
     /// # Cancel safety
     /// Dropping the future changes nothing; a new one still learns the reason.
     pub fn on_broken(self) -> Broken {
@@ -173,12 +176,19 @@ pub struct Broken {
     sleeper: Arc<Sleeper>,
 }
 
+impl Broken {
+    /// Wakes the task that waits.
+    pub(super) fn watcher(&self) -> Arc<dyn Watcher> {
+        Arc::clone(&self.sleeper) as Arc<dyn Watcher>
+    }
+}
+
 impl Future for Broken {
     type Output = Failure;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Failure> {
         self.sleeper.wake_by(cx);
-        let watcher = Arc::clone(&self.sleeper) as Arc<dyn Watcher>;
+        let watcher = self.watcher();
         match self.reference.watch(&watcher) {
             Fate::Broken(failure) => Poll::Ready(failure),
             Fate::Open | Fate::Lasts => Poll::Pending,

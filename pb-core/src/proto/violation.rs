@@ -140,8 +140,8 @@ pub enum Violation {
         /// What the first named.
         before: i64,
     },
-    /// A feature that this side does not offer.
-    #[error("the peer uses {feature}, which this side does not offer")]
+    /// A feature that the two hellos do not both offer.
+    #[error("the peer uses {feature}, which the two sides have not agreed on in their hellos")]
     NotOffered {
         /// The feature.
         feature: &'static str,

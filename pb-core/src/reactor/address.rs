@@ -16,8 +16,8 @@ pub enum Address {
     Mem(String),
 }
 
-/// Why a text is no address.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
+/// Why a text is no address. `{:?}` is the sentence too, for that is what a `main` that returns it prints.
+#[derive(Clone, PartialEq, Eq, Error)]
 pub enum AddressError {
     /// No `scheme://`, or one that is not known.
     #[error("{0:?} is no address: write tcp://HOST:PORT, unix://PATH or mem://NAME")]
@@ -41,6 +41,12 @@ pub enum AddressError {
         /// How long its path is.
         bytes: usize,
     },
+}
+
+impl fmt::Debug for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl FromStr for Address {

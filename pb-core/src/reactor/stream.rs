@@ -1,9 +1,10 @@
+use std::future::pending;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf, duplex, split};
+use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, Interest, ReadBuf, duplex, split};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 #[cfg(unix)]
 use tokio::net::unix;
@@ -242,6 +243,29 @@ impl Stream {
     /// Both halves.
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
         (self.read, self.write)
+    }
+}
+
+impl ReadHalf {
+    /// Waits, behind the end of what the other side says, until it does not hear any more either: it has reset the connection. A plain end says
+    /// nothing of that, so for pipes of this process and connections of a protocol, whose other side cannot tell more, this waits for ever.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn reset(&self) -> io::Error {
+        let known = match self {
+            ReadHalf::Tcp(half) => half.ready(Interest::ERROR).await.and_then(|_| half.as_ref().take_error()),
+            #[cfg(unix)]
+            ReadHalf::Unix(half) => {
+                half.ready(Interest::ERROR).await.and_then(|_| half.as_ref().take_error())
+            }
+            ReadHalf::Mem(_) | ReadHalf::Piped(_) => pending().await,
+        };
+        // Whoever tried to write meanwhile has taken the error already.
+        known.map_or_else(
+            |error| error,
+            |error| error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()),
+        )
     }
 }
 

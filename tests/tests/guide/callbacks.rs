@@ -98,3 +98,51 @@ async fn an_object_that_comes_home_is_the_object_itself() {
     let again = talker.remote().local::<Curious>().expect("it is here");
     assert!(Arc::ptr_eq(&again, &ada));
 }
+
+#[remote_interface]
+pub trait Asked {
+    async fn how_many(&self) -> u32;
+}
+
+#[derive(Referenceable)]
+#[referenceable(Talker, Asked)]
+struct Owner {
+    name: String,
+}
+
+impl Talker for Owner {
+    async fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    async fn welcome(&self) {}
+}
+
+impl Asked for Owner {
+    async fn how_many(&self) -> u32 {
+        7
+    }
+}
+
+#[derive(Referenceable)]
+struct Forgetful;
+
+impl Talker for Forgetful {
+    async fn name(&self) -> String {
+        "emma".into()
+    }
+
+    async fn welcome(&self) {}
+}
+
+#[tokio::test]
+async fn an_object_has_the_interfaces_that_its_derive_lists() {
+    let (_serving, broker) = pair(TalkerRef::new(Owner { name: "ada".into() })).await;
+    let talker: TalkerRef = broker.root();
+    let asked: AskedRef = talker.remote().cast();
+    assert_eq!((asked.how_many().await, talker.name().await), (Ok(7), Ok("ada".into())));
+    let (_serving, broker) = pair(TalkerRef::new(Forgetful)).await;
+    let asked: AskedRef = broker.root::<TalkerRef>().remote().cast();
+    let failure = asked.how_many().await.unwrap_err();
+    assert_eq!(failure.to_string(), "the object has no method Asked/how_many; it offers Talker");
+}

@@ -129,3 +129,24 @@ async fn what_was_lent_is_taken_back() {
     drop((file, lent, revoker));
     settled(&serving, &broker).await;
 }
+
+#[tokio::test]
+async fn a_program_that_ends_leaves_nothing_behind_that_it_asked_for() {
+    for finishing in [false, true] {
+        let desk = Arc::new(MyDesk::default());
+        let mut saved = desk.saved.subscribe();
+        let (_serving, broker) = pair(DeskRef::new(Arc::clone(&desk))).await;
+        let file = broker.root::<DeskRef>().open().await.unwrap();
+        file.save().detach();
+        drop(file);
+        if finishing {
+            broker.close(); // no further calls; methods that still run are stopped, detached or not
+            broker.finished().await; // what was sent before has left
+        } else {
+            broker.idle().await; // everything that was asked for is answered, everything that was lent is back
+        }
+        drop(broker);
+        // It has arrived: `save` runs to its end, whatever becomes of the connection.
+        saved.wait_for(|saved| *saved == 1).await.unwrap();
+    }
+}
