@@ -17,6 +17,9 @@ use crate::stop::{Stop, told_to_stop};
 /// Pause after an error of `accept`, doubled at each further one, up to a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Connections that are accepted without a rest, and the rest: some thousand of them a second.
+const IN_A_ROW: usize = 4;
+const BREATH: Duration = Duration::from_millis(1);
 
 /// Where connections come from.
 pub(crate) trait Accept {
@@ -38,6 +41,7 @@ pub(crate) async fn run(
 ) {
     let mut connections = JoinSet::new();
     let mut pauses = Pauses::default();
+    let mut pace = Pace::default();
     let for_all = stopped.clone();
     loop {
         let resting = pauses.until.is_some_and(|until| until > Instant::now());
@@ -49,7 +53,7 @@ pub(crate) async fn run(
             () = pauses.over(), if resting => {}
             accepted = listener.accept(), if !resting => match accepted {
                 Ok(stream) => {
-                    pauses = Pauses::default();
+                    pauses = Pauses { last: None, until: pace.rest(Instant::now()) };
                     session::begin(stream, &url, &house, &for_all, &mut connections);
                     // Whoever has come is looked at before the next: those who hang up at once don't pile up.
                     tokio::task::yield_now().await;
@@ -65,6 +69,29 @@ pub(crate) async fn run(
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// How many were accepted in a row. Whoever connects and hangs up at once is there, with all that a connection takes, until the runtime has asked
+/// the system for news and looked at him; so a short rest is due after some, which asks.
+#[derive(Default)]
+struct Pace {
+    since: Option<Instant>,
+    count: usize,
+}
+
+impl Pace {
+    /// One more was accepted at `now`. When the next may be, where that is not at once.
+    fn rest(&mut self, now: Instant) -> Option<Instant> {
+        let over = self.since.is_none_or(|since| now >= since + BREATH);
+        if over {
+            *self = Pace { since: Some(now), count: 0 };
+        }
+        self.count += 1;
+        (self.count >= IN_A_ROW).then(|| {
+            *self = Pace::default();
+            now + BREATH
+        })
+    }
 }
 
 /// When the system can be asked again that could give no connection.

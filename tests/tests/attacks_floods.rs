@@ -351,3 +351,36 @@ async fn a_peer_that_reads_nothing_is_given_up_when_a_write_has_not_moved_for_te
     assert!(failure.message.contains("took no bytes for 10 s"), "{failure}");
     assert_eq!(broker.tables(), TableSizes::default());
 }
+
+/// Whoever connects and says nothing is kept for some seconds, and may come again and again.
+#[test]
+fn a_connection_without_a_word_takes_little() {
+    const SILENT: usize = 32;
+    let Arena { runtime, running, .. } = Arena::new();
+    let address = running.url().strip_prefix("tcp://").expect("its address").to_owned();
+    let connect = |count: usize| {
+        let silent: Vec<_> =
+            (0..count).map(|_| std::net::TcpStream::connect(&address).expect("it listens")).collect();
+        runtime.block_on(async {
+            let open = running.statistics().open + count;
+            while running.statistics().open < open || running.statistics().greeting < count {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            // All have been looked at, and wait.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        });
+        silent
+    };
+    // What the first of all brings about for good.
+    drop(connect(1));
+    runtime.block_on(async {
+        while running.statistics().open > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    });
+    let counted = allocation_counter::measure(|| drop(connect(SILENT)));
+    let each = counted.bytes_max / SILENT as u64;
+    assert!(each < 10 << 10, "{each} bytes are held for each of {SILENT}");
+}

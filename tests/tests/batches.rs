@@ -228,7 +228,8 @@ impl Scale for MyScale {
 async fn calls_that_come_together_are_taken_where_each_of_them_has_room() {
     const SMALL: i64 = 15;
     let root = ScaleRef::new(MyScale);
-    let limits = Limits { budget: 64 << 10, ..Limits::default() };
+    // 64 KiB beside the connection itself.
+    let limits = Limits { budget: 80 << 10, ..Limits::default() };
     let (_broker, mut peer) = Quiet::greeted(Some(root.as_reference().clone()), limits).await;
     // All in one read; each by itself takes 512 bytes of the budget beside its own.
     let mut bytes = Vec::new();

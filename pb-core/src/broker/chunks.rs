@@ -69,9 +69,13 @@ impl Chunks {
         }
     }
 
-    /// Nothing is appended to the last chunk any more.
+    /// Nothing is appended to the last chunk any more. What it has more than it needs is given back, where that is worth it: a peer that
+    /// does not read can make many of them wait.
     fn seal(&mut self) {
         if !self.last.is_empty() {
+            if self.last.capacity() - self.last.len() > self.last.len() / 16 {
+                self.last.shrink_to_fit();
+            }
             self.full_bytes += self.last.len();
             self.full.push_back(std::mem::take(&mut self.last).into());
         }
@@ -175,7 +179,7 @@ impl<'a> std::ops::Deref for Slices<'a> {
 /// The most bytes that small frames gather in before there is another chunk: some hundred of them, and far below what allocators hand out in
 /// pages of their own.
 const CHUNK_BYTES: usize = 32 << 10;
-const FEWEST_CHUNK_BYTES: usize = 4 << 10;
+const FEWEST_CHUNK_BYTES: usize = 2 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,8 @@ pub(super) struct Line {
     status: watch::Sender<Status>,
     peer: String,
     pub(super) frame_bytes: u64,
+    /// Outgoing bytes that are written in the middle of a batch.
+    full_bytes: usize,
     /// What the peer gets here by name.
     pub(super) names: Names,
     /// The peer's hello must have come by then.
@@ -132,7 +134,7 @@ impl Line {
                 let connection = Connection::new(wiring, root, limits);
                 let hello = connection.hello();
                 let frame_bytes = hello.grants.frame_bytes;
-                let chunks = Chunks::of(frame_bytes as usize);
+                let chunks = Chunks::of(chunk_bytes(frame_bytes));
                 let out = Outgoing::new(chunks, &Message::Hello(hello), write.direct());
                 Line {
                     me: line.clone(),
@@ -153,6 +155,7 @@ impl Line {
                     status: watch::Sender::new(Status::Greeting),
                     peer,
                     frame_bytes,
+                    full_bytes: FULL_BATCH.min(2 * frame_bytes as usize),
                     names,
                     handshake: handshake.clamp(SHORTEST_HANDSHAKE, LONGEST_HANDSHAKE),
                     room: Room::default(),
@@ -272,7 +275,7 @@ impl Line {
     #[inline]
     fn take_out(&self, state: &mut State, ready: &mut Ready, well: bool) -> (Turn, After) {
         let State { connection, out, in_hand, .. } = state;
-        let full = out.waiting() > FULL_BATCH;
+        let full = out.waiting() + connection.last_words_bytes() > self.full_bytes;
         let ended = connection.ended().is_some();
         let may_start = ended || !connection.is_unread(out);
         self.halted.store(!may_start, Ordering::Relaxed);
@@ -473,6 +476,11 @@ impl Line {
         }
     }
 
+    /// Of the chunks that small frames gather in.
+    pub(super) fn chunk_bytes(&self) -> usize {
+        chunk_bytes(self.frame_bytes)
+    }
+
     pub(super) fn peer_address(&self) -> &str {
         &self.peer
     }
@@ -527,7 +535,13 @@ impl Drop for Asked<'_> {
     }
 }
 
-/// Outgoing bytes that are written in the middle of a batch, so that its first answers need not wait for its last call.
+/// Half a frame of the peer's: who may send little is kept little for, and there are up to three chunks that are empty and kept.
+fn chunk_bytes(frame_bytes: u64) -> usize {
+    frame_bytes as usize / 2
+}
+
+/// Outgoing bytes that are written in the middle of a batch, so that its first answers need not wait for its last call; less where frames are
+/// short.
 const FULL_BATCH: usize = 64 << 10;
 /// Bounds of the time that a hello may take.
 const SHORTEST_HANDSHAKE: Duration = Duration::from_millis(10);

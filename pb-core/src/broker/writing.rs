@@ -30,7 +30,7 @@ impl Drop for Gone {
 }
 
 async fn write_all(line: &Arc<Line>, mut share: Share, mut half: WriteHalf) {
-    let mut batch = Chunks::of(line.frame_bytes as usize);
+    let mut batch = Chunks::of(line.chunk_bytes());
     loop {
         line.write.heard().await;
         // One turn of the runtime: whoever is about to send joins this batch instead of making one of its own.

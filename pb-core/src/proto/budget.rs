@@ -1,7 +1,7 @@
 //! What a peer makes us keep, and what casts have used of a grant (`docs/protocol.md`, sections 12.1 to 12.3).
 
 use super::casts::{Casts, Cost};
-use super::limits::{DEFAULT_ANSWER_BYTES, OBJECT_BYTES, RESULT_BYTES};
+use super::limits::{CONNECTION_BYTES, DEFAULT_ANSWER_BYTES, OBJECT_BYTES, RESULT_BYTES};
 use super::{Connection, Host, Outbox, Violation};
 use crate::message::{CallOptions, Cause, Credit, Failure, FailureKind, Message, Ran};
 
@@ -17,7 +17,8 @@ const SMALL_ANSWER: u64 = 256;
 impl<H: Host> Connection<H> {
     /// Bytes that the peer makes us keep.
     pub(super) fn charged(&self, out: &impl Outbox) -> u64 {
-        self.exports.charged()
+        CONNECTION_BYTES
+            + self.exports.charged()
             + self.imports.charged()
             + self.names.charged()
             + self.casts.charged()
@@ -63,7 +64,7 @@ impl<H: Host> Connection<H> {
     /// Ends the connection with a peer whose budget is passed by what cannot be refused.
     pub(super) fn check_budget(&self, out: &impl Outbox) -> Result<(), Violation> {
         // Small answers and refusals go over the budget: room for those of all calls that may be under way.
-        let limit = self.limits.budget + self.limits.budget / 8 + self.limits.calls * REFUSAL_BYTES;
+        let limit = self.limits.budget + self.limits.budget / 16 + self.limits.calls * REFUSAL_BYTES;
         if self.charged(out) > limit {
             return Err(Violation::Limit { what: "bytes kept for a peer", limit });
         }

@@ -10,7 +10,7 @@ use super::incoming::unpin;
 use super::lagging::Lagging;
 use super::last_words::LastWords;
 use super::leaving::Departure;
-use super::limits::{RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
+use super::limits::{LAST_WORD_BYTES, RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
 use super::names::Names;
 use super::silence::{Due, Silence, Silent};
 use super::timers::exceeded;
@@ -328,6 +328,12 @@ impl<H: Host> Connection<H> {
     /// Whether there are last words or credit to send: [`Connection::flush`].
     pub fn has_last_words(&self) -> bool {
         !self.releases.is_empty() || self.owes_credit()
+    }
+
+    /// Bytes that the last words take that are collected and not sent.
+    #[inline]
+    pub fn last_words_bytes(&self) -> usize {
+        self.releases.len() * LAST_WORD_BYTES as usize
     }
 
     /// Sends the last words collected, in messages of at most 1,024 entries, and the credit that is due. What a peer that does not read

@@ -30,8 +30,8 @@ pub struct Limits {
     /// or its network is. Where this side is held up and asks late, what lies between the two is left for the answer all the same.
     pub dead_after: Duration,
     /// Bytes that the peer may make us keep unasked, of all kinds together: what it calls and casts until that has ended, objects that it
-    /// passes or is answered, names, and answers that it does not read; default 1,664 KiB, at least 64 KiB: room for all that is granted of
-    /// calls, and with what goes over it (an eighth, and 448 bytes for each call that is granted) under 2.5 MiB. What would pass it is answered
+    /// passes or is answered, names, and answers that it does not read, beside 16 KiB for the connection itself; default 1,664 KiB, at least 64 KiB: room for all that is granted of
+    /// calls, and with what goes over it (a sixteenth, and 448 bytes for each call that is granted) under 2.5 MiB. What would pass it is answered
     /// `Overloaded`, or dropped where it is a cast; a peer that cannot be answered either, since it does not read, is disconnected.
     pub budget: u64,
     /// Bytes that our own calls reserve for their answers, each its limit until its answer is decoded or dropped; default 64 MiB. A call
@@ -117,9 +117,10 @@ const LONGEST_DEAD_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
 const MIN_BUDGET: u64 = 64 << 10;
 /// Bytes of an answer that a call takes where it says nothing else.
 pub const DEFAULT_ANSWER_BYTES: u64 = 64 << 10;
-/// What a peer's budget is charged: for an object of ours that it holds, a settled result, an object of its own,
+/// What a peer's budget is charged: for the connection, with its tasks and the buffers that the least of them has; for an object of ours that it holds, a settled result, an object of its own,
 /// and a name, each with what stands behind the entry of the table (measured by the programs in `benches/`); for a call or a cast beside its body, with the
 /// method that runs; for a capability of its arguments; for an entry of its metadata beside key and value; for a release that is not sent yet.
+pub(super) const CONNECTION_BYTES: u64 = 16 << 10;
 pub(super) const OBJECT_BYTES: u64 = 512;
 pub(super) const RESULT_BYTES: u64 = 384;
 pub(super) const IMPORT_BYTES: u64 = 512;

@@ -126,3 +126,20 @@ async fn a_server_that_rests_from_an_error_stops_when_it_is_told_to() {
     looping.task.await.expect("no panic");
     assert_eq!(began.elapsed(), Duration::ZERO, "it does not sleep its second out");
 }
+
+/// Those who connect and hang up at once are gone before more are taken in: else they pile up, and with them all that a connection takes.
+#[tokio::test(start_paused = true)]
+async fn after_some_connections_in_a_row_the_system_is_asked_for_news() {
+    let pairs: Vec<_> = (0..3 * IN_A_ROW).map(|_| Stream::pair()).collect();
+    let (script, _theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let mut looping = start(script.into_iter().map(Ok));
+    let mut times = Vec::new();
+    for _ in 0..3 * IN_A_ROW {
+        times.push(looping.asked.recv().await.expect("it goes on"));
+    }
+    for (at, pair) in times.windows(2).enumerate() {
+        let rests = (at + 1).is_multiple_of(IN_A_ROW);
+        assert_eq!(pair[1] - pair[0] >= BREATH, rests, "behind {}: {:?}", at + 1, pair[1] - pair[0]);
+    }
+    assert_eq!(looping.meter.read().accepted as usize, 3 * IN_A_ROW);
+}
