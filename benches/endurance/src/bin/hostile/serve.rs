@@ -4,6 +4,7 @@ use crate::victim::{self, Made, Root, VictimRef};
 use anyhow::{Context, Result};
 use cap::Cap;
 use clap::ValueEnum;
+use pb_endurance::memory::touch_files;
 use pb_endurance::process::{self, Class, Worker};
 use pb_server::{Limits, Server};
 use serde::{Deserialize, Serialize};
@@ -78,8 +79,10 @@ pub fn start_as(class: Class, mode: Mode) -> Result<Worker> {
 const MALLOC: [(&str, &str); 3] =
     [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 
-/// The same for what is weighed in single pages: what is free at the heap's end goes back at once, and nothing is asked for in advance.
-const FRUGAL_MALLOC: [(&str, &str); 4] = [
+/// The same for what is weighed in single pages: what is free at the heap's end goes back at once, nothing is asked for in advance, and no
+/// thread keeps freed pieces of all sizes for itself (up to 200 KiB each), between which nothing can be put together and given back.
+const FRUGAL_MALLOC: [(&str, &str); 5] = [
+    ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"),
     ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_MMAP_THRESHOLD_", "32768"),
     ("MALLOC_TRIM_THRESHOLD_", "4096"),
@@ -113,6 +116,7 @@ pub fn serve(mode: Mode) -> Result<()> {
         let running = server.listen("tcp://127.0.0.1:0").await?.spawn()?;
         std::thread::spawn(watch);
         victim::warm_up();
+        touch_files()?;
         process::say(&running.url())?;
         tokio::task::spawn_blocking(answer).await.context("the answering thread has ended")??;
         running.shutdown().await;

@@ -18,7 +18,7 @@ pub trait Victim {
     async fn swallow(&self, bytes: Bytes);
     /// Makes an object.
     async fn make(&self) -> ThingRef;
-    /// Keeps a reference until it breaks.
+    /// Keeps a reference until it breaks; of the same one in a row, one.
     async fn keep(&self, cx: &CallContext, thing: ThingRef);
     /// Takes a reference and drops it.
     async fn let_go(&self, thing: ThingRef);
@@ -98,6 +98,9 @@ impl Victim for Root {
         let first = {
             let mut kept = self.kept.lock();
             let of_peer = kept.entry(peer.clone()).or_default();
+            if of_peer.last().is_some_and(|last| last.remote().same(&thing)) {
+                return;
+            }
             of_peer.push(thing.clone());
             of_peer.len() == 1
         };
