@@ -68,8 +68,18 @@ impl<'ast> Visit<'ast> for Functions {
     }
 
     fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
-        if matches!(item.vis, syn::Visibility::Public(_)) && !is_hidden(&item.attrs) {
-            syn::visit::visit_item_trait(self, item);
+        if !matches!(item.vis, syn::Visibility::Public(_)) || is_hidden(&item.attrs) {
+            return;
+        }
+        let remote = item.attrs.iter().any(|attribute| attribute.path().is_ident("remote_interface"));
+        if !remote {
+            return syn::visit::visit_item_trait(self, item);
+        }
+        // What its methods say travels to who asks for a description, and is about them; what holds for all of them stands at the trait.
+        self.found += 1;
+        let docs = docs(&item.attrs);
+        if !docs.contains("# Cancel safety") || !docs.contains("# Errors") {
+            self.faults.push(format!("{} does not say both `# Errors` and `# Cancel safety`", item.ident));
         }
     }
 
@@ -160,10 +170,12 @@ fn what_is_not_said_is_seen() {
         impl X { pub async fn forgets(&self) {} async fn private(&self) {} }
         impl T for X { async fn of_the_trait(&self) {} }
         pub trait T { async fn of_a_trait(&self); }
+        #[remote_interface]
+        pub trait Remote { async fn travels(&self); }
         #[cfg(test)]
         mod tests { pub async fn a_test() {} }
     ";
     let Functions { found, faults } = Functions::read(source);
     let named: Vec<_> = faults.iter().filter_map(|fault| fault.split(' ').next()).collect();
-    assert_eq!((found, named), (4, vec!["untold", "forgets", "of_a_trait"]));
+    assert_eq!((found, named), (5, vec!["untold", "forgets", "of_a_trait", "Remote"]));
 }

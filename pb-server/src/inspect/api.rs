@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The root of an inspector's connection: whoever has the token is let in.
+///
+/// # Errors
+/// The token is another one ([`InspectError`]), or the broker's failures.
+///
+/// # Cancel safety
+/// Dropping a call lets nobody in.
 #[remote_interface]
 pub trait InspectorDoor {
     /// The inspector, for who says the token; any text will do where none is wanted.
@@ -14,6 +20,13 @@ pub trait InspectorDoor {
 }
 
 /// Looks into a running server. All its lists are taken at one time, connection by connection: what is there throughout is in them once.
+///
+/// # Errors
+/// What was asked for is not there any more, a filter or an order is none, or the right to do it was not granted: [`InspectError`], whose words
+/// say what to write instead. Nothing was done then.
+///
+/// # Cancel safety
+/// Dropping a call that only looks changes nothing. One that cancels or revokes may have done it.
 #[remote_interface]
 pub trait Inspector {
     /// The server, and what its inspector may do.
