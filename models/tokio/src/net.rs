@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use shuttle::sync::Mutex;
-use tokio_real::io::{AsyncRead, ReadBuf};
+use tokio_real::io::{AsyncRead, Interest, ReadBuf};
 // No model uses these.
 pub use tokio_real::net::{UnixListener, UnixSocket, UnixStream, unix};
 
@@ -86,6 +86,36 @@ pub struct TcpStream {
 /// What comes.
 #[derive(Debug)]
 pub struct OwnedReadHalf(Arc<Pipe>);
+
+impl OwnedReadHalf {
+    /// Waits for an error of the socket's: nobody resets a connection here.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn ready(&self, _: Interest) -> io::Result<()> {
+        std::future::pending().await
+    }
+}
+
+impl AsRef<Sound> for OwnedReadHalf {
+    fn as_ref(&self) -> &Sound {
+        &Sound
+    }
+}
+
+/// A socket that has no error.
+#[derive(Debug)]
+pub struct Sound;
+
+impl Sound {
+    /// The error that it has.
+    ///
+    /// # Errors
+    /// None.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(None)
+    }
+}
 
 /// What goes.
 #[derive(Debug)]
