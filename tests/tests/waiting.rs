@@ -197,7 +197,8 @@ fn calls_that_are_cancelled_while_they_wait_at_a_middleman_leave_nothing() {
             until(|| brokers[2].tables().answers == 16 && brokers[3].tables().calls == 16).await;
         });
     };
-    (0..10).for_each(|_| round());
+    // Until buffers have the size that such rounds want.
+    (0..100).for_each(|_| round());
     let left = allocation_counter::measure(|| (0..100).for_each(|_| round())).bytes_current;
     // Buffers are larger or smaller by chance; a call that stayed would be some hundred bytes.
     assert!(left < 100_000, "{left} bytes are left of 10,000 calls");
@@ -226,7 +227,8 @@ fn calls_that_are_cancelled_while_they_wait_for_a_promise_leave_nothing() {
             until(|| server.tables().answers == 0 && client.tables().calls == 0).await;
         });
     };
-    (0..10).for_each(|_| round());
+    // Until buffers have the size that such rounds want.
+    (0..100).for_each(|_| round());
     let left = allocation_counter::measure(|| (0..100).for_each(|_| round())).bytes_current;
     assert!(left < 100_000, "{left} bytes are left of 20,000 calls");
     let kept = (far.echo(1), promise.echo(2));

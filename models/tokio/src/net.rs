@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use shuttle::sync::Mutex;
-use tokio_real::io::{AsyncRead, Interest, ReadBuf};
+use tokio_real::io::{AsyncRead, Interest, ReadBuf, Ready};
 // No model uses these.
 pub use tokio_real::net::{UnixListener, UnixSocket, UnixStream, unix};
 
@@ -92,7 +92,7 @@ impl OwnedReadHalf {
     ///
     /// # Errors
     /// None.
-    pub async fn ready(&self, _: Interest) -> io::Result<()> {
+    pub async fn ready(&self, _: Interest) -> io::Result<Ready> {
         std::future::pending().await
     }
 }

@@ -106,6 +106,11 @@ impl Chunks {
         self.last.clear();
     }
 
+    /// Empty ones of the same size.
+    pub(super) fn like(&self) -> Chunks {
+        Chunks { chunk_bytes: self.chunk_bytes, ..Chunks::default() }
+    }
+
     /// Puts what is left of `batch` in front, and leaves `batch` empty.
     pub(super) fn put_back(&mut self, batch: &mut Chunks) {
         if self.is_empty() {

@@ -57,7 +57,8 @@ impl Broker {
         if let Some(stop) = stop {
             stop();
         }
-        super::ready::run_ready(self.link.line());
+        // What follows is the reading task's to do, in its order.
+        self.link.line().read.ring();
         Ok(())
     }
 

@@ -216,7 +216,7 @@ impl Outgoing {
 
     /// Who has written what was alone says whether the writing task must be called. Gives back what is to be dropped.
     pub(super) fn end_alone(&mut self, mut alone: Box<Alone>, more: bool) -> (bool, Option<Box<Alone>>) {
-        let mut rest = Chunks::default();
+        let mut rest = self.waiting.like();
         if let left @ [_, ..] = &alone.bytes[alone.written..] {
             rest.room(left.len()).extend_from_slice(left);
         }

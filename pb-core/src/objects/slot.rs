@@ -149,14 +149,15 @@ impl<R, K: Errors> State<R, K> {
 
     /// Of an error that nobody asks for only what calls on the promise fail with is kept. The references in it may lead to the promise, which
     /// would hold them, and so itself.
-    fn let_error_go(&mut self) -> Option<Vec<Reference>> {
+    fn let_error_go(&mut self) -> Option<(Vec<Reference>, Phase<R, K>)> {
         let abandoned = self.pledged.as_ref().is_some_and(|pledged| pledged.abandoned);
         match &mut self.phase {
             Phase::Delivered(Delivered::App(references, body)) if abandoned => {
                 let failure = Failure::broken_by(Cause::of_error(body, !references.is_empty()));
                 let references = mem::take(references);
-                self.phase = Phase::Delivered(Delivered::Failed(failure));
-                Some(references)
+                // The body may be somebody's who is told of its end: it goes where nothing is locked.
+                let before = mem::replace(&mut self.phase, Phase::Delivered(Delivered::Failed(failure)));
+                Some((references, before))
             }
             _ => None,
         }

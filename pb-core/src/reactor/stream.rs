@@ -253,13 +253,19 @@ impl ReadHalf {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn reset(&self) -> io::Error {
-        let known = match self {
-            ReadHalf::Tcp(half) => half.ready(Interest::ERROR).await.and_then(|_| half.as_ref().take_error()),
-            #[cfg(unix)]
-            ReadHalf::Unix(half) => {
-                half.ready(Interest::ERROR).await.and_then(|_| half.as_ref().take_error())
+        let known = loop {
+            let (ready, error) = match self {
+                ReadHalf::Tcp(half) => (half.ready(Interest::ERROR).await, half.as_ref().take_error()),
+                #[cfg(unix)]
+                ReadHalf::Unix(half) => (half.ready(Interest::ERROR).await, half.as_ref().take_error()),
+                ReadHalf::Mem(_) | ReadHalf::Piped(_) => pending().await,
+            };
+            match (ready, error) {
+                // It was woken for nothing.
+                (Ok(ready), Ok(None)) if !ready.is_error() => tokio::task::yield_now().await,
+                (Ok(_), error) => break error,
+                (Err(error), _) => break Err(error),
             }
-            ReadHalf::Mem(_) | ReadHalf::Piped(_) => pending().await,
         };
         // Whoever tried to write meanwhile has taken the error already.
         known.map_or_else(
