@@ -50,6 +50,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// What it says, of which a terminal obeys nothing: parts may be a server's words.
+    pub fn sentence(&self) -> String {
+        self.to_string().lines().map(crate::out::plain).collect::<Vec<_>>().join("\n")
+    }
+
     /// The process' exit status.
     pub fn status(&self) -> ExitCode {
         ExitCode::from(self.code())

@@ -1,5 +1,7 @@
 //! JSON into the values of calls and back, by the shapes that an object tells.
 
+use std::cell::Cell;
+
 use pb_client::{AnyRef, Plain, Shape, Value};
 use pb_core::wire::shape::{Content, Field, Variant};
 use serde_json::{Map, Number, Value as Json};
@@ -22,15 +24,32 @@ pub(crate) fn object(text: &str) -> Option<u64> {
 /// Makes values by shapes. What does not fit becomes the value that it looks like: the call says then what was expected in its place.
 pub(crate) struct Reader<'a> {
     /// What the names of objects stand for.
-    pub(crate) objects: &'a dyn Fn(u64) -> Option<AnyRef>,
+    objects: &'a dyn Fn(u64) -> Option<AnyRef>,
+    /// Shapes that are being read, one within the other.
+    depth: Cell<usize>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(crate) fn new(objects: &'a dyn Fn(u64) -> Option<AnyRef>) -> Self {
+        Reader { objects, depth: Cell::new(0) }
+    }
+
     pub(crate) fn value(&self, shape: &Shape, json: &Json) -> Value {
         self.within(shape, json, &mut Vec::new())
     }
 
+    /// A shape may come back to itself without taking anything of the JSON, as an option of itself does; values are not so deep.
     fn within<'s>(&self, shape: &'s Shape, json: &Json, around: &mut Vec<&'s Shape>) -> Value {
+        if self.depth.get() == MOST_DEPTH {
+            return natural(json);
+        }
+        self.depth.set(self.depth.get() + 1);
+        let value = self.shaped(shape, json, around);
+        self.depth.set(self.depth.get() - 1);
+        value
+    }
+
+    fn shaped<'s>(&self, shape: &'s Shape, json: &Json, around: &mut Vec<&'s Shape>) -> Value {
         match shape {
             Shape::Newtype(_, inner) => return self.within(inner, json, around),
             Shape::Again(up) => {
@@ -267,5 +286,20 @@ fn whole(int: i128) -> Json {
         (Ok(int), _) => int.into(),
         (_, Ok(int)) => int.into(),
         _ => Json::String(int.to_string()),
+    }
+}
+
+/// As deep as values may be on the wire, twice: newtypes and what comes back to itself count here, too.
+const MOST_DEPTH: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_that_is_an_option_of_itself_ends() {
+        let shape = Shape::Newtype("L".into(), Box::new(Shape::Option(Box::new(Shape::Again(1)))));
+        let value = Reader::new(&|_| None).value(&shape, &Json::from(5));
+        assert!(matches!(value, Value::Option(Some(_))));
     }
 }

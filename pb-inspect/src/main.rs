@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is_silent() {
-                eprintln!("pb: {error}");
+                eprintln!("pb: {}", error.sentence());
             }
             error.status()
         }

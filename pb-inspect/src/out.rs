@@ -28,7 +28,7 @@ impl Out {
 
     /// One JSON value, in a line of its own.
     pub(crate) fn print_json(&self, value: &impl Serialize) -> Result<(), Error> {
-        self.print(&format!("{}\n", to_json(value)))
+        self.print(&format!("{}\n", escaped(&to_json(value).to_string())))
     }
 }
 
@@ -60,6 +60,17 @@ fn flatten(json: &mut Value) {
         }
         _ => {}
     }
+}
+
+/// JSON in which what a terminal would obey is escaped: only texts have any.
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut escaped, char| {
+        match is_odd(char) {
+            true => escaped.push_str(&format!("\\u{:04x}", u32::from(char))),
+            false => escaped.push(char),
+        }
+        escaped
+    })
 }
 
 /// A text of the server's, of which a terminal obeys nothing, whatever the server is.
@@ -135,6 +146,14 @@ pub(crate) fn short(type_name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_obeys_nothing_in_json_and_programs_read_what_was_said() {
+        let said = "a\u{9b}2Jb\u{202e}c\u{7f}\n\u{1b}[31m";
+        let printed = escaped(&to_json(&said).to_string());
+        assert_eq!(printed, r#""a\u009b2Jb\u202ec\u007f\n\u001b[31m""#);
+        assert_eq!(serde_json::from_str::<String>(&printed).expect("it is JSON"), said);
+    }
 
     #[test]
     fn times_bytes_and_types_are_short() {

@@ -59,7 +59,8 @@ async fn given(link: &Link, method: &MethodDescription, words: &[String]) -> Res
             objects.insert(id, reference);
         }
     }
-    let reader = Reader { objects: &|id| objects.get(&id).cloned() };
+    let known = |id| objects.get(&id).cloned();
+    let reader = Reader::new(&known);
     if let [Json::Object(fields)] = parsed.as_slice()
         && are_names(method, fields)
     {

@@ -11,7 +11,7 @@ use super::lists::{Listed, gather};
 use crate::cli::Listing;
 use crate::error::Error;
 use crate::link::Link;
-use crate::out::{Out, micros, time, to_json};
+use crate::out::{Out, micros, plain, time, to_json};
 use crate::table::{Column, table};
 
 pub(super) async fn stats(listing: &Listing, over: f64) -> Result<(), Error> {
@@ -60,13 +60,13 @@ fn head(about: &About) -> String {
     let allows = if about.allows.is_empty() {
         "look".to_owned()
     } else {
-        format!("look, {}", about.allows.join(", "))
+        format!("look, {}", plain(&about.allows.join(", ")))
     };
     format!(
         "process {} at {}, pb-server {}, up {}; you may {allows}\nconnections: {} open, {} accepted, {} refused, {} without a hello, {} ended\n",
         about.process,
-        about.listens.join(" "),
-        about.version,
+        plain(&about.listens.join(" ")),
+        plain(&about.version),
         time(about.uptime_ms),
         about.open,
         about.accepted,
