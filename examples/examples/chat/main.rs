@@ -36,6 +36,8 @@ async fn main() -> ExitCode {
 
 async fn serve(listen: &[String]) -> Result<(), Box<dyn Error>> {
     let reactor = Reactor::new();
+    // From here on a signal is heard, whoever reads that it listens.
+    let running = reactor.run();
     let chat = Arc::new(Chat::new(reactor.clone()));
     for address in listen {
         // One chat, wherever its talkers come from.
@@ -43,7 +45,7 @@ async fn serve(listen: &[String]) -> Result<(), Box<dyn Error>> {
         println!("listening on {}", port.address());
     }
     std::io::stdout().flush()?;
-    match reactor.run().await {
+    match running.await {
         Stopped::Forced(_) => Err("told twice to stop: not all had left".into()),
         Stopped::Asked | Stopped::Signalled(_) => Ok(()),
     }

@@ -60,12 +60,14 @@ async fn main() -> ExitCode {
 
 async fn serve(listen: &[String]) -> Result<(), Box<dyn Error>> {
     let reactor = Reactor::new();
+    // From here on a signal is heard, whoever reads that it listens.
+    let running = reactor.run();
     for address in listen {
         let port = reactor.listen(address, for_protocol(Echo::default)).await?;
         println!("listening on {}", port.address());
     }
     std::io::stdout().flush()?;
-    match reactor.run().await {
+    match running.await {
         Stopped::Forced(_) => Err("told twice to stop: not all had left".into()),
         Stopped::Asked | Stopped::Signalled(_) => Ok(()),
     }

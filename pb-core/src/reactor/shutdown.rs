@@ -89,7 +89,8 @@ impl Reactor {
     /// would, with the reason [`Lost::Shutdown`], and attempts to connect fail; triggers of [`Phase::During`]; after 10 s at most, what is
     /// left is aborted; triggers of [`Phase::After`]. A second signal ends the waiting at once: what is open then ends with the runtime.
     ///
-    /// The signals are the reactor's from then on, also when it has stopped: their default is gone for the life of the process. Where they
+    /// The signals are heard from the call on, also before the future is polled: whoever tells others that the program is there calls this first. They
+    /// are the reactor's from then on, also when it has stopped: their default is gone for the life of the process. Where they
     /// cannot be had, it goes on without.
     ///
     /// # Panics
@@ -97,16 +98,18 @@ impl Reactor {
     ///
     /// # Cancel safety
     /// Dropping the future stops the stopping: what has begun to close goes on closing.
-    pub async fn run(&self) -> Stopped {
+    pub fn run(&self) -> impl Future<Output = Stopped> + Send + '_ {
         let mut signals = Signals::new();
-        let reason = tokio::select! {
-            () = self.asked() => Stopped::Asked,
-            signal = signals.next() => Stopped::Signalled(signal),
-        };
-        self.stop();
-        tokio::select! {
-            () = self.shut_down() => reason,
-            signal = signals.next() => Stopped::Forced(signal),
+        async move {
+            let reason = tokio::select! {
+                () = self.asked() => Stopped::Asked,
+                signal = signals.next() => Stopped::Signalled(signal),
+            };
+            self.stop();
+            tokio::select! {
+                () = self.shut_down() => reason,
+                signal = signals.next() => Stopped::Forced(signal),
+            }
         }
     }
 
