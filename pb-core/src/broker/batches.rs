@@ -67,9 +67,16 @@ impl Line {
             let State { connection, out, .. } = &mut *state;
             connection.flush(out);
             let writes = out.end_batch(batch);
-            (writes, state.after(&self.room, None, Call::Nobody, false))
+            let after = state.after(&self.room, None, Call::Nobody, false);
+            // Whoever had something for the writing task meanwhile, the end among it, has called nobody.
+            let more = !writes && state.has_more();
+            (writes, (after, more && state.out.must_call(true)))
         };
+        let (after, call) = after;
         self.follow(after);
+        if call {
+            self.write.ring();
+        }
         if !writes {
             return Ok(0);
         }

@@ -121,7 +121,7 @@ impl Outgoing {
     }
 
     /// Whether the caller must call the writing task now, which counts as called then.
-    fn must_call(&mut self, more: bool) -> bool {
+    pub(super) fn must_call(&mut self, more: bool) -> bool {
         let must = (more || !self.waiting.is_empty()) && self.writer == Writer::Idle && !self.batching;
         if must {
             self.writer = Writer::Called;
