@@ -97,8 +97,9 @@ impl Waiting {
         let capacity =
             Capacity { connections: MOST_CONNECTIONS, greeting: MOST_CONNECTIONS, ..Capacity::default() };
         let server = Server::new(InspectorDoorRef::new(door)).limits(limits).capacity(capacity).seen_by(own);
-        // Its listener was bound before, so nothing is wrong with it.
-        server.adopt(self.listener).ok()?.spawn().ok()
+        // Its listener was bound before, so nothing should be wrong with it; the server itself goes on without.
+        let started = server.adopt(self.listener).and_then(Server::spawn);
+        started.inspect_err(|error| tracing::error!(%error, "the inspector does not listen")).ok()
     }
 }
 

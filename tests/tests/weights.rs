@@ -2,8 +2,9 @@
 //! one current-thread runtime, so everything happens on the test's own thread.
 
 use pb_client::Broker;
-use pb_server::{Referenceable, Running, Server, remote_interface};
+use pb_server::{Referenceable, Running, Server, pair, remote_interface};
 use std::error::Error;
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// Something that makes others.
@@ -37,6 +38,29 @@ fn a_connection_that_is_used_once_keeps_no_large_buffers() -> Result<(), Box<dyn
     assert!(kept.iter().all(Option::is_some), "not all connections were made and used");
     assert!(each <= MOST_CONNECTION_BYTES, "a connection keeps {each} bytes, both ends");
     drop((first, running));
+    Ok(())
+}
+
+/// What a read may take doubles as buffers are used up, on a connection that has much to say and on one that has said little for long.
+#[test]
+fn a_connection_that_is_silent_gives_its_buffers_back() -> Result<(), Box<dyn Error>> {
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build()?;
+    let (serving, broker) = runtime.block_on(pair(MintRef::new(Maker)));
+    let mint: MintRef = broker.root();
+    let rest = || runtime.block_on(async { tokio::time::sleep(SILENCE).await });
+    runtime.block_on(mint.make())?;
+    rest();
+    let left = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            for _ in 0..OBJECTS {
+                drop(mint.make().await);
+            }
+        });
+        rest();
+    });
+    println!("{} bytes are kept", left.bytes_current);
+    assert!(left.bytes_current <= MOST_SILENT_BYTES, "{} bytes are kept", left.bytes_current);
+    drop(serving);
     Ok(())
 }
 
@@ -81,6 +105,10 @@ fn connected(runtime: &Runtime, running: &Running) -> Option<Broker> {
 const CONNECTIONS: usize = 100;
 /// Two tasks, tables and small buffers for each end. Before buffers grew with what is read it was eight times as much.
 const MOST_CONNECTION_BYTES: i64 = 24 << 10;
+/// Longer than a side waits before it asks whether the other is there.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Of both ends, beyond what they kept before they had much to say: half of what one read may take.
+const MOST_SILENT_BYTES: i64 = 32 << 10;
 /// As many as the default budget lets a peer be answered, but for a few.
 const OBJECTS: usize = 3_000;
 /// On the server the object itself and two entries, on the client a proxy and an entry. With entries as large as a call's on the client it was

@@ -443,6 +443,10 @@ impl Reading<'_> {
                 // Behind the reading: where this side was held up, what the peer has said meanwhile counts first.
                 () = self.alarm.as_mut(), if timeout.is_some() => {
                     self.line.handle_timeout(Instant::now().into_std())?;
+                    if self.buffer.is_empty() {
+                        // Silence is what rings it: a peer that has nothing to say keeps no more than one that never had.
+                        (self.buffer, self.read_bytes) = (BytesMut::new(), FIRST_READ_BYTES);
+                    }
                 }
             }
         }

@@ -56,7 +56,8 @@ pub trait Inspector {
     async fn number(&self, object: AnyRef) -> Result<u64, InspectError>;
     /// Stops a call, whose caller is answered `Cancelled`; it needs the right to cancel.
     async fn cancel(&self, connection: u64, call: i64) -> Result<(), InspectError>;
-    /// Takes the object away from all who hold it, who are told the reason; it needs the right to revoke. Says from how many connections.
+    /// Takes the object away from all who hold it now, who are told the reason; it needs the right to revoke. Says from how many connections. Who
+    /// is given the object again, or connects anew to a root, has it again.
     async fn revoke(&self, id: u64, reason: String) -> Result<u64, InspectError>;
 }
 
