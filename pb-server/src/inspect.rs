@@ -4,6 +4,7 @@
 //! that are marked `#[inspect]`.
 
 mod api;
+mod door;
 mod grants;
 mod ids;
 mod query;
@@ -14,10 +15,9 @@ mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use pb_core::Limits;
 use pb_core::reactor::{Address, Listener};
-use pb_core::{Limits, Referenceable};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -89,14 +89,14 @@ impl Waiting {
             lists: Semaphore::new(1),
             readers: Arc::new(Semaphore::new(READERS)),
         };
-        let door = Door { token: self.token, inspector: InspectorRef::new(looking) };
-        let limits = if door.token.is_some() { Limits::before_login() } else { Limits::default() };
+        let limits = if self.token.is_some() { Limits::before_login() } else { Limits::default() };
         // What is called through it may answer as much as anybody is answered.
         let limits =
             Limits { budget: Limits::default().budget, frame_bytes: Limits::default().frame_bytes, ..limits };
         let capacity =
             Capacity { connections: MOST_CONNECTIONS, greeting: MOST_CONNECTIONS, ..Capacity::default() };
-        let server = Server::new(InspectorDoorRef::new(door)).limits(limits).capacity(capacity).seen_by(own);
+        let door = door::serve(self.token, InspectorRef::new(looking));
+        let server = door.limits(limits).capacity(capacity).seen_by(own);
         // Its listener was bound before, so nothing should be wrong with it; the server itself goes on without.
         let started = server.adopt(self.listener).and_then(Server::spawn);
         started.inspect_err(|error| tracing::error!(%error, "the inspector does not listen")).ok()
@@ -125,27 +125,6 @@ pub(crate) fn check(at: &Inspect, address: &Address) -> Result<Option<Token>, In
     }
 }
 
-/// The root of an inspector's connections.
-#[derive(Referenceable)]
-#[referenceable(crate = pb_core)]
-struct Door {
-    token: Option<Token>,
-    inspector: InspectorRef,
-}
-
-impl InspectorDoor for Door {
-    async fn enter(&self, token: String) -> Result<InspectorRef, InspectError> {
-        if self.token.as_ref().is_some_and(|known| !known.is(&token)) {
-            // Whoever guesses has time.
-            tokio::time::sleep(WRONG).await;
-            return Err(InspectError::Token);
-        }
-        Ok(self.inspector.clone())
-    }
-}
-
-/// How long who says a wrong token waits for the answer.
-const WRONG: Duration = Duration::from_millis(200);
 /// Connections of an inspector at the same time.
 const MOST_CONNECTIONS: usize = 64;
 /// Objects whose fields are read at the same time.

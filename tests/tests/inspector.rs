@@ -248,7 +248,7 @@ async fn fields_that_are_not_marked_are_in_no_answer_and_those_that_are_obey_not
     said.push_str(&format!("{:?}", soon(inspector.calls(all())).await.expect("a list")));
     said.push_str(&format!("{:?}", soon(inspector.methods(all())).await.expect("a list")));
     said.push_str(&format!("{:?}", soon(inspector.connections(all())).await.expect("a list")));
-    said.push_str(&format!("{:?}", soon(inspector.tree(true)).await.expect("a list")));
+    said.push_str(&format!("{:?}", soon(inspector.tree(true, 0)).await.expect("a list")));
     said.push_str(&format!("{:?}", soon(inspector.about()).await));
     assert!(!said.contains("canary") && said.contains("Savings"), "{said}");
     fields.sort();
@@ -331,6 +331,52 @@ async fn numbers_of_objects_are_never_used_again() {
             Some(CallError::App(InspectError::NoObject { id: row.id }))
         );
     }
+}
+
+#[tokio::test]
+async fn an_object_that_is_root_and_published_and_held_is_one_and_its_holders_are_all_there() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bank = BankRef::new(City { secret: SECRET });
+    let server = Server::new(bank.clone()).publish("bank", &bank).expect("a name");
+    let server = server.listen("tcp://127.0.0.1:0").await.expect("a port");
+    let running = server.inspect(unix(dir.path())).await.expect("a socket").spawn().expect("it listens");
+    let (one, other) = (
+        soon(connect(running.url())).await.expect("there"),
+        soon(connect(running.url())).await.expect("there"),
+    );
+    let named: BankRef = soon(one.named("bank")).await.expect("it is published");
+    let _account = soon(named.open("ada".into())).await.expect("it opens");
+    let (_broker, inspector) = look(&running).await;
+    let query = Query { filter: vec!["interfaces=Bank".into()], ..all() };
+    let rows = soon(inspector.objects(query)).await.expect("a list").rows;
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!(
+        row.names.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
+        ["bank", "root"].into()
+    );
+    let detail = soon(inspector.object(row.id)).await.expect("it is there");
+    assert_eq!((detail.row.id, detail.row.holders, detail.holders.len()), (row.id, row.holders, 3));
+    let mut holders: Vec<_> =
+        detail.holders.iter().map(|holder| (holder.connection, holder.export)).collect();
+    holders.sort_unstable();
+    assert!(matches!(holders[..], [(1, below), (1, 0), (2, 0)] if below < 0), "{holders:?}");
+    drop((named, other));
+}
+
+#[tokio::test]
+async fn a_tree_goes_on_where_its_first_part_ended() {
+    let (running, _dir) = serve(unix).await;
+    let _clients = (
+        soon(connect(running.url())).await.expect("it is there"),
+        soon(connect(running.url())).await.expect("it is there"),
+    );
+    let (_broker, inspector) = look(&running).await;
+    let of = async |offset| {
+        let tree = soon(inspector.tree(false, offset)).await.expect("a tree");
+        assert_eq!(tree.next, None);
+        tree.branches.iter().map(|branch| branch.connection).collect::<Vec<_>>()
+    };
+    assert_eq!((of(0).await, of(1).await, of(u64::MAX).await), (vec![1, 2], vec![2], vec![]));
 }
 
 /// Attack A84: who finds the socket's name finds nobody who listens once the server has ended.

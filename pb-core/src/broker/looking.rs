@@ -3,6 +3,7 @@
 use super::Broker;
 use crate::message::{Cause, ExportId, Failure, FailureKind, Ran};
 use crate::objects::Reference;
+use crate::proto::Key;
 use crate::proto::Outbox as _;
 pub use crate::proto::{Held, InFlight, MethodUse, NotStopped};
 
@@ -28,6 +29,27 @@ impl Broker {
         let mut state = self.link.line().lock();
         state.connection.look_at(now);
         state.connection.held(from, most)
+    }
+
+    /// What the peer holds by this key: its root, an object, or both, which then have an id each. Nothing is looked through for it.
+    pub fn held_as(&self, key: Key) -> Vec<Held<Reference>> {
+        let now = tokio::time::Instant::now().into_std();
+        let mut state = self.link.line().lock();
+        state.connection.look_at(now);
+        let root = state.connection.held_root();
+        let object = state.connection.held_as(key);
+        // What is not asked for is dropped under no lock.
+        drop(state);
+        let is_root = |root: &Held<Reference>| root.handle.as_ref().is_ok_and(|root| root.key() == key);
+        root.filter(is_root).into_iter().chain(object).collect()
+    }
+
+    /// The object that the peer holds by this id, which may be broken; nothing of the root.
+    pub fn held_at(&self, id: ExportId) -> Option<Held<Reference>> {
+        let now = tokio::time::Instant::now().into_std();
+        let mut state = self.link.line().lock();
+        state.connection.look_at(now);
+        state.connection.held_at(id)
     }
 
     /// The peer's calls that are not answered, in no order: at most as many as it was granted.

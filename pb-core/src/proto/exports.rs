@@ -364,6 +364,11 @@ impl<H: Host> Exports<H> {
         !self.ids.contains_key(&key)
     }
 
+    /// The id of the object of this key, where it is not broken.
+    pub(super) fn id_of(&self, key: Key) -> Option<ExportId> {
+        self.ids.get(&key).copied().map(ExportId)
+    }
+
     /// Gives back `count` mentions.
     pub(super) fn release(
         &mut self,

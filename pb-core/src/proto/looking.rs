@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::exports::{Export, Exports, RunningCall};
 use super::usage::{Ended, How, TICK_MICROS, Times, Use};
-use super::{Connection, Garbage, Host, Outbox};
+use super::{Connection, Garbage, Host, Key, Outbox};
 use crate::message::{Cause, ExportId, Failure, MethodText, Reply};
 
 /// Something of ours that the peer holds.
@@ -108,25 +108,37 @@ impl<H: Host> Connection<H> {
         let exports = &self.exports;
         let mut found = Vec::with_capacity(most.min(exports.order.len()) + 1);
         if from.is_none() {
-            found.extend(
-                exports.served_root().map(|handle| self.tell(ExportId::ROOT, handle, 0, exports.root_used)),
-            );
+            found.extend(self.held_root());
         }
         // From the end: what goes makes room for the last one, which was seen then.
         let from = from.unwrap_or(usize::MAX).min(exports.order.len());
         let until = from.saturating_sub(most);
-        for id in exports.order[until..from].iter().rev() {
-            match exports.open.get(id) {
-                Some(Export::Object { handle, mentions, used, .. }) => {
-                    found.push(self.tell(ExportId(*id), Ok(handle.clone()), *mentions, *used));
-                }
-                Some(Export::Broken { cause, mentions, used, .. }) => {
-                    found.push(self.tell(ExportId(*id), Err(Cause::clone(cause)), *mentions, *used));
-                }
-                _ => {}
-            }
-        }
+        found.extend(exports.order[until..from].iter().rev().filter_map(|id| self.held_at(ExportId(*id))));
         (found, (until > 0).then_some(until))
+    }
+
+    /// The root, if there is one.
+    pub fn held_root(&self) -> Option<Held<H::Handle>> {
+        let root = self.exports.served_root();
+        root.map(|handle| self.tell(ExportId::ROOT, handle, 0, self.exports.root_used))
+    }
+
+    /// The object of this key, if the peer holds it; nothing of one that is broken, nor of the root.
+    pub fn held_as(&self, key: Key) -> Option<Held<H::Handle>> {
+        self.held_at(self.exports.id_of(key)?)
+    }
+
+    /// The object that the peer holds by this id, which may be broken; nothing of the root.
+    pub fn held_at(&self, id: ExportId) -> Option<Held<H::Handle>> {
+        match self.exports.open.get(&id.0)? {
+            Export::Object { handle, mentions, used, .. } => {
+                Some(self.tell(id, Ok(handle.clone()), *mentions, *used))
+            }
+            Export::Broken { cause, mentions, used, .. } => {
+                Some(self.tell(id, Err(Cause::clone(cause)), *mentions, *used))
+            }
+            _ => None,
+        }
     }
 
     fn tell(

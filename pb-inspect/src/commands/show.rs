@@ -123,7 +123,12 @@ fn documented(method: &SignatureRow, width: usize) -> String {
 
 pub(super) async fn tree(common: &Common, own: bool) -> Result<(), Error> {
     let link = Link::open(common).await?;
-    let branches = link.inspector.tree(own).await?;
+    let (mut branches, mut from) = (Vec::new(), Some(0));
+    while let Some(offset) = from {
+        let tree = link.inspector.tree(own, offset).await?;
+        branches.extend(tree.branches);
+        from = tree.next;
+    }
     let out = Out::of(common);
     if out.json {
         return out.print_json(&branches);

@@ -47,9 +47,9 @@ pub trait Inspector {
     /// The connections that are open.
     #[remote(idempotent, answer_bytes = 1_048_576)]
     async fn connections(&self, query: Query) -> Result<Connections, InspectError>;
-    /// What each connection holds, by type.
+    /// What each connection holds, by type: from the `offset`th connection on as many as 512 KiB hold.
     #[remote(idempotent, answer_bytes = 1_048_576)]
-    async fn tree(&self, own: bool) -> Result<Vec<Branch>, InspectError>;
+    async fn tree(&self, own: bool, offset: u64) -> Tree;
     /// The object itself, to be called; it needs the right to call.
     async fn reference(&self, id: u64) -> Result<AnyRef, InspectError>;
     /// The number of an object that the inspector gave, or one of its objects.
@@ -337,6 +337,15 @@ pub struct Connections {
     pub rows: Vec<ConnectionRow>,
     /// How many there are that meet the filter.
     pub total: u64,
+    /// The offset of the next ones, if there are any.
+    pub next: Option<u64>,
+}
+
+/// What some connections hold.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tree {
+    /// In the order of the connections' numbers.
+    pub branches: Vec<Branch>,
     /// The offset of the next ones, if there are any.
     pub next: Option<u64>,
 }

@@ -2,23 +2,30 @@
 
 use std::collections::HashMap;
 
+use pb_core::MethodDescription;
 use pb_core::broker::{Held, MethodUse};
 use pb_core::objects::Reference;
 
-use super::api::{Branch, CallRow, ConnectionRow, Group, HolderRow, MethodRow, ObjectRow};
+use super::api::{Branch, CallRow, ConnectionRow, Group, HolderRow, MethodRow, ObjectRow, SignatureRow};
+use super::ids::Name;
 use super::query::{Cell, Row, flag};
-use super::snapshot::{Entry, Flying, millis};
+use super::snapshot::{Entry, Flying, millis, name_of};
 use crate::guests::Resident;
 
 /// A text of somebody's, of which a terminal obeys nothing and which has at most 256 bytes.
 pub(super) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len().min(MOST_TEXT));
+    bounded(text, MOST_TEXT, char::is_control)
+}
+
+/// At most so many bytes of it and what the last character takes, without the characters that `is_odd`.
+fn bounded(text: &str, most: usize, is_odd: impl Fn(char) -> bool) -> String {
+    let mut plain = String::with_capacity(text.len().min(most));
     for char in text.chars() {
-        if plain.len() >= MOST_TEXT {
+        if plain.len() >= most {
             plain.push('…');
             break;
         }
-        match char.is_control() {
+        match is_odd(char) {
             true => plain.extend(char.escape_default()),
             false => plain.push(char),
         }
@@ -27,21 +34,22 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 pub(super) fn object(entry: &Entry, id: u64) -> ObjectRow {
+    let (kind, type_name) = entry.facts();
     ObjectRow {
         id,
-        kind: entry.kind.to_owned(),
-        type_name: plain(entry.type_name),
-        interfaces: entry.interfaces.iter().take(MOST_NAMES).map(|name| plain(name)).collect(),
-        names: entry.names.iter().take(MOST_NAMES).map(|name| plain(name)).collect(),
+        kind: kind.to_owned(),
+        type_name: plain(type_name),
+        interfaces: entry.interfaces().iter().take(MOST_NAMES).map(|name| plain(name)).collect(),
+        names: entry.names().iter().take(MOST_NAMES).map(|name| plain(name)).collect(),
         holders: entry.holders,
         references: entry.references,
         calls: entry.calls,
         in_flight: entry.in_flight,
         failed: entry.failed,
-        age_ms: millis(entry.age),
-        idle_ms: entry.idle.map(millis),
+        age_ms: entry.age_ms,
+        idle_ms: entry.idle_ms,
         suspect: entry.is_suspect(),
-        broken: entry.broken.as_deref().map(plain),
+        broken: entry.broken().map(plain),
         details: Vec::new(),
     }
 }
@@ -124,24 +132,65 @@ pub(super) fn connection(resident: &Resident) -> ConnectionRow {
     }
 }
 
-pub(super) fn branch(resident: &Resident, all: &[Entry], number: impl Fn(&Entry) -> u64) -> Branch {
-    let mut groups: HashMap<(&str, &str), (Group, &Entry)> = HashMap::new();
-    for entry in all {
-        let known = groups.entry((entry.kind, entry.type_name)).or_insert_with(|| {
-            let (kind, type_name) = (entry.kind.to_owned(), plain(entry.type_name));
-            (Group { kind, type_name, objects: 0, example: 0, calls: 0, suspects: 0 }, entry)
+/// What a connection holds, by type: of each an example with it, which has no number yet.
+#[derive(Default)]
+pub(super) struct Sums(HashMap<(&'static str, &'static str), (Group, Name, Option<Reference>)>);
+
+impl Sums {
+    pub(super) fn add(&mut self, held: &Held<Reference>, connection: u64) {
+        let mut entry = Entry::new(name_of(held, connection), held.handle.as_ref().ok());
+        entry.add(held);
+        let (kind, type_name) = entry.facts();
+        let sum = self.0.entry((kind, type_name)).or_insert_with(|| {
+            let (kind, type_name) = (kind.to_owned(), plain(type_name));
+            let group = Group { kind, type_name, objects: 0, example: 0, calls: 0, suspects: 0 };
+            (group, entry.name, entry.reference.clone())
         });
-        known.0.objects += 1;
-        known.0.calls += entry.calls;
-        known.0.suspects += u64::from(entry.is_suspect());
+        sum.0.objects += 1;
+        sum.0.calls += entry.calls;
+        sum.0.suspects += u64::from(entry.is_suspect());
     }
-    let mut groups: Vec<_> = groups.into_values().collect();
-    groups.sort_by(|(one, _), (other, _)| {
-        other.objects.cmp(&one.objects).then_with(|| one.type_name.cmp(&other.type_name))
+
+    /// Those with most objects first; `number` gives the examples theirs.
+    pub(super) fn into_branch(
+        self,
+        resident: &Resident,
+        number: impl Fn(Name, Option<&Reference>) -> u64,
+    ) -> Branch {
+        let mut groups: Vec<_> = self.0.into_values().collect();
+        groups.sort_by(|(one, ..), (other, ..)| {
+            other.objects.cmp(&one.objects).then_with(|| one.type_name.cmp(&other.type_name))
+        });
+        groups.truncate(MOST_GROUPS);
+        let groups = groups
+            .into_iter()
+            .map(|(group, name, reference)| Group { example: number(name, reference.as_ref()), ..group });
+        let (connection, peer) = (resident.peer.number(), plain(resident.peer.address()));
+        Branch { connection, peer, groups: groups.collect() }
+    }
+}
+
+pub(super) fn bytes_of_branch(branch: &Branch) -> usize {
+    branch.groups.iter().map(|group| 64 + group.kind.len() + group.type_name.len()).sum::<usize>()
+        + branch.peer.len()
+        + 32
+}
+
+/// Methods, as many as fit, with the beginnings of their doc comments.
+pub(super) fn signatures<'a>(methods: impl Iterator<Item = &'a MethodDescription>) -> Vec<SignatureRow> {
+    let mut left = MOST_SIGNATURES;
+    let rows = methods.map(|method| SignatureRow {
+        name: plain(&method.name),
+        signature: bounded(&method.signature(), MOST_SIGNATURE, char::is_control),
+        docs: bounded(&method.docs, MOST_DOCS, |char| char.is_control() && char != '\n'),
     });
-    groups.truncate(MOST_GROUPS);
-    let groups = groups.into_iter().map(|(group, entry)| Group { example: number(entry), ..group }).collect();
-    Branch { connection: resident.peer.number(), peer: plain(resident.peer.address()), groups }
+    rows.take_while(|row| {
+        let bytes = 16 + row.name.len() + row.signature.len() + row.docs.len();
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    })
+    .collect()
 }
 
 impl Row for ConnectionRow {
@@ -193,5 +242,37 @@ impl Row for ConnectionRow {
 }
 
 const MOST_TEXT: usize = 256;
+const MOST_SIGNATURE: usize = 4096;
+const MOST_DOCS: usize = 4096;
+/// Bytes of the signatures and doc comments of one object.
+const MOST_SIGNATURES: usize = 256 << 10;
 const MOST_NAMES: usize = 16;
 const MOST_GROUPS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use pb_core::wire::shape::{Plain, Shape};
+
+    use super::*;
+
+    #[test]
+    fn texts_are_bounded_and_hold_nothing_that_a_terminal_obeys() {
+        assert_eq!(plain("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        let long = plain(&"x".repeat(10_000));
+        assert!(long.len() < MOST_TEXT + 8 && long.ends_with('…'), "{} bytes", long.len());
+    }
+
+    #[test]
+    fn methods_are_listed_as_far_as_they_fit_with_the_beginnings_of_their_comments() {
+        let method =
+            |docs: String| MethodDescription::new("Shop/open", Shape::Plain(Plain::Unit)).documented(docs);
+        let listed = signatures([method("one\ntwo\u{7}".into()), method("y".repeat(100_000))].iter());
+        assert_eq!(listed[0].docs, "one\ntwo\\u{7}");
+        assert!(listed[1].docs.len() < MOST_DOCS + 8);
+        let many: Vec<_> = (0..1000).map(|_| method("z".repeat(4000))).collect();
+        let listed = signatures(many.iter());
+        let bytes: usize =
+            listed.iter().map(|row| row.name.len() + row.signature.len() + row.docs.len()).sum();
+        assert!(bytes <= MOST_SIGNATURES && listed.len() > 60, "{} rows, {bytes} bytes", listed.len());
+    }
+}

@@ -16,7 +16,7 @@ use super::grants::Grants;
 use super::ids::{Ids, Name};
 use super::query::{Cell, Plan, Row};
 use super::rows;
-use super::snapshot::{Entry, ROOT, each_held, entries, flying, millis, name_of};
+use super::snapshot::{Entry, ROOT, each_held, entries, entry, flying, millis};
 use crate::guests::{Guests, Resident};
 use crate::statistics::Meter;
 
@@ -55,59 +55,43 @@ impl Looking {
         if allowed { Ok(()) } else { Err(InspectError::NotAllowed { right: right.to_owned() }) }
     }
 
-    async fn entries(&self, own: bool) -> Vec<Entry> {
-        let _turn = self.lists.acquire().await;
+    fn published(&self) -> Vec<(Box<str>, Reference)> {
         let mut published = self.names.entries();
         published.extend(self.root.iter().map(|root| (ROOT.into(), root.clone())));
-        entries(&self.residents(own), published).await
+        published
     }
 
-    fn number(&self, entry: &Entry) -> u64 {
+    fn number_of(&self, entry: &Entry) -> u64 {
         self.ids.number(entry.name, entry.reference.as_ref())
     }
 
-    /// The object with that number, the inspector's own included.
-    async fn find(&self, id: u64) -> Result<Entry, InspectError> {
-        let gone = InspectError::NoObject { id };
-        let name = self.ids.name(id).ok_or_else(|| gone.clone())?;
-        self.entries(true).await.into_iter().find(|entry| entry.name == name).ok_or(gone)
+    fn is_open(&self, connection: u64) -> bool {
+        self.guests.find(connection).is_some() || self.own.find(connection).is_some()
     }
 
-    /// Calls `with` for each mention of the object in the connections' tables.
-    async fn each_holder(&self, name: Name, mut with: impl FnMut(&Resident, Held<Reference>)) {
-        for resident in self.residents(true) {
-            let connection = resident.peer.number();
-            each_held(&resident, |held| {
-                if name_of(&held, connection) == name {
-                    with(&resident, held);
-                }
-            })
-            .await;
-        }
+    /// The object with that number, the inspector's own included. `with` is called for each mention of it in the connections' tables.
+    fn find(
+        &self,
+        id: u64,
+        with: impl FnMut(&Arc<Resident>, &Held<Reference>),
+    ) -> Result<Entry, InspectError> {
+        let gone = InspectError::NoObject { id };
+        let kept = self.ids.keep(id).ok_or_else(|| gone.clone())?;
+        entry(&self.residents(true), &self.published(), kept.name, with).ok_or(gone)
     }
 
     /// What a local object can be called by. It tells that by itself, without its own code.
     async fn signatures(&self, entry: &Entry) -> Vec<SignatureRow> {
-        let Some(reference) = entry.reference.clone().filter(|_| entry.kind == "local") else {
+        let Some(reference) = entry.reference.clone().filter(|_| entry.facts().0 == "local") else {
             return Vec::new();
         };
         let object = AnyRef::from_reference(reference);
-        let Ok(Ok(description)) = timeout(READING, object.remote().describe()).await else {
-            return Vec::new();
-        };
-        let methods = description.interfaces.iter().flat_map(|interface| &interface.methods);
-        let mut left = MOST_SIGNATURES;
-        let rows = methods.map(|method| SignatureRow {
-            name: method.name.clone(),
-            signature: method.signature(),
-            docs: method.docs.clone(),
-        });
-        rows.take_while(|row| {
-            let fits = left > 0;
-            left = left.saturating_sub(row.name.len() + row.signature.len() + row.docs.len());
-            fits
-        })
-        .collect()
+        match timeout(READING, object.remote().describe()).await {
+            Ok(Ok(description)) => {
+                rows::signatures(description.interfaces.iter().flat_map(|interface| &interface.methods))
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// What the object shows of itself, read on a thread that may wait.
@@ -166,22 +150,29 @@ impl Inspector for Looking {
 
     async fn objects(&self, query: Query) -> Result<Objects, InspectError> {
         let plan = Plan::of::<Entry>(&query)?;
-        let by_id = plan.names("id");
-        let mut all = self.entries(query.own).await;
-        if by_id {
-            all.iter_mut().for_each(|entry| entry.id = self.number(entry));
-        }
-        all.retain(|entry| plan.meets(entry));
-        let (found, total, next) = plan.page(all);
-        let mut rows: Vec<_> = found.iter().map(|entry| rows::object(entry, self.number(entry))).collect();
+        let (by_id, by_interfaces) = (plan.names("id"), plan.names("interfaces"));
+        let _turn = self.lists.acquire().await;
+        self.ids.tidy(|connection| self.is_open(connection));
+        let all = entries(&self.residents(query.own), self.published()).await;
+        let asked = all.map(|mut entry| {
+            if by_id {
+                entry.id = self.number_of(&entry);
+            }
+            if by_interfaces {
+                entry.ask_interfaces();
+            }
+            entry
+        });
+        let (mut found, total, next) = plan.page(asked.filter(|entry| plan.meets(entry)).collect());
+        found.iter_mut().for_each(Entry::ask_interfaces);
+        let mut rows: Vec<_> = found.iter().map(|entry| rows::object(entry, self.number_of(entry))).collect();
         let next = plan.cut(&mut rows, next, rows::bytes_of_object);
         Ok(Objects { rows, total, next })
     }
 
     async fn object(&self, id: u64) -> Result<ObjectDetail, InspectError> {
-        let entry = self.find(id).await?;
         let mut holders = Vec::new();
-        self.each_holder(entry.name, |resident, held| holders.push(rows::holder(resident, &held))).await;
+        let entry = self.find(id, |resident, held| holders.push(rows::holder(resident, held)))?;
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.references));
         holders.truncate(MOST_HOLDERS);
         let (fields, no_fields) = match self.fields(&entry).await {
@@ -239,21 +230,28 @@ impl Inspector for Looking {
         Ok(Connections { rows, total, next })
     }
 
-    async fn tree(&self, own: bool) -> Result<Vec<Branch>, InspectError> {
-        let mut branches = Vec::new();
-        for resident in self.residents(own).into_iter().take(MOST_BRANCHES) {
-            let all = {
-                let _turn = self.lists.acquire().await;
-                entries(std::slice::from_ref(&resident), Vec::new()).await
-            };
-            branches.push(rows::branch(&resident, &all, |entry| self.number(entry)));
+    async fn tree(&self, own: bool, offset: u64) -> Tree {
+        let residents = self.residents(own);
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(residents.len());
+        let (mut branches, mut bytes) = (Vec::new(), 0);
+        for resident in &residents[from..] {
+            if bytes >= MOST_TREE {
+                break;
+            }
+            let connection = resident.peer.number();
+            let mut sums = rows::Sums::default();
+            each_held(resident, |held| sums.add(&held, connection)).await;
+            let branch = sums.into_branch(resident, |name, reference| self.ids.number(name, reference));
+            bytes += rows::bytes_of_branch(&branch);
+            branches.push(branch);
         }
-        Ok(branches)
+        let next = from + branches.len();
+        Tree { branches, next: (next < residents.len()).then_some(next as u64) }
     }
 
     async fn reference(&self, id: u64) -> Result<AnyRef, InspectError> {
         self.may(self.grants.call, "call")?;
-        let entry = self.find(id).await?;
+        let entry = self.find(id, |_, _| {})?;
         entry.reference.map(AnyRef::from_reference).ok_or(InspectError::NoObject { id })
     }
 
@@ -276,24 +274,18 @@ impl Inspector for Looking {
 
     async fn revoke(&self, id: u64, reason: String) -> Result<u64, InspectError> {
         self.may(self.grants.revoke, "revoke")?;
-        let name = self.ids.name(id).ok_or(InspectError::NoObject { id })?;
+        let gone = InspectError::NoObject { id };
+        let kept = self.ids.keep(id).ok_or_else(|| gone.clone())?;
         let mut found = Vec::new();
-        for resident in self.guests.all() {
-            let connection = resident.peer.number();
-            let mut export = None;
-            each_held(&resident, |held| {
-                if name_of(&held, connection) == name && held.handle.is_ok() {
-                    export = Some(held.id);
-                }
-            })
-            .await;
-            found.extend(export.map(|export| (resident, export)));
-        }
-        if found.is_empty() {
-            return Err(InspectError::NoObject { id });
-        }
+        let held = entry(&self.guests.all(), &self.published(), kept.name, |resident, held| {
+            if held.handle.is_ok() {
+                found.push((Arc::clone(resident), held.id));
+            }
+        });
+        held.ok_or(gone)?;
         let reason: String = reason.chars().filter(|char| !char.is_control()).take(MOST_REASON).collect();
         found.iter().for_each(|(resident, export)| resident.broker.break_held(*export, &reason));
+        found.dedup_by_key(|(resident, _)| resident.peer.number());
         Ok(found.len() as u64)
     }
 }
@@ -325,8 +317,7 @@ impl Row for MethodRow {
 /// How long the fields of one object may take to be read.
 const READING: Duration = Duration::from_secs(2);
 const MOST_HOLDERS: usize = 200;
-/// Bytes of the signatures and doc comments of one object.
-const MOST_SIGNATURES: usize = 256 << 10;
-const MOST_BRANCHES: usize = 1000;
+/// Bytes of a tree, but for the last branch's.
+const MOST_TREE: usize = 512 << 10;
 /// Characters of the reason that holders of what was revoked are told.
 const MOST_REASON: usize = 160;

@@ -5,89 +5,142 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pb_core::broker::{Held, InFlight};
-use pb_core::message::Cause;
+use pb_core::message::{Cause, ExportId};
 use pb_core::objects::{Leads, Reference};
 
 use super::ids::Name;
 use super::query::{Cell, Row, flag};
 use crate::guests::Resident;
 
-/// An object with what its holders do with it, added up.
+/// An object with what its holders do with it, added up. There may be a million of them at a time: what few have, or few ask for, is not in it.
 pub(super) struct Entry {
     pub(super) name: Name,
-    pub(super) kind: &'static str,
-    pub(super) type_name: &'static str,
-    pub(super) interfaces: Vec<String>,
-    pub(super) names: Vec<String>,
     pub(super) reference: Option<Reference>,
     pub(super) holders: u64,
     pub(super) references: u64,
     pub(super) calls: u64,
     pub(super) in_flight: u64,
     pub(super) failed: u64,
-    pub(super) age: Duration,
-    pub(super) idle: Option<Duration>,
-    pub(super) broken: Option<String>,
+    pub(super) age_ms: u64,
+    pub(super) idle_ms: Option<u64>,
     /// The number, where the question was for that.
     pub(super) id: u64,
+    more: Option<Box<More>>,
+}
+
+/// What is kept of few.
+#[derive(Default)]
+struct More {
+    names: Vec<String>,
+    broken: Option<String>,
+    interfaces: Vec<String>,
 }
 
 impl Entry {
-    fn new(name: Name, reference: Option<&Reference>) -> Entry {
-        let (kind, type_name, interfaces) =
-            reference.map_or(("broken", "", Vec::new()), |reference| facts(reference, false));
+    pub(super) fn new(name: Name, reference: Option<&Reference>) -> Entry {
         Entry {
             name,
-            kind,
-            type_name,
-            interfaces,
-            names: Vec::new(),
             reference: reference.cloned(),
             holders: 0,
             references: 0,
             calls: 0,
             in_flight: 0,
             failed: 0,
-            age: Duration::ZERO,
-            idle: None,
-            broken: None,
+            age_ms: 0,
+            idle_ms: None,
             id: 0,
+            more: None,
         }
     }
 
-    fn add(&mut self, held: &Held<Reference>) {
+    pub(super) fn add(&mut self, held: &Held<Reference>) {
         self.holders += 1;
         self.references += held.mentions;
         self.calls += held.calls;
         self.failed += held.failed;
-        self.age = self.age.max(held.age);
-        self.idle = match (self.idle, held.idle) {
+        self.age_ms = self.age_ms.max(millis(held.age));
+        self.idle_ms = match (self.idle_ms, held.idle.map(millis)) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
         if let Err(cause) = &held.handle {
-            self.broken = Some(reason(cause));
+            self.more().broken = Some(reason(cause));
         }
+        if held.id.0 == 0 {
+            self.call_it(ROOT);
+        }
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    pub(super) fn call_it(&mut self, name: &str) {
+        let names = &mut self.more().names;
+        if names.iter().all(|known| known != name) {
+            names.push(name.to_owned());
+        }
+    }
+
+    /// Asks the object for its interfaces, which are not known before.
+    pub(super) fn ask_interfaces(&mut self) {
+        if let Some(all) = self.reference.as_ref().map(interfaces)
+            && !all.is_empty()
+        {
+            self.more().interfaces = all;
+        }
+    }
+
+    pub(super) fn interfaces(&self) -> &[String] {
+        self.more.as_ref().map_or(&[], |more| &more.interfaces)
+    }
+
+    pub(super) fn names(&self) -> &[String] {
+        self.more.as_ref().map_or(&[], |more| &more.names)
+    }
+
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.more.as_ref()?.broken.as_deref()
+    }
+
+    /// What it is, and its Rust type.
+    pub(super) fn facts(&self) -> (&'static str, &'static str) {
+        self.reference.as_ref().map_or(("broken", ""), |reference| facts(reference, false))
     }
 
     pub(super) fn is_suspect(&self) -> bool {
-        self.references > 0 && self.calls == 0 && self.broken.is_none() && self.age >= SUSPECT
+        self.references > 0
+            && self.calls == 0
+            && u128::from(self.age_ms) >= SUSPECT.as_millis()
+            && self.broken().is_none()
     }
 }
 
-/// What a reference leads to, as far as this process knows.
-pub(super) fn facts(reference: &Reference, lent: bool) -> (&'static str, &'static str, Vec<String>) {
+/// What a reference leads to, as far as this process knows: what that is, and its Rust type.
+pub(super) fn facts(reference: &Reference, lent: bool) -> (&'static str, &'static str) {
     match reference.leads() {
-        Leads::Local(object) => {
-            (if lent { "lent" } else { "local" }, object.type_name(), object.interfaces())
-        }
-        Leads::Distant(_) => (if lent { "lent" } else { "forwarded" }, "", Vec::new()),
-        Leads::Broken(_) => ("broken", "", Vec::new()),
+        Leads::Local(object) => (if lent { "lent" } else { "local" }, object.type_name()),
+        Leads::Distant(_) => (if lent { "lent" } else { "forwarded" }, ""),
+        Leads::Broken(_) => ("broken", ""),
         Leads::Promise(promise) if !lent => match promise.lent() {
             Some(target) => facts(&target.end(), true),
-            None => ("promise", "", Vec::new()),
+            None => ("promise", ""),
         },
-        Leads::Promise(_) => ("lent", "", Vec::new()),
+        Leads::Promise(_) => ("lent", ""),
+    }
+}
+
+fn interfaces(reference: &Reference) -> Vec<String> {
+    match reference.leads() {
+        Leads::Local(object) => object.interfaces(),
+        Leads::Promise(promise) => match promise.lent().map(|target| target.end()) {
+            Some(end) => match end.leads() {
+                Leads::Local(object) => object.interfaces(),
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        },
+        Leads::Distant(_) | Leads::Broken(_) => Vec::new(),
     }
 }
 
@@ -124,18 +177,13 @@ pub(super) fn name_of(held: &Held<Reference>, connection: u64) -> Name {
 pub(super) async fn entries(
     residents: &[Arc<Resident>],
     published: Vec<(Box<str>, Reference)>,
-) -> Vec<Entry> {
+) -> impl Iterator<Item = Entry> + use<> {
     let mut all: HashMap<Name, Entry> = HashMap::new();
     for resident in residents {
         let connection = resident.peer.number();
         each_held(resident, |held| {
             let name = name_of(&held, connection);
-            let reference = held.handle.as_ref().ok();
-            let entry = all.entry(name).or_insert_with(|| Entry::new(name, reference));
-            entry.add(&held);
-            if held.id.0 == 0 && entry.names.is_empty() {
-                entry.names.push(ROOT.to_owned());
-            }
+            all.entry(name).or_insert_with(|| Entry::new(name, held.handle.as_ref().ok())).add(&held);
         })
         .await;
         for call in resident.broker.in_flight() {
@@ -147,12 +195,50 @@ pub(super) async fn entries(
     for (published, reference) in published {
         let reference = reference.followed();
         let name = Name::Lives(reference.key());
-        let entry = all.entry(name).or_insert_with(|| Entry::new(name, Some(&reference)));
-        if entry.names.iter().all(|name| **name != *published) {
-            entry.names.push(published.into());
+        all.entry(name).or_insert_with(|| Entry::new(name, Some(&reference))).call_it(&published);
+    }
+    all.into_values()
+}
+
+/// One of them, found without looking through the others; `with` is called for each mention of it. Nothing where nobody holds it and it is not
+/// published.
+pub(super) fn entry(
+    residents: &[Arc<Resident>],
+    published: &[(Box<str>, Reference)],
+    name: Name,
+    mut with: impl FnMut(&Arc<Resident>, &Held<Reference>),
+) -> Option<Entry> {
+    let mut found: Option<Entry> = None;
+    for resident in residents {
+        for held in held_by(resident, name) {
+            found.get_or_insert_with(|| Entry::new(name, held.handle.as_ref().ok())).add(&held);
+            with(resident, &held);
         }
     }
-    all.into_values().collect()
+    for (published, reference) in published {
+        let reference = reference.followed();
+        if Name::Lives(reference.key()) == name {
+            found.get_or_insert_with(|| Entry::new(name, Some(&reference))).call_it(published);
+        }
+    }
+    let mut found = found?;
+    let on_it = |on: &Reference| Name::Lives(on.key()) == name;
+    for resident in residents {
+        let calls = resident.broker.in_flight();
+        found.in_flight += calls.iter().filter(|call| call.on.as_ref().is_some_and(on_it)).count() as u64;
+    }
+    found.ask_interfaces();
+    Some(found)
+}
+
+fn held_by(resident: &Resident, name: Name) -> Vec<Held<Reference>> {
+    match name {
+        Name::Lives(key) => resident.broker.held_as(key),
+        Name::Broken(connection, id) if connection == resident.peer.number() => {
+            resident.broker.held_at(ExportId(id)).into_iter().collect()
+        }
+        Name::Broken(..) => Vec::new(),
+    }
 }
 
 impl Row for Entry {
@@ -184,19 +270,19 @@ impl Row for Entry {
     fn cell(&self, key: &str) -> Cell<'_> {
         match key {
             "id" => Cell::Number(self.id),
-            "kind" => Cell::Text(self.kind),
-            "type_name" => Cell::Text(self.type_name),
-            "interfaces" => Cell::Texts(&self.interfaces),
-            "names" => Cell::Texts(&self.names),
+            "kind" => Cell::Text(self.facts().0),
+            "type_name" => Cell::Text(self.facts().1),
+            "interfaces" => Cell::Texts(self.interfaces()),
+            "names" => Cell::Texts(self.names()),
             "holders" => Cell::Number(self.holders),
             "references" => Cell::Number(self.references),
             "calls" => Cell::Number(self.calls),
             "in_flight" => Cell::Number(self.in_flight),
             "failed" => Cell::Number(self.failed),
-            "age_ms" => Cell::Number(millis(self.age)),
-            "idle_ms" => self.idle.map_or(Cell::None, |idle| Cell::Number(millis(idle))),
+            "age_ms" => Cell::Number(self.age_ms),
+            "idle_ms" => self.idle_ms.map_or(Cell::None, Cell::Number),
             "suspect" => flag(self.is_suspect()),
-            "broken" => self.broken.as_deref().map_or(Cell::None, Cell::Text),
+            "broken" => self.broken().map_or(Cell::None, Cell::Text),
             _ => Cell::None,
         }
     }

@@ -30,6 +30,16 @@ pub enum TokenError {
         /// Its mode.
         mode: u32,
     },
+    /// It is somebody else's.
+    #[error("user {owner} owns {path}, and this server is user {own}'s: chown it, and take another token", path = path.display())]
+    Owner {
+        /// Its path.
+        path: PathBuf,
+        /// The user who owns it.
+        owner: u32,
+        /// The user who serves.
+        own: u32,
+    },
     /// It is none.
     #[error("the token in {path} has {bytes} bytes: it has {FEWEST} to {MOST}", path = path.display())]
     Length {
@@ -55,10 +65,16 @@ impl Token {
         let wrong = |source| TokenError::File { path: path.to_owned(), source };
         #[cfg(unix)]
         {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = file.metadata().map_err(wrong)?.permissions().mode() & 0o777;
+            use std::os::unix::fs::MetadataExt as _;
+            let metadata = file.metadata().map_err(wrong)?;
+            let mode = metadata.mode() & 0o777;
             if mode & 0o077 != 0 {
                 return Err(TokenError::Open { path: path.to_owned(), mode });
+            }
+            // Its owner could read it whatever its mode, and knows it.
+            let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+            if owner != own && owner != 0 {
+                return Err(TokenError::Owner { path: path.to_owned(), owner, own });
             }
         }
         let mut bytes = Vec::new();
