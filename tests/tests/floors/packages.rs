@@ -13,7 +13,8 @@ const PACKAGES: [(&str, &[&str]); 8] = [
     ("pb-core", &["pb-derive"]),
     ("pb-server", &["pb-core", "pb-derive"]),
     ("pb-client", &["pb-core", "pb-derive"]),
-    ("pb-inspect", &["pb-core", "pb-derive", "pb-server", "pb-client"]),
+    // Its tests look into what the examples serve.
+    ("pb-inspect", &["pb-core", "pb-derive", "pb-server", "pb-client", "pb-examples"]),
     ("pb-examples", &["pb-core", "pb-derive", "pb-server", "pb-client"]),
     ("pb-tests", &["pb-core", "pb-derive", "pb-server", "pb-client"]),
     ("pb-tests-renamed", &["pb-server"]),
