@@ -70,7 +70,7 @@ async fn connect_to(answer: &'static [u8]) -> ConnectError {
 async fn a_client_names_what_answers_instead_of_a_broker() {
     for (answer, name) in STRANGERS {
         let error = connect_to(answer).await;
-        assert!(error.to_string().ends_with(&format!("by its first bytes it speaks {name}")), "{error}");
+        assert!(error.to_string().ends_with(&format!("the one that its first bytes are of is {name}")), "{error}");
         assert!(!error.to_string().contains('\r'), "nothing of theirs is repeated");
     }
 }
@@ -82,7 +82,7 @@ async fn a_server_names_what_calls_it_instead_of_a_broker() {
         let (opened, ()) = tokio::join!(opening, quiet.send(first));
         let failure = opened.expect_err("that is no broker");
         assert_eq!(failure.kind, FailureKind::Protocol);
-        assert!(failure.message.ends_with(&format!("it speaks {name}")), "{failure}");
+        assert!(failure.message.ends_with(&format!("is {name}")), "{failure}");
         assert_eq!(quiet.rest().await, [], "it hears our hello and the end");
     }
 }

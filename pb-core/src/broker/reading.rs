@@ -34,7 +34,7 @@ enum End {
     Malformed(#[from] Malformed),
     #[error("the peer broke the protocol: {0}")]
     Violation(#[from] Violation),
-    #[error("the other side does not speak this protocol; by its first bytes it speaks {0}")]
+    #[error("the other side does not speak this protocol; the one that its first bytes are of is {0}")]
     Stranger(&'static str),
     #[error("the peer sent no hello within {} s", .0.as_secs_f64())]
     Silent(Duration),

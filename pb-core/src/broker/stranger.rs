@@ -1,6 +1,6 @@
 //! Who else may answer on a port, told by its first bytes (`docs/protocol.md`, section 1).
 
-/// What the first bytes of a stream seem to speak, if not this protocol.
+/// What the first bytes of a stream seem to be, if not this protocol's.
 pub(super) fn guess(first: &[u8]) -> &'static str {
     const METHODS: [&[u8]; 10] =
         [b"GET ", b"POST", b"PUT ", b"HEAD", b"HTTP", b"PRI ", b"OPTI", b"DELE", b"CONN", b"PATC"];
@@ -15,7 +15,7 @@ pub(super) fn guess(first: &[u8]) -> &'static str {
         [0, 0, _, 4, ..] => "HTTP/2",
         text if METHODS.iter().any(|method| text.starts_with(method)) => "HTTP",
         [0x89, b'P', b'B', ..] => "another version of this protocol",
-        _ => "something unknown",
+        _ => "none that is known here",
     }
 }
 
@@ -41,10 +41,10 @@ mod tests {
             (&[2, 0x82, b'p', b'b'], "Twisted's Perspective Broker"),
             (&[2, 0x80, 7, 0x82], "Twisted's Perspective Broker"),
             (&[0x89, b'P', b'B', b'\r'], "another version of this protocol"),
-            (&[0x89, b'P', b'N', b'G'], "something unknown"),
-            (&[0, 0, 0, 0], "something unknown"),
-            (b"G", "something unknown"),
-            (b"", "something unknown"),
+            (&[0x89, b'P', b'N', b'G'], "none that is known here"),
+            (&[0, 0, 0, 0], "none that is known here"),
+            (b"G", "none that is known here"),
+            (b"", "none that is known here"),
         ] {
             assert_eq!(guess(first), name, "{first:?}");
         }
