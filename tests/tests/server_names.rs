@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pb_core::message::*;
-use pb_server::{FailureKind, NameError, Ran, Referenceable, Running, ServeError, Server, remote_interface};
+use pb_server::{
+    AnyRef, FailureKind, NameError, Ran, Referenceable, Running, ServeError, Server, remote_interface,
+};
 use pb_tests::live::{soon, until};
 use pb_tests::raw::{Raw, call};
 use tokio::net::TcpListener;
@@ -197,6 +199,32 @@ async fn a_server_whose_root_is_another_servers_answers_of_its_own_names() {
     assert_eq!(soon(broker.named::<TillRef>("mine").add(1)).await, Ok(11));
     let failure = soon(broker.named::<TillRef>("hundred")).await.expect_err("that is the other's name");
     assert_eq!(failure.kind, FailureKind::Unimplemented);
+    soon(near.shutdown()).await;
+    soon(far.shutdown()).await;
+}
+
+#[tokio::test]
+async fn a_proxy_gives_out_what_another_has_published_and_its_own_names_come_first() {
+    let far = shop().await;
+    let onward = pb_client::connect(far.url()).await.expect("it listens");
+    let near = Server::new(TillRef::new(till(0))).publish("ten", &TillRef::new(till(1010))).expect("a name");
+    let upstream = onward.clone();
+    near.names().publish_by(move |name| match name {
+        "none" => None,
+        "odd" => panic!("it is meant to"),
+        _ => Some(upstream.named::<AnyRef>(name).promised()),
+    });
+    let near = near.listen("tcp://127.0.0.1:0").await.expect("a port").spawn().expect("it listens");
+    let broker = pb_client::connect(near.url()).await.expect("it listens");
+    assert_eq!(soon(broker.named::<TillRef>("hundred").add(1)).await, Ok(101), "in one go");
+    assert_eq!(soon(broker.named::<TillRef>("ten").add(1)).await, Ok(1011));
+    let unknown = soon(broker.named::<TillRef>("twelve").add(1)).await.expect_err("neither has it");
+    assert!(unknown.to_string().contains("nothing is published as \"twelve\""), "{unknown}");
+    let none = soon(broker.named::<TillRef>("none")).await.expect_err("it gives none");
+    assert_eq!((none.kind, none.ran), (FailureKind::Unimplemented, Ran::No));
+    let odd = soon(broker.named::<TillRef>("odd")).await.expect_err("it panicked");
+    assert_eq!((odd.kind, odd.ran), (FailureKind::Internal, Ran::Yes));
+    assert_eq!(soon(broker.named::<TillRef>("ten").add(1)).await, Ok(1012), "the connection lives");
     soon(near.shutdown()).await;
     soon(far.shutdown()).await;
 }

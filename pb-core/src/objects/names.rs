@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
@@ -25,7 +26,13 @@ use crate::wire::shape::{Plain, Shape};
 pub struct Names(Arc<Published>);
 
 #[derive(Default)]
-struct Published(Mutex<BTreeMap<Box<str>, Reference>>);
+struct Published {
+    names: Mutex<BTreeMap<Box<str>, Reference>>,
+    /// Who is asked for others.
+    finder: Mutex<Option<Arc<Finder>>>,
+}
+
+type Finder = dyn Fn(&str) -> Option<Reference> + Send + Sync;
 
 /// Why something is not published.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -64,7 +71,7 @@ impl Names {
     /// [`NameError`]; nothing is published.
     pub fn publish(&self, name: &str, object: &impl Stub) -> Result<(), NameError> {
         check(name)?;
-        let mut names = self.0.0.lock();
+        let mut names = self.0.names.lock();
         if names.contains_key(name) {
             return Err(NameError::Taken { name: name.into() });
         }
@@ -78,21 +85,40 @@ impl Names {
     /// Gives nothing for `name` any more. Says whether it was published.
     pub fn withdraw(&self, name: &str) -> bool {
         // Dropping it may run the object's own `Drop`: behind the lock.
-        let withdrawn = self.0.0.lock().remove(name);
+        let withdrawn = self.0.names.lock().remove(name);
         let found = withdrawn.is_some();
         drop_quietly(withdrawn);
         found
     }
 
+    /// Asks `find` for every name that is not published, instead of whoever was to be asked before. It runs in the task that reads from the peer, and must
+    /// not wait: what is only known later is a promise. A proxy gives out what somebody else has published:
+    ///
+    /// ```
+    /// # use pb_core::{AnyRef, Broker, Names};
+    /// # fn pass_on(names: &Names, upstream: Broker) {
+    /// names.publish_by(move |name| Some(upstream.named::<AnyRef>(name).promised()));
+    /// # }
+    /// ```
+    ///
+    /// Names that cannot be any, by their length or their characters, are not asked for. Where `find` panics the peer is answered `Internal`.
+    pub fn publish_by<S: Stub>(&self, find: impl Fn(&str) -> Option<S> + Send + Sync + 'static) {
+        let finder: Arc<Finder> =
+            Arc::new(move |name: &str| find(name).map(|stub| stub.as_reference().clone()));
+        // The one before may drop what is a user's: behind the lock.
+        let before = self.0.finder.lock().replace(finder);
+        drop_quietly(before);
+    }
+
     /// What is published, in the order of their bytes: for this process, no peer is told.
     pub fn list(&self) -> Vec<Box<str>> {
-        self.0.0.lock().keys().cloned().collect()
+        self.0.names.lock().keys().cloned().collect()
     }
 
     /// The same with the references: for who looks into this process.
     #[doc(hidden)]
     pub fn entries(&self) -> Vec<(Box<str>, Reference)> {
-        self.0.0.lock().iter().map(|(name, reference)| (name.clone(), reference.clone())).collect()
+        self.0.names.lock().iter().map(|(name, reference)| (name.clone(), reference.clone())).collect()
     }
 
     /// The object that answers for them.
@@ -110,14 +136,23 @@ impl fmt::Debug for Names {
 
 impl Published {
     fn find(&self, name: &str) -> Result<Reference, Failure> {
-        self.0.lock().get(name).cloned().ok_or_else(|| {
-            // What the peer has sent comes back in no other form, and no longer than it may be.
-            let message = match check(name) {
-                Ok(()) => format!("nothing is published as {name:?}"),
-                Err(error) => format!("nothing is published under that name: {error}"),
-            };
-            Failure::new(FailureKind::Unimplemented, Ran::No, message)
-        })
+        if let Some(known) = self.names.lock().get(name).cloned() {
+            return Ok(known);
+        }
+        // What the peer has sent comes back in no other form, and no longer than it may be.
+        let none = |message| Failure::new(FailureKind::Unimplemented, Ran::No, message);
+        check(name).map_err(|error| none(format!("nothing is published under that name: {error}")))?;
+        let finder = self.finder.lock().clone();
+        let found = finder.map(|find| catch_unwind(AssertUnwindSafe(|| find(name))));
+        match found {
+            Some(Ok(Some(found))) => Ok(found),
+            Some(Ok(None)) | None => Err(none(format!("nothing is published as {name:?}"))),
+            Some(Err(panic)) => {
+                drop_quietly(panic);
+                let message = format!("finding what is published as {name:?} panicked");
+                Err(Failure::new(FailureKind::Internal, Ran::Yes, message))
+            }
+        }
     }
 }
 
