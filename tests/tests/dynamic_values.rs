@@ -8,6 +8,7 @@ use std::thread;
 use pb_core::wire::body::{self, BodyError, Bytes, SPARE_ELEMENTS};
 use pb_core::wire::shape::{Content, Field, Opaque, Variant, Why, body_to_json, json_to_body, trace};
 use pb_core::{AnyRef, Misfit, Plain, Problem, Shape, Value};
+use pb_tests::live::{MyNode, NodeRef};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
@@ -169,7 +170,7 @@ fn what_does_not_fit_is_told_with_its_place_and_what_was_expected() {
     );
     assert_eq!(told::<State>(Value::variant("Moved", 1)), "Moved: expected a tuple of 2, found 1");
     assert_eq!(told::<State>(Value::variant("Split", 1)), "Split: expected a record of parts, by, found 1");
-    assert_eq!(told::<AnyRef>(1), "expected @\"\", found 1");
+    assert_eq!(told::<AnyRef>(1), "expected a reference to any object, found 1");
     let long = "x".repeat(100);
     assert_eq!(told::<u8>(&*long), format!("expected u8, found the text \"{}\"…", &long[..60]));
     let mut out = b"before".to_vec();
@@ -507,4 +508,39 @@ fn hostile_shapes() -> impl Strategy<Value = Shape> {
             }),
         ]
     })
+}
+
+#[tokio::test]
+async fn references_in_a_value_are_replaced_wherever_they_stand_and_nothing_else() {
+    let [one, other] = ["one", "other"]
+        .map(|name| NodeRef::new(MyNode::new(name, &Arc::default())).remote().cast::<AnyRef>());
+    let of = |reference: &AnyRef| Value::Reference(reference.clone());
+    let nested = |reference: &AnyRef| {
+        let fields = Value::record([
+            ("first", of(reference)),
+            ("second", Value::Option(Some(Box::new(of(reference))))),
+        ]);
+        Value::Tuple(vec![
+            Value::Int(7),
+            Value::List(vec![of(reference), Value::Text("ada".into())]),
+            Value::Map(vec![(Value::Text("key".into()), of(reference)), (of(reference), Value::Unit)]),
+            Value::variant("Some", fields),
+        ])
+    };
+    let mut asked = 0;
+    let replaced = nested(&one).map_references(&mut |reference| {
+        asked += 1;
+        assert!(reference.remote().same(&one));
+        other.clone()
+    });
+    assert_eq!((replaced, asked), (nested(&other), 5));
+}
+
+#[test]
+fn the_brief_form_of_a_value_is_made_no_further_than_it_is_long() {
+    assert_eq!(Value::Text("ada".into()).brief(80), "\"ada\"");
+    let long = Value::List(vec![Value::Text("é".repeat(1000)); 100_000]);
+    let brief = long.brief(100);
+    assert!(brief.starts_with("[\"éé") && brief.ends_with("é…") && brief.len() <= 103, "{brief}");
+    assert_eq!(long.brief(0), "…");
 }

@@ -89,6 +89,43 @@ impl Value {
         }
     }
 
+    /// The same value with each reference in it replaced by what `with` makes of it, in the order of the value: what a proxy does that hands out
+    /// forms of its own.
+    ///
+    /// ```
+    /// # use pb_core::{AnyRef, Value};
+    /// # fn lend(reference: AnyRef) -> AnyRef { reference.remote().revocable().0 }
+    /// # fn pass_on(answer: Value) -> Value {
+    /// answer.map_references(&mut |reference| lend(reference))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn map_references(self, with: &mut impl FnMut(AnyRef) -> AnyRef) -> Self {
+        let mut each =
+            |values: Vec<Value>| values.into_iter().map(|value| value.map_references(with)).collect();
+        match self {
+            Value::Reference(reference) => Value::Reference(with(reference)),
+            Value::Option(Some(value)) => Value::Option(Some(Box::new(value.map_references(with)))),
+            Value::List(values) => Value::List(each(values)),
+            Value::Tuple(values) => Value::Tuple(each(values)),
+            Value::Map(entries) => {
+                let entry =
+                    |(key, value): (Value, Value)| (key.map_references(with), value.map_references(with));
+                Value::Map(entries.into_iter().map(entry).collect())
+            }
+            Value::Record(fields) => Value::Record(
+                fields.into_iter().map(|(name, value)| (name, value.map_references(with))).collect(),
+            ),
+            Value::Variant(name, content) => Value::Variant(name, Box::new(content.map_references(with))),
+            plain => plain,
+        }
+    }
+
+    /// The beginning of what `Debug` writes, at most `bytes` and `…`: for logs of values that may be long. No more than that is made.
+    pub fn brief(&self, bytes: usize) -> String {
+        words::cut(bytes, format_args!("{self:?}"))
+    }
+
     /// A value of a type that this program has. Traces the type, once a process, and encodes the value.
     ///
     /// # Errors

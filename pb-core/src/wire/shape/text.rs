@@ -37,6 +37,9 @@ impl Display for Shape {
                 listed(f, variants, '|', variant)?;
                 f.write_char('>')
             }
+            Shape::Reference(interface) if interface.is_empty() && f.alternate() => {
+                f.write_str("a reference to any object")
+            }
             Shape::Reference(interface) => {
                 f.write_char('@')?;
                 quoted(f, interface)

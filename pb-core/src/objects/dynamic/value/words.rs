@@ -7,10 +7,15 @@ use crate::wire::shape::{Shape, listed, quoted};
 
 /// The shape's text, cut where it is long.
 pub(in crate::objects::dynamic) fn expected(shape: &Shape) -> String {
-    let mut cut = Cut(String::new());
-    match write!(cut, "{shape:#}") {
-        Ok(()) => cut.0,
-        Err(_) => cut.0 + "…",
+    cut(SHOWN_BYTES, format_args!("{shape:#}"))
+}
+
+/// The beginning of a text, which is made no further than that.
+pub(super) fn cut(most: usize, text: fmt::Arguments<'_>) -> String {
+    let mut cut = Cut { text: String::new(), most };
+    match cut.write_fmt(text) {
+        Ok(()) => cut.text,
+        Err(_) => cut.text + "…",
     }
 }
 
@@ -36,12 +41,15 @@ pub(super) fn found(value: &Value) -> String {
 }
 
 /// A text that takes no more than so much.
-struct Cut(String);
+struct Cut {
+    text: String,
+    most: usize,
+}
 
 impl Write for Cut {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = SHOWN_BYTES - self.0.len();
-        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        let room = self.most - self.text.len();
+        self.text.push_str(&text[..text.floor_char_boundary(room)]);
         if text.len() > room { Err(fmt::Error) } else { Ok(()) }
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn expected(shape: &Shape) -> String {
             let names = listed(variants.iter().map(|variant| variant.name.as_str()));
             format!("a variant, as its name or an object of one entry, of {names}")
         }
+        Shape::Reference(interface) if interface.is_empty() => "a reference to any object, as \"@0\"".into(),
         Shape::Reference(interface) => format!("a reference to a {interface}, as \"@0\""),
         Shape::Again(_) => "another of the same".into(),
         Shape::Opaque(opaque) => format!("a {}", opaque.type_name),
