@@ -70,7 +70,10 @@ async fn connect_to(answer: &'static [u8]) -> ConnectError {
 async fn a_client_names_what_answers_instead_of_a_broker() {
     for (answer, name) in STRANGERS {
         let error = connect_to(answer).await;
-        assert!(error.to_string().ends_with(&format!("the one that its first bytes are of is {name}")), "{error}");
+        assert!(
+            error.to_string().ends_with(&format!("the one that its first bytes are of is {name}")),
+            "{error}"
+        );
         assert!(!error.to_string().contains('\r'), "nothing of theirs is repeated");
     }
 }
