@@ -219,6 +219,11 @@ async fn what_is_granted_calls_cancels_and_revokes() {
     assert_eq!(soon(inspector.cancel(call.connection, call.call)).await, Ok(()));
     assert_eq!(soon(hangs).await.err().map(|failure| failure.kind), Some(FailureKind::Cancelled));
 
+    let methods = soon(inspector.methods(all())).await.expect("a list").rows;
+    let audit = methods.iter().find(|row| row.method == "Bank/audit").expect("it was called");
+    let kinds: Vec<_> = audit.failures_by_kind.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+    assert_eq!((audit.failures, kinds), (1, vec![("Cancelled", 1)]));
+
     let broken = account.remote().on_broken();
     assert_eq!(soon(inspector.revoke(row.id, "the audit\u{1b}[2J is over".into())).await, Ok(1));
     assert!(soon(broken).await.to_string().contains("the audit[2J is over"));

@@ -47,7 +47,7 @@ pub struct Traffic {
 
 /// How many failures of each kind.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Failures([u64; KINDS.len()]);
+pub struct Failures([u64; FailureKind::ALL.len()]);
 
 impl Failures {
     /// Those of one kind, from when the connection began.
@@ -62,24 +62,9 @@ impl Failures {
 
     /// Every kind with its count, those without any too.
     pub fn iter(&self) -> impl Iterator<Item = (FailureKind, u64)> + '_ {
-        KINDS.into_iter().zip(self.0)
+        FailureKind::ALL.into_iter().zip(self.0)
     }
 }
-
-/// In the order of their declaration.
-const KINDS: [FailureKind; 11] = [
-    FailureKind::Failed,
-    FailureKind::Unimplemented,
-    FailureKind::Incompatible,
-    FailureKind::Overloaded,
-    FailureKind::Disconnected,
-    FailureKind::Cancelled,
-    FailureKind::DeadlineExceeded,
-    FailureKind::Refused,
-    FailureKind::Broken,
-    FailureKind::Protocol,
-    FailureKind::Internal,
-];
 
 impl Traffic {
     /// Counts a message whose frame has `bytes`, its length included.
@@ -119,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_failure_stands_at_its_place() {
-        for (place, kind) in KINDS.into_iter().enumerate() {
+        for (place, kind) in FailureKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, place, "{kind:?}");
         }
     }

@@ -83,6 +83,23 @@ pub enum FailureKind {
     Internal,
 }
 
+impl FailureKind {
+    /// All of them, in the order of their declaration.
+    pub(crate) const ALL: [FailureKind; 11] = [
+        FailureKind::Failed,
+        FailureKind::Unimplemented,
+        FailureKind::Incompatible,
+        FailureKind::Overloaded,
+        FailureKind::Disconnected,
+        FailureKind::Cancelled,
+        FailureKind::DeadlineExceeded,
+        FailureKind::Refused,
+        FailureKind::Broken,
+        FailureKind::Protocol,
+        FailureKind::Internal,
+    ];
+}
+
 /// Whether a failed call's method has run.
 ///
 /// Wire: docs/protocol.md, section 11.

@@ -137,7 +137,7 @@ impl<H: Host> Connection<H> {
             // A method that is stopped cannot say what stopped it.
             failure = Failure::new(FailureKind::Cancelled, failure.ran, "cancelled by the caller");
         }
-        self.exports.ended(&running, How::Failure, out);
+        self.exports.ended(&running, How::Failure(failure.kind), out);
         self.send_reject(id, &failure, out);
         self.settle_rejected(id, running, Cause::Broker(failure), out);
     }
@@ -170,7 +170,7 @@ impl<H: Host> Connection<H> {
                 self.garbage.push(Garbage::Handles(request.arguments.handles));
                 let waiting = request.answer.and_then(|(id, _)| Some((id, self.exports.end(id)?)));
                 if let Some((id, running)) = waiting {
-                    self.exports.ended(&running, How::Failure, out);
+                    self.exports.ended(&running, How::Failure(failure.kind), out);
                     self.send_reject(id, &failure, out);
                     work.push((id, running, Cause::Broker(failure.clone())));
                 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::exports::{Export, Exports, RunningCall};
-use super::usage::{Ended, How, TICK_MICROS, Times, Use};
+use super::usage::{Ended, How, Kinds, TICK_MICROS, Times, Use};
 use super::{Connection, Garbage, Host, Key, Outbox};
-use crate::message::{Cause, ExportId, Failure, MethodText, Reply};
+use crate::message::{Cause, ExportId, Failure, FailureKind, MethodText, Reply};
 
 /// Something of ours that the peer holds.
 pub struct Held<T> {
@@ -65,6 +65,7 @@ pub struct MethodUse {
     pub failures: u64,
     /// The longest that was measured, from when it was read.
     pub longest: Duration,
+    kinds: Kinds,
     times: Times,
 }
 
@@ -81,8 +82,15 @@ impl MethodUse {
             errors: ended.errors.into(),
             failures: ended.failures.into(),
             longest: Duration::from_micros(ended.longest),
+            kinds: ended.kinds(),
             times: ended.times,
         }
+    }
+
+    /// The failures by kind: those kinds that there were.
+    pub fn kinds(&self) -> impl Iterator<Item = (FailureKind, u64)> {
+        let all = FailureKind::ALL.into_iter().zip(self.kinds.map(u64::from));
+        all.filter(|(_, count)| *count > 0)
     }
 
     /// Adds those of another connection.
@@ -92,6 +100,9 @@ impl MethodUse {
         self.failures += other.failures;
         self.longest = self.longest.max(other.longest);
         self.times.add(&other.times);
+        for (count, more) in self.kinds.iter_mut().zip(other.kinds) {
+            *count = count.saturating_add(more);
+        }
     }
 
     /// The time within which that many of a hundred were answered, from when they were read, to half as much more or less; nothing where none was measured.

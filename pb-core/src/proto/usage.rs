@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crate::message::FailureKind;
+
 /// The time, as the tables know it: when the peer was heard last, or something was answered that took its time.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Clock {
@@ -51,7 +53,7 @@ pub(super) enum How {
     /// With the method's own error.
     Error,
     /// With a failure of the broker.
-    Failure,
+    Failure(FailureKind),
 }
 
 /// The calls of each method that have ended: of the first [`MOST_METHODS`] that the peer has numbered, and of all others together.
@@ -59,15 +61,20 @@ pub(super) enum How {
 pub(super) struct Methods(Vec<Ended>);
 
 /// Those of one method.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Ended {
     pub(super) calls: u64,
     pub(super) errors: u32,
     pub(super) failures: u32,
+    /// The same by kind, once there was one.
+    kinds: Option<Box<Kinds>>,
     /// The longest that was measured, in microseconds.
     pub(super) longest: u64,
     pub(super) times: Times,
 }
+
+/// Failures of each kind.
+pub(super) type Kinds = [u32; FailureKind::ALL.len()];
 
 /// How many took how long: each class has twice the time of the one before, and the first less than a microsecond.
 #[derive(Clone, Copy, Default)]
@@ -108,8 +115,20 @@ impl Ended {
         match how {
             How::Well => {}
             How::Error => self.errors = self.errors.saturating_add(1),
-            How::Failure => self.failures = self.failures.saturating_add(1),
+            How::Failure(kind) => self.fail(kind),
         }
+    }
+
+    #[cold]
+    fn fail(&mut self, kind: FailureKind) {
+        self.failures = self.failures.saturating_add(1);
+        let count = &mut self.kinds.get_or_insert_default()[kind as usize];
+        *count = count.saturating_add(1);
+    }
+
+    /// The failures by their kinds, as [`FailureKind::ALL`] has them.
+    pub(super) fn kinds(&self) -> Kinds {
+        self.kinds.as_deref().copied().unwrap_or_default()
     }
 
     pub(super) fn measure(&mut self, micros: u64, weight: u32) {
@@ -142,7 +161,7 @@ impl Times {
 
 /// One in so many of the calls that are answered at once is measured.
 pub const SAMPLED: u32 = 64;
-/// Methods of a connection that are counted apart: what a peer names takes at most 11 KiB here.
+/// Methods of a connection that are counted apart: what a peer names takes at most 14 KiB here.
 pub(super) const MOST_METHODS: usize = 63;
 /// The last class is of a quarter of an hour and more.
 const CLASSES: usize = 31;
@@ -182,7 +201,7 @@ mod tests {
         let all: Vec<_> = methods.iter().map(|(number, ended)| (number, ended.calls)).collect();
         assert_eq!(all, [(0, 3), (1, 1), (2, 1)]);
         assert!(methods.0.len() <= MOST_METHODS + 1);
-        assert!((MOST_METHODS + 1) * size_of::<Ended>() <= 11 << 10);
+        assert!((MOST_METHODS + 1) * (size_of::<Ended>() + size_of::<Kinds>()) <= 14 << 10);
     }
 
     #[test]

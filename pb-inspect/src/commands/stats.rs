@@ -86,6 +86,7 @@ const COLUMNS: &[Column] = &[
     Column::Right("P50"),
     Column::Right("P99"),
     Column::Right("MAX"),
+    Column::Left("FAILED AS"),
 ];
 
 impl Listed for MethodRow {
@@ -98,6 +99,8 @@ impl Listed for MethodRow {
     }
 
     fn cells(&self) -> Vec<String> {
+        let kinds: Vec<_> =
+            self.failures_by_kind.iter().map(|(kind, count)| format!("{} {count}", plain(kind))).collect();
         let or_none = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), micros);
         vec![
             if self.method.is_empty() { "(others)".to_owned() } else { self.method.clone() },
@@ -108,6 +111,7 @@ impl Listed for MethodRow {
             or_none(self.p50_us),
             or_none(self.p99_us),
             micros(self.max_us),
+            kinds.join(", "),
         ]
     }
 }

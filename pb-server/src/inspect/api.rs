@@ -1,6 +1,8 @@
 //! What an inspector says, over the wire. Its methods may become more, and get further arguments that have defaults; what its rows say more in later
 //! versions stands in their `details`.
 
+use std::collections::BTreeMap;
+
 use pb_core::{AnyRef, remote_interface};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -268,6 +270,8 @@ pub struct MethodRow {
     pub errors: u64,
     /// Those with a failure of the broker.
     pub failures: u64,
+    /// The same by kind: those kinds that there were.
+    pub failures_by_kind: BTreeMap<String, u64>,
     /// Calls that are not answered yet.
     pub in_flight: u64,
     /// Within this half of them were answered, about.

@@ -98,6 +98,7 @@ pub(super) fn method(name: String, used: &MethodUse, in_flight: u64) -> MethodRo
         calls: used.calls,
         errors: used.errors,
         failures: used.failures,
+        failures_by_kind: used.kinds().map(|(kind, count)| (format!("{kind:?}"), count)).collect(),
         in_flight,
         p50_us: used.quantile(50).map(micros),
         p99_us: used.quantile(99).map(micros),
