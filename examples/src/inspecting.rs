@@ -29,6 +29,8 @@ pub enum Right {
     Cancel,
     /// To take objects away from those who hold them.
     Revoke,
+    /// To record arguments and results.
+    Bodies,
 }
 
 impl Inspecting {
@@ -49,6 +51,7 @@ impl Inspecting {
             Right::Call => at.allow_call(),
             Right::Cancel => at.allow_cancel(),
             Right::Revoke => at.allow_revoke(),
+            Right::Bodies => at.allow_bodies(),
         });
         server.inspect(at).await
     }

@@ -14,6 +14,7 @@ mod leaving;
 mod line;
 mod link;
 mod looking;
+mod onlookers;
 mod outgoing;
 mod owed;
 mod parked;
@@ -43,6 +44,7 @@ pub use leaving::Leaving;
 use line::Line;
 use link::Link;
 pub use looking::{Backlog, Held, InFlight, MethodUse, NotStopped};
+pub use onlookers::{Content, End, Happening, Numbered, Onlooker, Passed, Recorder, Witness};
 pub use refusing::refuse;
 
 /// One connection to a peer. Clones are handles to the same connection.
@@ -69,6 +71,8 @@ pub struct Config {
     /// What the connections share that run beside this one, where they are many, as a server's are; a connection without takes its turns
     /// as they come.
     pub lanes: Option<Lanes>,
+    /// Who looks on from the first frame. Mostly nobody.
+    pub onlookers: Vec<Onlooker>,
 }
 
 /// A connection that serves nothing, as a client's does, with default limits.
@@ -81,6 +85,7 @@ impl Default for Config {
             handshake: Duration::from_secs(5),
             stays: false,
             lanes: None,
+            onlookers: Vec::new(),
         }
     }
 }

@@ -29,6 +29,7 @@ mod table;
 mod timers;
 mod usage;
 mod violation;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -46,6 +47,7 @@ pub use silence::Silent;
 pub use timers::{TimeLimit, exceeded};
 pub use usage::SAMPLED;
 pub use violation::Violation;
+pub use watching::{End, Happening};
 
 use crate::message::{Body, CallOptions, ExportId, Failure, ImportId, Message, Reply};
 
@@ -84,6 +86,11 @@ pub trait Host {
     fn names_result(&self, waiter: &Self::Waiter) -> bool {
         let _ = waiter;
         true
+    }
+    /// Something has happened, while [`Connection::set_watched`] says that somebody wants to know. The tables are in the middle of it: what is called here
+    /// must neither wait nor run anybody's code, a `Drop` included.
+    fn happened(&self, happening: Happening<'_, Self::Handle>) {
+        let _ = happening;
     }
 }
 

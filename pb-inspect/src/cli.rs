@@ -140,6 +140,23 @@ pub(crate) enum Command {
         #[arg(default_value = "an operator has revoked it")]
         reason: String,
     },
+    /// Prints what happens, as it happens: a line an event, until it is stopped
+    Watch {
+        #[command(flatten)]
+        common: Common,
+        /// Only events that meet it: KEY=TEXT, KEY!=TEXT, KEY~PART, KEY>NUMBER or KEY<NUMBER; keys are those of --json. Several must all hold
+        #[arg(short, long, value_name = "CONDITION")]
+        filter: Vec<String>,
+        /// Only these: connected, disconnected, called, answered, failed, exported, released, revoked
+        #[arg(short, long, value_name = "EVENTS", value_delimiter = ',')]
+        events: Vec<String>,
+        /// Shows the inspector's own connections, too
+        #[arg(long)]
+        own: bool,
+        /// Ends after so many events; 0 for never
+        #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 0)]
+        count: u64,
+    },
     /// Prints a script that completes commands for a shell
     Completions {
         /// Which

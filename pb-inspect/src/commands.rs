@@ -4,6 +4,7 @@ mod call;
 mod lists;
 mod show;
 mod stats;
+mod watch;
 
 use std::io;
 
@@ -37,6 +38,9 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Stats { listing, over } => stats::stats(&listing, over).await,
         Command::Ping { common, count } => ping(&common, count).await,
         Command::Revoke { common, object, reason } => revoke(&common, &object, reason).await,
+        Command::Watch { common, filter, events, own, count } => {
+            watch::watch(&common, filter, events, own, count).await
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "pb", &mut script);

@@ -63,7 +63,10 @@ impl Error {
     /// The same as a number.
     pub fn code(&self) -> u8 {
         match self {
-            Error::Answer(InspectError::Filter { .. } | InspectError::Sort { .. }) | Error::Usage(_) => 2,
+            Error::Answer(
+                InspectError::Filter { .. } | InspectError::Sort { .. } | InspectError::Event { .. },
+            )
+            | Error::Usage(_) => 2,
             Error::Answer(InspectError::Token | InspectError::NotAllowed { .. }) | Error::Token { .. } => 4,
             Error::Connect { .. } => 3,
             Error::Failed(failure) if failure.kind == pb_client::FailureKind::Disconnected => 3,

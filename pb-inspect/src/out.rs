@@ -28,7 +28,7 @@ impl Out {
 
     /// One JSON value, in a line of its own.
     pub(crate) fn print_json(&self, value: &impl Serialize) -> Result<(), Error> {
-        self.print(&format!("{}\n", escaped(&to_json(value).to_string())))
+        self.print(&format!("{}\n", json_line(&to_json(value))))
     }
 }
 
@@ -36,6 +36,11 @@ impl Out {
 fn columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// One JSON value as it is printed.
+pub(crate) fn json_line(value: &Value) -> String {
+    escaped(&value.to_string())
 }
 
 /// As JSON. What rows say more stands among their fields, which is how programs find what later versions say.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pb_core::{Broker, Failure};
 use tokio::time::Instant;
 
-use crate::guests::Guests;
+use crate::guests::{Arrival, Guests};
 use crate::house::House;
 use crate::peer::Peer;
 use crate::statistics::Counters;
@@ -68,9 +68,15 @@ pub(crate) struct Guest<'a> {
 
 impl<'a> Guest<'a> {
     /// `reason` is what ended the connection where nothing else is said before this is dropped.
-    pub(crate) fn new(house: &'a House, peer: &'a Peer, broker: &'a Broker, reason: Failure) -> Self {
+    pub(crate) fn new(
+        house: &'a House,
+        peer: &'a Peer,
+        arrival: &Arrival<'_>,
+        broker: &'a Broker,
+        reason: Failure,
+    ) -> Self {
         let House { hooks, counters, guests, .. } = house;
-        guests.come(peer, broker);
+        guests.come(arrival, broker);
         // From here on: whoever is told of the beginning is told of the end.
         let guest = Guest { hooks, counters, guests, peer, broker, since: Instant::now(), reason };
         hooks.greet(peer, broker);

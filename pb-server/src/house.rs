@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use pb_core::broker::{Config, Lanes};
+use pb_core::broker::{Config, Lanes, Onlooker};
 use pb_core::objects::Reference;
 use pb_core::{Limits, Names};
 use tokio::sync::Semaphore;
@@ -54,8 +54,8 @@ impl Roots {
 }
 
 impl House {
-    /// How the connection of `peer` is set up; nothing where its root cannot be made.
-    pub(crate) fn config(&self, peer: &Peer) -> Option<Config> {
+    /// How the connection of `peer` is set up, which `onlookers` look at; nothing where its root cannot be made.
+    pub(crate) fn config(&self, peer: &Peer, onlookers: Vec<Onlooker>) -> Option<Config> {
         Some(Config {
             root: Some(self.roots.of(peer)?),
             names: self.names.clone(),
@@ -63,6 +63,7 @@ impl House {
             handshake: self.crowd.capacity().handshake,
             stays: true,
             lanes: Some(self.lanes.clone()),
+            onlookers,
         })
     }
 }

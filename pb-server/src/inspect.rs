@@ -5,6 +5,7 @@
 
 mod api;
 mod door;
+mod events;
 mod grants;
 mod ids;
 mod query;
@@ -12,6 +13,7 @@ mod rows;
 mod server;
 mod snapshot;
 mod token;
+mod view;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -85,9 +87,10 @@ impl Waiting {
             grants: self.grants,
             listens,
             since: Instant::now(),
-            ids: ids::Ids::default(),
+            ids: Arc::default(),
             lists: Semaphore::new(1),
             readers: Arc::new(Semaphore::new(READERS)),
+            viewers: Arc::new(Semaphore::new(MOST_VIEWERS)),
         };
         let limits = if self.token.is_some() { Limits::before_login() } else { Limits::default() };
         // What is called through it may answer as much as anybody is answered.
@@ -127,5 +130,7 @@ pub(crate) fn check(at: &Inspect, address: &Address) -> Result<Option<Token>, In
 
 /// Connections of an inspector at the same time.
 const MOST_CONNECTIONS: usize = 64;
+/// Those that watch or record at the same time: each keeps some megabytes at the most.
+const MOST_VIEWERS: usize = 16;
 /// Objects whose fields are read at the same time.
 const READERS: usize = 4;

@@ -62,7 +62,8 @@ async fn serve(
     house: Arc<House>,
     mut stopped: watch::Receiver<Stop>,
 ) {
-    let Some(config) = house.config(&peer) else {
+    let mut arrival = house.guests.arrive(&peer);
+    let Some(config) = house.config(&peer, arrival.onlookers.clone()) else {
         house.counters.failed.count();
         tracing::error!(peer = peer.address(), "making a root for a peer panicked");
         return refuse(stream, "the server cannot serve you: it failed to make your root object").await;
@@ -70,11 +71,14 @@ async fn serve(
     let broker = Closing(Broker::start(stream, config));
     if let Err(failure) = greeted(&broker.0, &mut place, &mut stopped).await {
         house.counters.failed.count();
-        return tracing::debug!(peer = peer.address(), %failure, "no connection");
+        tracing::debug!(peer = peer.address(), %failure, "no connection");
+        arrival.reason = Some(failure);
+        return;
     }
     place.greeted();
     let gone = Failure::new(FailureKind::Disconnected, Ran::Maybe, "the server was dropped");
-    let mut guest = Guest::new(&house, &peer, &broker.0, gone);
+    let mut guest = Guest::new(&house, &peer, &arrival, &broker.0, gone);
+    arrival.onlookers = Vec::new();
     let reason = tokio::select! {
         reason = broker.0.closed() => reason,
         until = told_to_stop(&mut stopped) => {
@@ -83,6 +87,7 @@ async fn serve(
         }
     };
     tracing::debug!(peer = peer.address(), %reason, "connection ended");
+    arrival.reason = Some(reason.clone());
     guest.reason = reason;
 }
 

@@ -13,6 +13,7 @@ use super::bell::Bell;
 use super::chunks::Chunks;
 use super::counters::{Counters, Traffic};
 use super::link::Link;
+use super::onlookers::{self, Passing, record};
 use super::outgoing::Outgoing;
 use super::owed::HeldAnswer;
 use super::ready::Ready;
@@ -83,6 +84,10 @@ impl State {
         &self.out
     }
 
+    pub(super) fn parts(&mut self) -> (&mut Connection<Wiring>, &mut Outgoing) {
+        (&mut self.connection, &mut self.out)
+    }
+
     /// Whether the reading task must be woken for an earlier deadline.
     fn is_early(&mut self) -> bool {
         let Some(deadline) = self.connection.next_deadline() else { return false };
@@ -127,15 +132,20 @@ impl Line {
     pub(super) fn start(stream: Stream, config: Config) -> Arc<Link> {
         let peer = stream.peer().to_owned();
         let (read, write) = stream.into_split();
-        let Config { root, names, limits, handshake, stays, lanes } = config;
+        let Config { root, names, limits, handshake, stays, lanes, onlookers } = config;
         let link = Link::new(|link| {
             Arc::new_cyclic(|line: &Weak<Line>| {
-                let wiring = Wiring { link, address: line.as_ptr() as usize };
-                let connection = Connection::new(wiring, root, limits);
+                let wiring = Wiring { link, address: line.as_ptr() as usize, witnesses: Vec::new() };
+                let mut connection = Connection::new(wiring, root, limits);
                 let hello = connection.hello();
                 let frame_bytes = hello.grants.frame_bytes;
                 let chunks = Chunks::of(chunk_bytes(frame_bytes));
-                let out = Outgoing::new(chunks, &Message::Hello(hello), write.direct());
+                let hello = Message::Hello(hello);
+                let mut out = Outgoing::new(chunks, &hello, write.direct());
+                onlookers.into_iter().for_each(|one| onlookers::begin(&mut connection, &mut out, one));
+                if !out.recorders.is_empty() {
+                    record(&out.recorders, Passing::Hello(&hello), out.sent.bytes as usize);
+                }
                 Line {
                     me: line.clone(),
                     state: Mutex::new(State {
@@ -225,11 +235,17 @@ impl Line {
                 match decoded {
                     Decoded::Message(message) => {
                         received.count(&message, bytes);
+                        if !out.recorders.is_empty() {
+                            record(&out.recorders, Passing::Received(&message), bytes);
+                        }
                         goaway |= matches!(message, Message::Goaway(_));
                         connection.handle(message, now, out)?;
                     }
                     Decoded::Unknown { message_type, caps } => {
                         received.count_unknown(bytes);
+                        if !out.recorders.is_empty() {
+                            record(&out.recorders, Passing::Unknown(message_type), bytes);
+                        }
                         connection.handle_unknown(message_type, caps, out)?;
                     }
                 }

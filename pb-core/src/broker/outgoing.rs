@@ -1,12 +1,14 @@
 //! The frames that a connection has made and not written, and who is to write them.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::chunks::Chunks;
 use super::counters::Traffic;
+use super::onlookers::{Passing, Recorder, record};
 use crate::message::{Body, Message};
 use crate::proto::{Outbox, SAMPLED};
 use crate::reactor::Direct;
@@ -36,6 +38,8 @@ pub(super) struct Outgoing {
     retired: bool,
     /// What has been sent since the connection began.
     pub(super) sent: Traffic,
+    /// Those who see the frames that pass, both ways.
+    pub(super) recorders: Vec<Arc<dyn Recorder>>,
 }
 
 /// Who writes.
@@ -104,6 +108,7 @@ impl Outgoing {
             alone: direct.map(|direct| Box::new(Alone { direct, bytes: Vec::new(), written: 0 })),
             retired: false,
             sent,
+            recorders: Vec::new(),
         }
     }
 
@@ -285,6 +290,9 @@ impl Outgoing {
         let bytes = self.waiting.len() - before;
         self.frames += 1;
         self.sent.count(message, bytes);
+        if !self.recorders.is_empty() {
+            record(&self.recorders, Passing::Sent(message), bytes);
+        }
         if message.is_prompted() {
             self.answers += bytes;
             self.all_answers += bytes as u64;

@@ -2,10 +2,11 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use super::breaking::ExportWatch;
 use super::link::{Link, Proxy};
+use super::onlookers::Witness;
 use crate::message::ImportId;
 use crate::objects::Leads;
 use crate::objects::{Bound, Promise, Reference, Stop, Waiting};
-use crate::proto::{Host, Place};
+use crate::proto::{Happening, Host, Place};
 
 /// What the tables keep for the broker.
 pub(super) struct Wiring {
@@ -13,6 +14,8 @@ pub(super) struct Wiring {
     pub(super) link: Weak<Link>,
     /// The connection's address, by which its references know it.
     pub(super) address: usize,
+    /// Those who are told what happens.
+    pub(super) witnesses: Vec<Arc<dyn Witness>>,
 }
 
 /// Where a named method was found last: objects of one class need not be searched twice.
@@ -88,5 +91,9 @@ impl Host for Wiring {
             Waiting::Weak(_) => true,
             Waiting::Strong(waiter) => waiter.names_result(),
         }
+    }
+
+    fn happened(&self, happening: Happening<'_, Reference>) {
+        self.witnesses.iter().for_each(|witness| witness.saw(&happening));
     }
 }

@@ -98,6 +98,23 @@ impl FailureKind {
         FailureKind::Protocol,
         FailureKind::Internal,
     ];
+
+    /// Its name, as it stands here: `Cancelled`.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureKind::Failed => "Failed",
+            FailureKind::Unimplemented => "Unimplemented",
+            FailureKind::Incompatible => "Incompatible",
+            FailureKind::Overloaded => "Overloaded",
+            FailureKind::Disconnected => "Disconnected",
+            FailureKind::Cancelled => "Cancelled",
+            FailureKind::DeadlineExceeded => "DeadlineExceeded",
+            FailureKind::Refused => "Refused",
+            FailureKind::Broken => "Broken",
+            FailureKind::Protocol => "Protocol",
+            FailureKind::Internal => "Internal",
+        }
+    }
 }
 
 /// Whether a failed call's method has run.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::executor::drop_quietly;
 use super::queued::{Queue, Queued};
 use super::reference::Circle;
-use super::{Reference, Watcher, Watchers};
+use super::{Leads, Reference, Watcher, Watchers};
 use crate::message::{Failure, FailureKind, Ran};
 
 /// A reference that is not known yet and will be settled in this process: the result of a local call, an argument that names a running
@@ -88,6 +88,17 @@ impl Promise {
         match &*self.state.lock() {
             State::Lent { target, .. } => Some(target.clone()),
             State::Waiting { .. } | State::Settled(_) => None,
+        }
+    }
+
+    /// The Rust type of what it lends, where that lives in this process.
+    pub(super) fn lent_type_name(&self) -> &'static str {
+        match &*self.state.lock() {
+            State::Lent { target, .. } => match target.leads() {
+                Leads::Local(object) => object.type_name(),
+                _ => "",
+            },
+            State::Waiting { .. } | State::Settled(_) => "",
         }
     }
 

@@ -66,6 +66,15 @@ impl Reference {
         }
     }
 
+    /// The Rust type of what lives in this process, and of what is lent of it; of anything else nothing. Runs nobody's code, and drops nothing.
+    pub fn type_name(&self) -> &'static str {
+        match &self.0 {
+            Inner::Local(object) => object.type_name(),
+            Inner::Promise(promise) => promise.lent_type_name(),
+            Inner::Distant(_) | Inner::Broken(_) => "",
+        }
+    }
+
     /// The promise, if it is one.
     pub(super) fn as_promise(&self) -> Option<&Arc<Promise>> {
         match &self.0 {

@@ -45,7 +45,7 @@ use tracing::{Level, Span, debug_span};
 
 use super::WireAnswer;
 use super::terms::{Metadata, Terms, put};
-use crate::message::{Failure, FailureKind, MAX_METADATA};
+use crate::message::{Failure, MAX_METADATA};
 
 pub use parent::{BadTraceParent, TraceParent};
 
@@ -211,19 +211,7 @@ impl How {
 
     /// The broker's failure.
     pub fn failed(failure: &Failure) -> How {
-        How(match failure.kind {
-            FailureKind::Failed => "Failed",
-            FailureKind::Unimplemented => "Unimplemented",
-            FailureKind::Incompatible => "Incompatible",
-            FailureKind::Overloaded => "Overloaded",
-            FailureKind::Disconnected => "Disconnected",
-            FailureKind::Cancelled => "Cancelled",
-            FailureKind::DeadlineExceeded => "DeadlineExceeded",
-            FailureKind::Refused => "Refused",
-            FailureKind::Broken => "Broken",
-            FailureKind::Protocol => "Protocol",
-            FailureKind::Internal => "Internal",
-        })
+        How(failure.kind.name())
     }
 
     /// What a method is answered with.

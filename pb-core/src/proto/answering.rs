@@ -4,7 +4,7 @@ use super::exports::{Bonds, Export, RunningCall};
 use super::limits::ENVELOPE_BYTES;
 use super::payload::Planned;
 use super::timers::exceeded;
-use super::usage::How;
+use super::watching::End;
 use super::{Answer, Connection, Garbage, Host, Outbox, Start, Task};
 use crate::message::{
     Body, Cap, Cause, ExportId, Failure, FailureKind, Message, Payload, Ran, Reject, Rejection, Reply,
@@ -27,7 +27,7 @@ impl<H: Host> Connection<H> {
             (Reply::Value, Answer::Value(handles, body)) => {
                 match self.plan_answer(&running, handles, &body, out) {
                     Ok(planned) => {
-                        self.exports.ended(&running, How::Well, out);
+                        self.call_ended(id, &running, End::well(&body), out);
                         let payload = Payload { caps: self.commit(planned, true), body };
                         out.send(Message::Resolve(Resolve { export: id, payload }));
                         self.garbage.extend(running.canceller.map(Garbage::Canceller));
@@ -38,7 +38,7 @@ impl<H: Host> Connection<H> {
             (Reply::Reference, Answer::Reference(handle)) => self.answer_reference(id, running, handle, out),
             (_, Answer::App(handles, body)) => match self.plan_answer(&running, handles, &body, out) {
                 Ok(planned) => {
-                    self.exports.ended(&running, How::Error, out);
+                    self.call_ended(id, &running, End::Error { bytes: body.len() }, out);
                     let cause = Cause::of_error(&body, !handles.is_empty());
                     let rejection = Rejection::App(Payload { caps: self.commit(planned, true), body });
                     out.send(Message::Reject(Reject { export: id, rejection }));
@@ -92,7 +92,7 @@ impl<H: Host> Connection<H> {
                 return self.reject_running(id, running, failure, out);
             }
         };
-        self.exports.ended(&running, How::Well, out);
+        self.call_ended(id, &running, End::Well { bytes: 0 }, out);
         let home = matches!(planned.as_slice(), [Planned::Yours(_)]);
         let caps = self.commit(planned, true);
         let of = caps.iter().find_map(|cap| if let Cap::Mine(id) = cap { Some(*id) } else { None });
@@ -137,7 +137,7 @@ impl<H: Host> Connection<H> {
             // A method that is stopped cannot say what stopped it.
             failure = Failure::new(FailureKind::Cancelled, failure.ran, "cancelled by the caller");
         }
-        self.exports.ended(&running, How::Failure(failure.kind), out);
+        self.call_ended(id, &running, End::Failure(&failure), out);
         self.send_reject(id, &failure, out);
         self.settle_rejected(id, running, Cause::Broker(failure), out);
     }
@@ -170,7 +170,7 @@ impl<H: Host> Connection<H> {
                 self.garbage.push(Garbage::Handles(request.arguments.handles));
                 let waiting = request.answer.and_then(|(id, _)| Some((id, self.exports.end(id)?)));
                 if let Some((id, running)) = waiting {
-                    self.exports.ended(&running, How::Failure(failure.kind), out);
+                    self.call_ended(id, &running, End::Failure(&failure), out);
                     self.send_reject(id, &failure, out);
                     work.push((id, running, Cause::Broker(failure.clone())));
                 }

@@ -26,7 +26,11 @@ impl<H: Host> Connection<H> {
             return;
         }
         let failure = failure.brief(MAX_REASON_BYTES);
-        if self.exports.break_object(id, &failure, &mut self.garbage) {
+        let broken = match self.watched {
+            false => self.exports.break_object(id, &failure, &mut self.garbage),
+            true => self.break_watched(id, &failure),
+        };
+        if broken {
             let fits = failure.size() as u64 + ENVELOPE_BYTES <= self.granted.frame_bytes;
             let failure = if fits { failure } else { failure.bare() };
             out.send(Message::Reject(Reject { export: id, rejection: Rejection::Broker(failure) }));

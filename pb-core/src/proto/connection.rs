@@ -55,6 +55,8 @@ pub struct Connection<H: Host> {
     /// New exports that may break.
     pub(super) exported: Vec<(ExportId, H::Handle)>,
     pub(super) ended: Option<Failure>,
+    /// Somebody is told what happens.
+    pub(super) watched: bool,
 }
 
 /// A promise whose old path may still hold calls of ours (`docs/protocol.md`, section 9).
@@ -99,6 +101,7 @@ impl<H: Host> Connection<H> {
             leaving: Departure::default(),
             exported,
             ended: None,
+            watched: false,
         }
     }
 
@@ -111,6 +114,11 @@ impl<H: Host> Connection<H> {
     /// The owner's own part of the connection.
     pub fn host(&self) -> &H {
         &self.host
+    }
+
+    /// The same, to be changed.
+    pub fn host_mut(&mut self) -> &mut H {
+        &mut self.host
     }
 
     /// Whether the peer's hello has come.

@@ -472,6 +472,11 @@ impl<H: Host> Exports<H> {
         matches!(self.open.get(&id.0), Some(Export::Settled { home: true, .. }))
     }
 
+    /// Whether something stands under `id`.
+    pub(super) fn is_open(&self, id: ExportId) -> bool {
+        self.open.get(&id.0).is_some()
+    }
+
     /// Whether `id` was given at some time, open or not.
     pub(super) fn was_given(&self, id: ExportId) -> bool {
         id.0 >= self.last_object && id.0 <= self.last_result

@@ -46,6 +46,9 @@ impl<H: Host> Connection<H> {
         let answer_bytes = answer_limit(call.options.as_deref());
         let deadline = timers::deadline(call.options.as_deref(), now);
         self.exports.begin(id, call.reply, cost, answer_bytes, deadline, seen);
+        if self.watched {
+            self.tell_called(Some(id), seen.target, &method.text, arguments.body.len());
+        }
         let answer = Some((id, call.reply));
         let request = Request { answer, method, options: call.options, deadline, arguments, cost };
         if let Some(failure) = refused {
@@ -78,6 +81,9 @@ impl<H: Host> Connection<H> {
         let dropped = over
             || is_over(cast.options.as_deref())
             || self.over_budget(cost.charged(), Ran::No, out).is_some();
+        if self.watched {
+            self.tell_called(None, cast.target.turned(), &method.text, arguments.body.len());
+        }
         self.casts.add(cost.body);
         self.casts_extra += cost.extra;
         let deadline = timers::deadline(cast.options.as_deref(), now);
@@ -336,10 +342,10 @@ impl<H: Host> Connection<H> {
     }
 
     pub(super) fn on_release(&mut self, release: &Release) -> Result<(), Violation> {
-        release
-            .mentions
-            .iter()
-            .try_for_each(|(id, count)| self.exports.release(id.turned(), *count, &mut self.garbage))
+        release.mentions.iter().try_for_each(|(id, count)| match self.watched {
+            false => self.exports.release(id.turned(), *count, &mut self.garbage),
+            true => self.release_watched(id.turned(), *count),
+        })
     }
 
     pub(super) fn on_cancel(&mut self, cancel: Cancel, out: &mut impl Outbox) -> Result<(), Violation> {

@@ -302,7 +302,7 @@ impl<H: Host> Exports<H> {
         }
     }
 
-    fn leads_to(&self, id: ExportId) -> Option<H::Handle> {
+    pub(super) fn leads_to(&self, id: ExportId) -> Option<H::Handle> {
         if id == ExportId::ROOT {
             return self.served_root().and_then(Result::ok);
         }

@@ -80,6 +80,13 @@ impl<H: Host> Names<H> {
         self.received.get(at).map(|known| &known.text)
     }
 
+    /// All that have a number: the peer's, and ours.
+    pub(super) fn numbered(&self) -> (Vec<(u32, Arc<MethodText>)>, Vec<(u32, Arc<MethodText>)>) {
+        let received = (1..).zip(&self.received).map(|(number, known)| (number, Arc::clone(&known.text)));
+        let sent = self.sent.iter().map(|(text, number)| (*number, Arc::clone(text)));
+        (received.collect(), sent.collect())
+    }
+
     /// What the peer means by `name`.
     pub(super) fn known(&mut self, name: MethodName, limit: u64) -> Result<Arc<Known<H::Memo>>, Violation> {
         match name {

@@ -175,7 +175,12 @@ impl<H: Host> Connection<H> {
                 Planned::Mine(key, handle) => {
                     let watched = self.exports.is_new(key) && self.host.may_break(&handle);
                     let watched = watched.then(|| handle.clone());
+                    let seen = (self.watched && self.exports.is_new(key)).then(|| handle.clone());
                     let (id, spare) = self.exports.mention(key, handle, asked);
+                    if let Some(handle) = seen {
+                        self.tell_exported(id, &handle);
+                        self.garbage.push(Garbage::Handle(handle));
+                    }
                     self.garbage.extend(spare.map(Garbage::Handle));
                     self.exported.extend(watched.map(|handle| (id, handle)));
                     Cap::Mine(id)

@@ -1,12 +1,14 @@
 //! A server with things that go wrong, and the tool beside it.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use pb_client::{Bytes, Limits, Referenceable, Revoker, remote_interface};
-use pb_server::inspect::Inspect;
+use pb_server::inspect::{Inspect, InspectorDoorRef, InspectorRef};
 use pb_server::{Running, Server};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -235,6 +237,15 @@ impl Served {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), listing).await.expect("it holds within a minute");
+    }
+
+    /// What the tool asks, to be asked without it.
+    pub async fn look(&self) -> (pb_client::Broker, InspectorRef) {
+        let url = self.running.inspector_url().expect("it is inspected");
+        let broker = pb_client::connect(url).await.expect("it is there");
+        let door: InspectorDoorRef = broker.root();
+        let inspector = door.enter(String::new()).await.expect("nobody asks for a token");
+        (broker, inspector)
     }
 
     /// A client that asks for much and reads nothing.

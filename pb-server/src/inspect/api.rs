@@ -58,9 +58,75 @@ pub trait Inspector {
     async fn number(&self, object: AnyRef) -> Result<u64, InspectError>;
     /// Stops a call, whose caller is answered `Cancelled`; it needs the right to cancel.
     async fn cancel(&self, connection: u64, call: i64) -> Result<(), InspectError>;
+    /// What happens from now on, as it happens: only what meets all conditions of `filter`, whose keys are the names of [`EventRow`]'s fields, and of the kinds in `events`
+    /// (none for all of them). `own`: the inspector's own connections count. At most 16 may watch or record at the same time.
+    async fn watch(
+        &self,
+        filter: Vec<String>,
+        events: Vec<String>,
+        own: bool,
+    ) -> Result<EventsRef, InspectError>;
     /// Takes the object away from all who hold it now, who are told the reason; it needs the right to revoke. Says from how many connections. Who
     /// is given the object again, or connects anew to a root, has it again.
     async fn revoke(&self, id: u64, reason: String) -> Result<u64, InspectError>;
+}
+
+/// What happens in a server, for one who watches. It ends when it is let go.
+///
+/// # Errors
+/// The broker's failures.
+///
+/// # Cancel safety
+/// Dropping a call may lose what it would have answered.
+#[remote_interface]
+pub trait Events {
+    /// What has happened since the last time, at most 1,000 events. Waits for the first one; in vain for 10 s at the most.
+    #[remote(answer_bytes = 1_048_576)]
+    async fn next(&self) -> Happened;
+}
+
+/// Something that a peer has done, or that was done for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EventRow {
+    /// When, by the server's clock, in microseconds since 1970 began.
+    pub time_us: u64,
+    /// `connected`: accepted, before a hello; `disconnected`: with everything that it held; `called`: a call or a cast has come; `answered`: with a value or a reference; `failed`:
+    /// with the method's own error, or a failure of the broker; `exported`: it was given an object that it did not hold; `released`: it has let go of one; `revoked`: one that it
+    /// holds is broken from now on, taken back or lost.
+    pub event: String,
+    /// The connection's number.
+    pub connection: u64,
+    /// Where it comes from.
+    pub peer: String,
+    /// The call's id on that connection; casts have none.
+    pub call: Option<i64>,
+    /// The method: of `exported` the one whose answer gave the object.
+    pub method: Option<String>,
+    /// The object: what was called, given, let go or broken; where it is there.
+    pub object: Option<u64>,
+    /// Its Rust type; of what lives elsewhere, nothing.
+    pub type_name: String,
+    /// The object's id on that connection: of `exported`, `released` and `revoked`.
+    pub export: Option<i64>,
+    /// Bytes of the arguments, or of the answer.
+    pub bytes: Option<u64>,
+    /// How long after the call had come it was answered.
+    pub took_us: Option<u64>,
+    /// The kind of the broker's failure, such as `Cancelled`, or `App` for the method's own error.
+    pub failure: Option<String>,
+    /// What is said of it: of a failure, of what broke an object, of what ended a connection.
+    pub reason: Option<String>,
+    /// Room for what later versions say.
+    pub details: Details,
+}
+
+/// What has happened since the last time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Happened {
+    /// In its order.
+    pub rows: Vec<EventRow>,
+    /// Events that came behind them, and found no room since nobody asked for so long.
+    pub lost: u64,
 }
 
 /// Which rows, in which order.
@@ -99,7 +165,7 @@ pub struct About {
     pub failed: u64,
     /// Connections that ended later.
     pub ended: u64,
-    /// What it allows beside looking: some of `call`, `cancel`, `revoke`.
+    /// What it allows beside looking: some of `call`, `cancel`, `revoke`, `bodies`.
     pub allows: Vec<String>,
     /// Room for what later versions say.
     pub details: Details,
@@ -393,7 +459,7 @@ pub enum InspectError {
     /// It is not allowed.
     #[error("this inspector does not allow to {right}: the server grants that, or does not")]
     NotAllowed {
-        /// `call`, `cancel` or `revoke`.
+        /// `call`, `cancel`, `revoke`, or `record bodies`.
         right: String,
     },
     /// There is no such object.
@@ -427,6 +493,20 @@ pub enum InspectError {
         text: String,
         /// The keys that there are.
         keys: String,
+    },
+    /// Too many look on already.
+    #[error("{most} watch or record already, which is all that may at the same time")]
+    TooMany {
+        /// How many there may be.
+        most: u64,
+    },
+    /// A kind of event that there is not.
+    #[error("{text:?} is no event; events are {events}")]
+    Event {
+        /// What was said.
+        text: String,
+        /// Those that there are.
+        events: String,
     },
     /// A key that no row has.
     #[error("there is no key {key:?} to sort by; keys are {keys}")]

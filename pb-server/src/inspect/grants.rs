@@ -2,7 +2,8 @@ use std::path::PathBuf;
 
 /// Where, and to whom, a server lets itself be looked into: [`Server::inspect`](crate::Server::inspect).
 ///
-/// Looking changes nothing. What else is allowed is granted here: to call objects, to cancel calls, to revoke references.
+/// Looking changes nothing, and shows nothing of what programs say to each other. What else is allowed is granted here: to call objects, to cancel calls, to revoke references, to
+/// record arguments and results.
 ///
 /// ```no_run
 /// # use pb_server::{Server, Stub};
@@ -26,11 +27,13 @@ pub(crate) struct Grants {
     pub(crate) call: bool,
     pub(crate) cancel: bool,
     pub(crate) revoke: bool,
+    pub(crate) bodies: bool,
 }
 
 impl Grants {
     pub(crate) fn words(self) -> Vec<String> {
-        let all = [(self.call, "call"), (self.cancel, "cancel"), (self.revoke, "revoke")];
+        let all =
+            [(self.call, "call"), (self.cancel, "cancel"), (self.revoke, "revoke"), (self.bodies, "bodies")];
         all.into_iter().filter(|(granted, _)| *granted).map(|(_, word)| word.to_owned()).collect()
     }
 }
@@ -64,6 +67,12 @@ impl Inspect {
     /// Allows to take objects away from those who hold them.
     pub fn allow_revoke(mut self) -> Self {
         self.grants.revoke = true;
+        self
+    }
+
+    /// Allows to record what programs say to each other: arguments, results, errors, values of metadata. Without it a recording has the rest of each frame.
+    pub fn allow_bodies(mut self) -> Self {
+        self.grants.bodies = true;
         self
     }
 }

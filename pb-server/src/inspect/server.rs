@@ -12,12 +12,14 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::api::*;
+use super::events::{Watched, Watching};
 use super::grants::Grants;
 use super::ids::{Ids, Name};
 use super::query::{Cell, Plan, Row};
 use super::rows;
 use super::snapshot::{Entry, ROOT, each_held, entries, entry, flying, millis};
-use crate::guests::{Guests, Resident};
+use super::view::View;
+use crate::guests::{Guests, Resident, Viewer};
 use crate::statistics::Meter;
 
 /// What looks into one server.
@@ -34,11 +36,13 @@ pub(crate) struct Looking {
     pub(super) grants: Grants,
     pub(super) listens: Vec<String>,
     pub(super) since: Instant,
-    pub(super) ids: Ids,
+    pub(super) ids: Arc<Ids>,
     /// Lists that are made at one time.
     pub(super) lists: Semaphore,
     /// Objects whose fields are read at one time.
     pub(super) readers: Arc<Semaphore>,
+    /// Who may watch or record.
+    pub(super) viewers: Arc<Semaphore>,
 }
 
 impl Looking {
@@ -49,6 +53,19 @@ impl Looking {
             all.extend(self.own.all());
         }
         all
+    }
+
+    /// Lets `viewer` look on, as long as what this returns is kept.
+    pub(super) fn view<V: Viewer + 'static>(
+        &self,
+        viewer: Arc<V>,
+        own: bool,
+    ) -> Result<View<V>, InspectError> {
+        let place = Arc::clone(&self.viewers).try_acquire_owned();
+        let place = place.map_err(|_| InspectError::TooMany { most: super::MOST_VIEWERS as u64 })?;
+        let mut of = vec![Arc::clone(&self.guests)];
+        of.extend(own.then(|| Arc::clone(&self.own)));
+        Ok(View::new(viewer, of, place))
     }
 
     fn may(&self, allowed: bool, right: &str) -> Result<(), InspectError> {
@@ -270,6 +287,16 @@ impl Inspector for Looking {
             Err(NotStopped::Ended) => Err(none),
             Err(NotStopped::RunsToEnd) => Err(InspectError::RunsToEnd { connection, call }),
         }
+    }
+
+    async fn watch(
+        &self,
+        filter: Vec<String>,
+        events: Vec<String>,
+        own: bool,
+    ) -> Result<EventsRef, InspectError> {
+        let watching = Watching::of(filter, &events, Arc::clone(&self.ids))?;
+        Ok(EventsRef::new(Watched::new(self.view(Arc::new(watching), own)?)))
     }
 
     async fn revoke(&self, id: u64, reason: String) -> Result<u64, InspectError> {
