@@ -146,6 +146,14 @@ impl Times {
         }
     }
 
+    /// The classes in which there are any, shortest first: what they took less than, in microseconds, and how many there are. The last class has no bound.
+    pub(super) fn classes(&self) -> impl Iterator<Item = (u64, u32)> {
+        let class = |(class, count): (usize, &u32)| {
+            (if class + 1 == CLASSES { u64::MAX } else { 1 << class }, *count)
+        };
+        self.0.iter().enumerate().map(class).filter(|(_, count)| *count > 0)
+    }
+
     /// The time within which that many of a hundred were answered, in microseconds: that of their class' middle, so up to half as much more or less.
     pub(super) fn quantile(&self, of_hundred: u64) -> Option<u64> {
         let all: u64 = self.0.iter().map(|count| u64::from(*count)).sum();
@@ -182,6 +190,7 @@ mod tests {
         assert_eq!(ended.times.quantile(98), Some(96));
         assert_eq!(ended.times.quantile(99), Some(786_432));
         assert_eq!(ended.longest, 1_000_000);
+        assert_eq!(ended.times.classes().collect::<Vec<_>>(), [(128, 98), (1 << 20, 2)]);
     }
 
     #[test]
@@ -189,6 +198,7 @@ mod tests {
         let mut ended = Ended::default();
         [0, 1, u64::MAX].into_iter().for_each(|micros| ended.measure(micros, u32::MAX));
         assert_eq!(ended.times.quantile(1), Some(0));
+        assert_eq!(ended.times.classes().map(|(below, _)| below).collect::<Vec<_>>(), [1, 2, u64::MAX]);
         assert_eq!(ended.times.quantile(100), Some((1 << 29) + (1 << 28)));
     }
 

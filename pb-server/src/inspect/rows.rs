@@ -1,6 +1,7 @@
 //! Rows, as they go over the wire: every text bounded, and nothing in it that a terminal obeys.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use pb_core::MethodDescription;
 use pb_core::broker::{Held, MethodUse};
@@ -103,8 +104,24 @@ pub(super) fn method(name: String, used: &MethodUse, in_flight: u64) -> MethodRo
         p50_us: used.quantile(50).map(micros),
         p99_us: used.quantile(99).map(micros),
         max_us: micros(used.longest),
-        details: Vec::new(),
+        details: vec![("times_us".to_owned(), times(used))],
     }
+}
+
+/// What it takes on the wire, about.
+pub(super) fn bytes_of_method(row: &MethodRow) -> usize {
+    512 + row.method.len() + row.details.iter().map(|(key, text)| key.len() + text.len()).sum::<usize>()
+}
+
+/// How many took less than so many microseconds, as `128:98 1048576:2`.
+fn times(used: &MethodUse) -> String {
+    let mut text = String::new();
+    for (below, count) in used.times() {
+        let space = if text.is_empty() { "" } else { " " };
+        // A text takes whatever is written to it.
+        let _ = write!(text, "{space}{below}:{count}");
+    }
+    text
 }
 
 pub(super) fn connection(resident: &Resident) -> ConnectionRow {

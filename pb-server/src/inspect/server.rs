@@ -235,7 +235,7 @@ impl Inspector for Looking {
         }
         let all = all.into_iter().map(|(name, (used, in_flight))| rows::method(name, &used, in_flight));
         let (mut rows, total, next) = plan.page(all.filter(|row| plan.meets(row)).collect());
-        let next = plan.cut(&mut rows, next, |row| row.method.len() + 512);
+        let next = plan.cut(&mut rows, next, rows::bytes_of_method);
         Ok(Methods { rows, total, next })
     }
 
