@@ -122,6 +122,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
         over: f64,
     },
+    /// Shows objects, calls, connections and methods on a screen that is alive; ? there tells its keys
+    Top {
+        #[command(flatten)]
+        common: Common,
+        /// The seconds between two looks, 0.1 at the least; lists that take the server long are taken rarely
+        #[arg(short, long, value_name = "SECONDS", default_value_t = 1.0)]
+        interval: f64,
+        /// Counts the inspector's own connections, too
+        #[arg(long)]
+        own: bool,
+    },
     /// Measures how long the server takes to answer
     Ping {
         #[command(flatten)]

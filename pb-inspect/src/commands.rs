@@ -1,8 +1,8 @@
 //! The commands, one a function.
 
 mod call;
-mod lists;
-mod show;
+pub(crate) mod lists;
+pub(crate) mod show;
 mod stats;
 mod watch;
 
@@ -36,6 +36,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Methods { common, object } => show::methods(&common, &object).await,
         Command::Conns(listing) => lists::connections(&listing).await,
         Command::Stats { listing, over } => stats::stats(&listing, over).await,
+        Command::Top { common, interval, own } => crate::top::top(&common, interval, own).await,
         Command::Ping { common, count } => ping(&common, count).await,
         Command::Revoke { common, object, reason } => revoke(&common, &object, reason).await,
         Command::Watch { common, filter, events, own, count } => {

@@ -6,11 +6,13 @@
 
 mod cli;
 mod commands;
+mod ends;
 mod error;
 mod json;
 mod link;
 mod out;
 mod table;
+mod top;
 
 pub use cli::{Cli, command};
 pub use commands::run;

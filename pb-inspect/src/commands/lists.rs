@@ -13,7 +13,7 @@ use crate::out::{Out, bytes, short, time};
 use crate::table::{Column, table};
 
 /// Rows of a kind, from which list they come and how they look.
-pub(super) trait Listed: Serialize + Sized {
+pub(crate) trait Listed: Serialize + Sized {
     const COLUMNS: &'static [Column];
     /// What stands there where there are none.
     const NONE: &'static str;

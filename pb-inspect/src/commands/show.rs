@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pb_server::inspect::{HolderRow, ObjectDetail, SignatureRow};
+use pb_server::inspect::{Branch, HolderRow, ObjectDetail, SignatureRow};
 
 use super::lists::note;
 use super::{number, or_never};
@@ -23,7 +23,8 @@ pub(super) async fn show(common: &Common, object: &str) -> Result<(), Error> {
     out.print(&shown(&detail, out.width))
 }
 
-fn shown(detail: &ObjectDetail, width: usize) -> String {
+/// The object, in lines of at most `width` columns.
+pub(crate) fn shown(detail: &ObjectDetail, width: usize) -> String {
     let row = &detail.row;
     let mut text = String::new();
     let of = if row.type_name.is_empty() { format!("({})", row.kind) } else { row.type_name.clone() };
@@ -139,22 +140,30 @@ pub(super) async fn tree(common: &Common, own: bool) -> Result<(), Error> {
     let mut text = String::new();
     for branch in &branches {
         line(&mut text, out.width, &format!("connection {} from {}", branch.connection, branch.peer));
-        for (at, group) in branch.groups.iter().enumerate() {
-            let twig = if at + 1 == branch.groups.len() { "└─" } else { "├─" };
-            let of = if group.type_name.is_empty() {
-                format!("({})", group.kind)
-            } else {
-                short(&group.type_name)
-            };
-            let many =
-                if group.objects == 1 { String::new() } else { format!("  x{}, such as", group.objects) };
-            let suspects = match group.suspects {
-                0 => String::new(),
-                suspects => format!(", {suspects} of them held for a minute and never called"),
-            };
-            let words = format!("{twig} {of}{many}  @{}  {} calls{suspects}", group.example, group.calls);
-            line(&mut text, out.width, &words);
-        }
+        text.push_str(&branch_lines(branch, out.width));
     }
     out.print(&text)
+}
+
+/// What one connection holds, a line for each type.
+pub(crate) fn branch_lines(branch: &Branch, width: usize) -> String {
+    let mut text = String::new();
+    for (at, group) in branch.groups.iter().enumerate() {
+        let twig = if at + 1 == branch.groups.len() { "└─" } else { "├─" };
+        let of = match group.type_name.is_empty() {
+            true => format!("({})", group.kind),
+            false => short(&group.type_name),
+        };
+        let many = if group.objects == 1 { String::new() } else { format!("  x{}, such as", group.objects) };
+        let suspects = match group.suspects {
+            0 => String::new(),
+            suspects => format!(", {suspects} of them held for a minute and never called"),
+        };
+        line(
+            &mut text,
+            width,
+            &format!("{twig} {of}{many}  @{}  {} calls{suspects}", group.example, group.calls),
+        );
+    }
+    text
 }

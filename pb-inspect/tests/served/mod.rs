@@ -96,7 +96,8 @@ struct OneFile {
     key: &'static str,
 }
 
-fn file(name: String) -> FileRef {
+/// A file that nobody has opened.
+pub fn file(name: String) -> FileRef {
     FileRef::new(OneFile { name, key: "secret" })
 }
 
@@ -197,6 +198,11 @@ impl Served {
     /// Where it serves.
     pub fn url(&self) -> &str {
         self.running.url()
+    }
+
+    /// Where it is looked into.
+    pub fn inspector(&self) -> &str {
+        self.running.inspector_url().expect("it is inspected")
     }
 
     /// The tool with the inspector's address behind the command's name.
