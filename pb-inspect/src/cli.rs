@@ -133,6 +133,14 @@ pub(crate) enum Command {
         #[arg(long)]
         own: bool,
     },
+    /// Reads commands without the URL, from a prompt or, where standard input is no terminal, as a script
+    Shell {
+        #[command(flatten)]
+        common: Common,
+        /// Where lines that were typed are kept, but those that begin with a space; without it in $XDG_STATE_HOME/pb/history or ~/.local/state/pb/history
+        #[arg(long, value_name = "FILE")]
+        history: Option<PathBuf>,
+    },
     /// Measures how long the server takes to answer
     Ping {
         #[command(flatten)]

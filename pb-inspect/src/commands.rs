@@ -37,6 +37,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Conns(listing) => lists::connections(&listing).await,
         Command::Stats { listing, over } => stats::stats(&listing, over).await,
         Command::Top { common, interval, own } => crate::top::top(&common, interval, own).await,
+        Command::Shell { common, history } => crate::shell::shell(&common, history).await,
         Command::Ping { common, count } => ping(&common, count).await,
         Command::Revoke { common, object, reason } => revoke(&common, &object, reason).await,
         Command::Watch { common, filter, events, own, count } => {
@@ -57,7 +58,7 @@ fn query(listing: &Listing, offset: u64, left: u64) -> Query {
 }
 
 /// The number of an object that was named on the command line.
-async fn number(link: &Link, text: &str) -> Result<u64, Error> {
+pub(crate) async fn number(link: &Link, text: &str) -> Result<u64, Error> {
     if let Some(id) = object(text).or_else(|| text.parse().ok()) {
         return Ok(id);
     }

@@ -44,6 +44,12 @@ pub enum Error {
         /// The error, as JSON.
         error: String,
     },
+    /// Lines of a script have failed, which was said of each: the status of the last.
+    #[error("lines have failed; the last one with status {status}")]
+    Lines {
+        /// The status.
+        status: u8,
+    },
     /// The output cannot be written: status 1, without a word where its reader has gone.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
@@ -71,13 +77,15 @@ impl Error {
             Error::Connect { .. } => 3,
             Error::Failed(failure) if failure.kind == pb_client::FailureKind::Disconnected => 3,
             Error::Method { .. } => 5,
+            Error::Lines { status } => *status,
             Error::Answer(_) | Error::Failed(_) | Error::Output(_) => 1,
         }
     }
 
     /// Whether there is nobody to tell.
     pub fn is_silent(&self) -> bool {
-        matches!(self, Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        matches!(self, Error::Lines { .. })
+            || matches!(self, Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod json;
 mod link;
 mod out;
+mod shell;
 mod table;
 mod top;
 

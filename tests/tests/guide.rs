@@ -54,7 +54,13 @@ fn pages(folder: &str) -> Vec<(String, String)> {
 fn sources(page: &str) -> Vec<String> {
     let name = page.rsplit('/').next().unwrap().trim_end_matches(".md").replace('-', "_");
     let mut files = vec![root().join(format!("tests/tests/guide/{name}.rs"))];
-    let folders = ["examples/src/jobs", "examples/src/counter", "examples/examples", "tests/ui/fail"];
+    let folders = [
+        "examples/src/jobs",
+        "examples/src/counter",
+        "examples/examples",
+        "pb-inspect/tests",
+        "tests/ui/fail",
+    ];
     for folder in folders {
         let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
         files

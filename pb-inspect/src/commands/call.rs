@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::json::{Reader, named, references, to_json};
 use crate::link::Link;
 use crate::out::{Out, plain};
+use crate::shell::session;
 
 pub(super) async fn call(
     common: &Common,
@@ -22,7 +23,7 @@ pub(super) async fn call(
 ) -> Result<(), Error> {
     let link = Link::open(common).await?;
     let id = number(&link, object).await?;
-    let target = link.inspector.reference(id).await?;
+    let target = link.reference(id).await?;
     let time = Duration::try_from_secs_f64(within)
         .map_err(|_| Error::Usage(format!("{within} s is no time for an answer")))?;
     let target = target.within(time);
@@ -32,7 +33,7 @@ pub(super) async fn call(
     method.check_arguments(given.clone()).map_err(|error| Error::Usage(plain(&error.to_string())))?;
     let (out, name) = (Out::of(common), method.name.clone());
     match target.remote().invoke(method, given).await {
-        Ok(value) => out.print_json(&json(&link, &value).await?),
+        Ok(value) => answered(&out, &json(&link, &value).await?),
         Err(CallError::App(error)) => {
             let error = json(&link, &error).await?;
             if out.json {
@@ -42,6 +43,17 @@ pub(super) async fn call(
         }
         Err(CallError::Broker(failure)) => Err(failure.into()),
     }
+}
+
+fn answered(out: &Out, value: &Json) -> Result<(), Error> {
+    // A session's results have numbers.
+    if let Some(session) = session::current() {
+        let number = session.keep(value.clone());
+        if !out.json {
+            out.print(&format!("${number} = "))?;
+        }
+    }
+    out.print_json(value)
 }
 
 /// The arguments as values, with the objects that they name.
@@ -55,7 +67,7 @@ async fn given(link: &Link, method: &MethodDescription, words: &[String]) -> Res
     let mut objects: HashMap<u64, AnyRef> = HashMap::new();
     for id in ids {
         // A text that only looks like the name of an object stays one.
-        if let Ok(reference) = link.inspector.reference(id).await {
+        if let Ok(reference) = link.reference(id).await {
             objects.insert(id, reference);
         }
     }
@@ -105,7 +117,7 @@ async fn json(link: &Link, value: &Value) -> Result<Json, Error> {
     references(value, &mut found);
     let mut names = Vec::new();
     for reference in found {
-        names.push(format!("@{}", link.inspector.number(reference).await?));
+        names.push(format!("@{}", link.number(&reference).await?));
     }
     Ok(to_json(value, &mut names.into_iter()))
 }

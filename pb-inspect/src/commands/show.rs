@@ -10,11 +10,16 @@ use crate::cli::Common;
 use crate::error::Error;
 use crate::link::Link;
 use crate::out::{Out, plain, short, time};
+use crate::shell::session;
 use crate::table::{Column, cut, table};
 
 pub(super) async fn show(common: &Common, object: &str) -> Result<(), Error> {
     let link = Link::open(common).await?;
     let id = number(&link, object).await?;
+    if session::current().is_some() {
+        // It stays if it may be called: looking needs no more than that it is there.
+        let _ = link.reference(id).await;
+    }
     let detail = link.inspector.object(id).await?;
     let out = Out::of(common);
     if out.json {
