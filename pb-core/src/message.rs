@@ -94,12 +94,43 @@ pub enum Body<'a> {
     Lent(&'a [u8]),
     /// A buffer of its own, which can be kept as it is.
     Own(&'a Bytes),
+    /// Such a buffer, and in front of it bytes that are lent.
+    Ended(&'a [u8], &'a Bytes),
+}
+
+/// What a message can have as its body: bytes in one piece, or in two.
+pub trait Parts {
+    /// All bytes: those that are copied where they are kept, and behind them a buffer that need not be.
+    fn parts(&self) -> (&[u8], &[u8]);
+}
+
+impl<B: AsRef<[u8]> + ?Sized> Parts for B {
+    #[inline]
+    fn parts(&self) -> (&[u8], &[u8]) {
+        (self.as_ref(), &[])
+    }
+}
+
+impl Parts for Body<'_> {
+    #[inline]
+    fn parts(&self) -> (&[u8], &[u8]) {
+        match self {
+            Body::Lent(bytes) => (bytes, &[]),
+            Body::Own(bytes) => (&[], bytes),
+            Body::Ended(front, end) => (front, end),
+        }
+    }
 }
 
 impl<'a> Body<'a> {
     /// Bytes that are to be kept as they are where that is worth it.
     pub fn of(bytes: &'a Bytes) -> Self {
         if bytes.len() >= Body::LARGE_BYTES { Body::Own(bytes) } else { Body::Lent(bytes) }
+    }
+
+    /// A body that was received, to be passed on: as it is where its buffer has nothing else.
+    pub fn received(bytes: &'a Bytes) -> Self {
+        if bytes.len() >= Body::OWN_BUFFER_BYTES { Body::Own(bytes) } else { Body::Lent(bytes) }
     }
 }
 
@@ -109,31 +140,33 @@ impl Body<'_> {
         match self {
             Body::Lent(bytes) => Bytes::copy_from_slice(bytes),
             Body::Own(bytes) => Bytes::clone(bytes),
+            Body::Ended(front, end) => [front, &end[..]].concat().into(),
         }
+    }
+
+    /// How many bytes there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self {
+            Body::Lent(bytes) => bytes.len(),
+            Body::Own(bytes) => bytes.len(),
+            Body::Ended(front, end) => front.len() + end.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// From so many bytes on a body is worth a buffer of its own, which is sent without being copied.
     pub const LARGE_BYTES: usize = 16 << 10;
 
+    /// From so many bytes on a body that comes has a buffer of its own: those that several messages are read into together are smaller.
+    pub const OWN_BUFFER_BYTES: usize = 64 << 10;
+
     /// No bytes.
     pub const EMPTY: Body<'static> = Body::Lent(&[]);
-}
-
-impl std::ops::Deref for Body<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Body::Lent(bytes) => bytes,
-            Body::Own(bytes) => bytes,
-        }
-    }
-}
-
-impl AsRef<[u8]> for Body<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
 }
 
 impl<'a> From<&'a [u8]> for Body<'a> {

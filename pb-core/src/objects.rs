@@ -72,7 +72,7 @@ pub use signature::{
     AnswerCodec, App, Codec, Codecs, EncodedDefault, ErrorCodec, Errors, Needed, NoError, ResultAlias,
     Signature, Values, no_errors,
 };
-pub use slot::Delivered;
+pub use slot::{AnswerBody, Delivered, HeldBody};
 pub use stub::Stub;
 #[doc(hidden)]
 pub use stub::{deserialize as deserialize_stub, serialize as serialize_stub};

@@ -5,6 +5,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+use crate::objects::drop_quietly;
+
 /// Bytes in their order. Small frames gather in the last chunk; a large body is a chunk of its own.
 pub(super) struct Chunks {
     /// Those in front of `last`, none of them empty.
@@ -150,7 +152,8 @@ impl Chunks {
             if !chunk.is_empty() {
                 return;
             }
-            self.full.pop_front();
+            // A large one may be a program's, which is told when it is dropped.
+            drop_quietly(self.full.pop_front());
         }
         if bytes >= self.last.len() {
             // Kept for the next batch.

@@ -240,7 +240,7 @@ pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Re
         options: options.boxed(),
         deadline: request.deadline,
         references: &request.references,
-        body: Body::Lent(&request.body),
+        body: Body::received(&request.body),
     };
     let Some((_, reply)) = request.answer else {
         // If this goes down the promise of a call that is cancelled later, it must arrive all the same.

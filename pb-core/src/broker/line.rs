@@ -22,7 +22,7 @@ use super::watchdog::Watchdog;
 use super::wiring::Wiring;
 use super::{Config, reading, ready, writing};
 use crate::message::{Abort, AbortCode, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
-use crate::objects::{Names, Watcher, Watchers};
+use crate::objects::{AnswerBody, Names, Watcher, Watchers};
 use crate::proto::{Connection, Outbox, Silent, TableSizes, Violation};
 use crate::reactor::Stream;
 use crate::wire::frame::Decoded;
@@ -378,12 +378,12 @@ impl Line {
 
     /// An answer's body, which counts against this side's bytes for answers until it is dropped. Small ones don't: they may be kept as causes
     /// of failures, and cost no more than the call that asked for them.
-    pub(super) fn hold_answer(self: &Arc<Self>, body: Bytes) -> Bytes {
+    pub(super) fn hold_answer(self: &Arc<Self>, body: Bytes) -> AnswerBody {
         if body.len() <= MAX_CAUSE_BYTES {
-            return body;
+            return AnswerBody::Free(body);
         }
         self.with(|connection, _| connection.hold_answer(body.len()));
-        Bytes::from_owner(HeldAnswer::new(self, body))
+        AnswerBody::Held(Box::new(HeldAnswer::new(self, body)))
     }
 
     /// Sends calls that are passed on and wait for room, while there is some.

@@ -9,7 +9,8 @@ use super::line::Line;
 use super::outgoing::Outgoing;
 use super::wiring::Wiring;
 use crate::message::{
-    AppCause, Body, Call, CallOptions, Cast, Cause, Failure, Message, MethodText, Payload, Reject, Rejection,
+    AppCause, Body, Call, CallOptions, Cast, Cause, Failure, Message, MethodText, Parts, Payload, Reject,
+    Rejection,
 };
 use crate::objects::Reference;
 use crate::proto::Connection;
@@ -99,15 +100,15 @@ impl Passed<'_> {
     }
 }
 
-fn content<B: AsRef<[u8]>>(message: &Message<B>, bodies: bool) -> Content {
-    let body_bytes = message.body().map_or(0, |body| body.as_ref().len());
+fn content<B: Parts>(message: &Message<B>, bodies: bool) -> Content {
+    let body_bytes = message.body().map_or(0, |body| body.parts().0.len() + body.parts().1.len());
     let mut bytes = Vec::new();
     let bare = if bodies { None } else { bare(message) };
     let cut = !bodies && (bare.is_some() || body_bytes > 0);
     match &bare {
         Some(bare) => frame::encode(bare, &mut bytes),
         None if bodies => frame::encode(message, &mut bytes),
-        None => frame::encode_front(message, |_| &mut bytes),
+        None => frame::encode_fields(message, |_| &mut bytes),
     }
     let length = bytes.iter().take_while(|byte| **byte >= 0x80).count() + 1;
     bytes.drain(..length.min(bytes.len()));
@@ -283,5 +284,19 @@ mod tests {
     fn where_nothing_was_said_nothing_is_cut() {
         let ping: Message<Bytes> = Message::Ping(crate::message::Ping { nonce: 7 });
         assert_eq!(content(&ping, false), Content { bytes: vec![11, 0, 7], body_bytes: 0, cut: false });
+    }
+
+    /// A large buffer goes out behind what is copied of its body: neither is shown to who may not see it.
+    #[test]
+    fn a_body_in_two_pieces_is_shown_whole_or_not_at_all() {
+        let end = Bytes::from(vec![7; Body::LARGE_BYTES]);
+        let payload = |body| Payload { caps: Vec::new(), body };
+        let resolve = |body| Message::Resolve(Resolve { export: ExportId(1), payload: payload(body) });
+        let whole = [SECRET, &end].concat();
+        let split = content(&resolve(Body::Ended(SECRET, &end)), false);
+        assert!(!holds(&split.bytes) && split.bytes.len() < 10 && split.cut);
+        let (split, lent) =
+            (content(&resolve(Body::Ended(SECRET, &end)), true), content(&resolve(Body::Lent(&whole)), true));
+        assert!(split.bytes == lent.bytes && split.body_bytes == whole.len());
     }
 }

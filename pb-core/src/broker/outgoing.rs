@@ -281,11 +281,11 @@ impl Outgoing {
         let Outgoing { waiting, .. } = self;
         let before = waiting.len();
         match message.body() {
-            Some(Body::Own(body)) => {
+            Some(Body::Own(end) | Body::Ended(_, end)) => {
                 frame::encode_front(message, |bytes| waiting.room(bytes));
-                waiting.push(Bytes::clone(body));
+                waiting.push(Bytes::clone(end));
             }
-            _ => frame::encode_into(message, |bytes| waiting.room(bytes)),
+            Some(Body::Lent(_)) | None => frame::encode_into(message, |bytes| waiting.room(bytes)),
         }
         let bytes = self.waiting.len() - before;
         self.frames += 1;

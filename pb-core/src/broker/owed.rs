@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::line::Line;
+use crate::objects::HeldBody;
 use crate::proto::Cost;
 
 /// A cast of the peer's that has not ended, for as long as this lives.
@@ -37,8 +38,8 @@ impl HeldAnswer {
     }
 }
 
-impl AsRef<[u8]> for HeldAnswer {
-    fn as_ref(&self) -> &[u8] {
+impl HeldBody for HeldAnswer {
+    fn bytes(&self) -> &Bytes {
         &self.body
     }
 }

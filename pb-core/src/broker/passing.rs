@@ -146,10 +146,12 @@ impl Waiter for Passing {
         };
         match answer {
             Delivered::Value(references, body) => {
-                self.answer(WireAnswer::Value(&references, Body::Lent(&body)))
+                self.answer(WireAnswer::Value(&references, Body::received(body.bytes())))
             }
             Delivered::Reference(reference) => self.answer(WireAnswer::Reference(reference)),
-            Delivered::App(references, body) => self.answer(WireAnswer::App(&references, Body::Lent(&body))),
+            Delivered::App(references, body) => {
+                self.answer(WireAnswer::App(&references, Body::received(body.bytes())))
+            }
             Delivered::Failed(failure) => self.answer(WireAnswer::Failed(failure)),
         }
         self.give(given);

@@ -87,6 +87,7 @@ pub(super) async fn run(
         direct,
         buffer: BytesMut::new(),
         grown: false,
+        paid: 0,
         batch: Chunks::of(line.chunk_bytes()),
         held: None,
         ready: Ready::default(),
@@ -123,6 +124,8 @@ struct Reading<'a> {
     buffer: BytesMut,
     /// `buffer` was made for one large frame.
     grown: bool,
+    /// Bytes of the large frame that came last, if no other has come since: for as many the peer has paid.
+    paid: usize,
     /// What this task writes itself, empty between batches.
     batch: Chunks,
     /// A message that begins the next turn of the tables' lock, with the bytes of its frame.
@@ -286,7 +289,7 @@ impl Reading<'_> {
     /// behind which the tables may be others. What names a result begins a turn of its own: those before it may settle that. So does an answer
     /// behind calls: they are started before it is told. Says how many, and what the last one led to.
     fn take_run(&mut self, greeted: bool, now: std::time::Instant) -> (usize, Turn, Result<(), End>) {
-        let Reading { line, buffer, grown, due, share, left, tired, held, ready, .. } = self;
+        let Reading { line, buffer, grown, paid, due, share, left, tired, held, ready, .. } = self;
         let limit = if greeted { line.frame_bytes } else { HELLO_BYTES };
         let (mut frames, mut bytes, mut alone, mut calls) = (0, 0, !greeted, false);
         let (turn, taken) = line.take(now, ready, |slack| {
@@ -307,9 +310,11 @@ impl Reading<'_> {
                     alone |= !frame::is_plain(buffer);
                     let Some(frame) = frame::split(buffer, limit)? else { return Ok(None) };
                     *due = None;
+                    *paid = 0;
                     if *grown {
                         // While the frame waits or is worked on nothing else holds its bytes.
                         *grown = false;
+                        *paid = counters::whole(frame.len());
                         *buffer = BytesMut::from(&buffer[..]);
                     }
                     if share.spend_step() || line.arrivals.are_late() {
@@ -346,24 +351,19 @@ impl Reading<'_> {
         }
     }
 
-    /// Makes room for the next read: for what a small connection reads at once, or for more of a large frame. A claimed length costs
-    /// little: the buffer is four times what has come, and ends at the frame's length.
+    /// Makes room for the next read: for what a small connection reads at once, or for more of a large frame. Behind a large frame only the
+    /// beginning of the next is read at first: where that is large, too, the rest of it comes to where it stays.
     ///
     /// # Errors
-    /// The frame is an answer that will be refused: it need not come first.
+    /// As [`Reading::grow`].
     fn make_room(&mut self) -> Result<(), Violation> {
         let (have, room) = (self.buffer.len(), self.buffer.capacity() - self.buffer.len());
-        match frame::whole_len(&self.buffer) {
-            Some(whole) if whole > have && have >= self.read_bytes / 4 && room > 0 => {}
-            Some(whole) if whole > have && have >= self.read_bytes / 4 => {
-                if let Some((id, bytes)) = frame::begun_answer(&self.buffer) {
-                    self.line.lock().connection.expect_answer(id, bytes)?;
-                }
-                let mut larger = BytesMut::with_capacity(whole.min(4 * have));
-                larger.extend_from_slice(&self.buffer);
-                self.buffer = larger;
-                self.grown = true;
-            }
+        let large = frame::whole_len(&self.buffer).filter(|&whole| whole > have.max(self.read_bytes / 4));
+        match large {
+            Some(whole) if self.paid > 0 && !self.grown => self.grow(whole)?,
+            Some(_) if room > 0 && (self.grown || have >= self.read_bytes / 4) => {}
+            Some(whole) if have >= self.read_bytes / 4 => self.grow(whole)?,
+            None if have == 0 && self.paid > 0 => self.buffer.reserve(FIRST_READ_BYTES),
             _ if room < self.read_bytes / 4 => {
                 if self.buffer.capacity() > 0 {
                     self.read_bytes = (2 * self.read_bytes).min(self.most_read_bytes);
@@ -372,6 +372,22 @@ impl Reading<'_> {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Makes room for a frame of `whole` bytes that has begun. A claimed length costs little: the buffer is four times what has come, and as much more as the
+    /// frame before had, and ends at the frame's length.
+    ///
+    /// # Errors
+    /// The frame is an answer that will be refused: it need not come first.
+    fn grow(&mut self, whole: usize) -> Result<(), Violation> {
+        if let Some((id, bytes)) = frame::begun_answer(&self.buffer) {
+            self.line.lock().connection.expect_answer(id, bytes)?;
+        }
+        let mut larger = BytesMut::with_capacity(whole.min(4 * self.buffer.len() + self.paid));
+        larger.extend_from_slice(&self.buffer);
+        self.buffer = larger;
+        self.grown = true;
         Ok(())
     }
 
@@ -445,7 +461,7 @@ impl Reading<'_> {
                     self.line.handle_timeout(Instant::now().into_std())?;
                     if self.buffer.is_empty() {
                         // Silence is what rings it: a peer that has nothing to say keeps no more than one that never had.
-                        (self.buffer, self.read_bytes) = (BytesMut::new(), FIRST_READ_BYTES);
+                        (self.buffer, self.read_bytes, self.paid) = (BytesMut::new(), FIRST_READ_BYTES, 0);
                     }
                 }
             }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::Parts;
+
 /// Causes within causes, at the most; deeper ones are dropped when sent and refused when received.
 pub const MAX_CAUSES: usize = 8;
 
@@ -222,9 +224,10 @@ impl fmt::Display for Reason<'_> {
 impl Cause {
     /// A method's own error as the cause of another failure. A cause is kept longer than the message that brought it, and without its
     /// references, so a sentence stands for one that is large or holds some.
-    pub(crate) fn of_error(body: &[u8], holds_references: bool) -> Self {
-        if !holds_references && body.len() <= MAX_CAUSE_BYTES {
-            return Cause::App(AppCause { body: Bytes::copy_from_slice(body) });
+    pub(crate) fn of_error(body: &(impl Parts + ?Sized), holds_references: bool) -> Self {
+        let (front, end) = body.parts();
+        if !holds_references && front.len() + end.len() <= MAX_CAUSE_BYTES {
+            return Cause::App(AppCause { body: [front, end].concat().into() });
         }
         let message = "the method failed with an error that is too large, or holds references, to be a cause";
         Cause::Broker(Failure::new(FailureKind::Failed, Ran::Yes, message))

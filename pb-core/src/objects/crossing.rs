@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::signature::{AnswerCodec, App, AsReference, Codec, ErrorCodec};
 use super::{Referenceable, Stub, scope};
-use crate::wire::{body, shape};
+use crate::wire::shape;
 
 type Of<T> = PhantomData<fn() -> T>;
 
@@ -124,8 +124,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Value<T> {
 
 fn codec<T: Serialize + DeserializeOwned + Send + 'static>() -> Codec<T> {
     Codec {
-        encode: |value, out| body::encode(value, out),
-        decode: |input| body::decode(input),
+        encode: |value, out| out.write(value),
+        decode: |input| input.read(),
         shape: || scope::trace_with(shape::trace::<T>),
         default: None,
     }

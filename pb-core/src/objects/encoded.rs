@@ -5,13 +5,13 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use super::again::{self, Kept, Repeating};
-use super::slot::Slot;
+use super::slot::{AnswerBody, Slot};
 use super::{
     Answerer, Delivered, Distant, Encoded, Errors, Leads, NotSent, Queued, Reference, Terms, Waiter, Waiting,
     WireAnswer, local, scope, scratch, sending, survivor, trace,
 };
 use crate::message::{Body, CallOptions, Cause, ExportId, Failure, FailureKind, MethodText, Ran, Reply};
-use crate::wire::body::BodyError;
+use crate::wire::body::{BodyError, Draft};
 
 /// A call on its way to wherever a reference leads.
 pub(super) struct EncodedCall {
@@ -34,14 +34,12 @@ pub(super) struct Payload {
 impl Payload {
     /// What `encode` writes. Runs the user's `Serialize`, under no lock.
     pub(super) fn encode(
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), BodyError>,
+        encode: impl FnOnce(&mut Draft) -> Result<(), BodyError>,
     ) -> Result<Self, BodyError> {
         scratch::with_scratch(|out| {
             let (encoded, references) = scope::encode_with(|| encode(out));
             encoded?;
-            let large = out.len() >= Body::LARGE_BYTES;
-            let body = if large { scratch::take_out(out) } else { Bytes::copy_from_slice(out) };
-            Ok(Payload { references, body })
+            Ok(Payload { references, body: out.to_bytes() })
         })
     }
 }
@@ -159,10 +157,12 @@ impl Answerer for Here {
         let Some(waiter) = self.waiter.upgrade() else { return };
         waiter.settle(match (self.reply, answer) {
             (Reply::Value, WireAnswer::Value(references, body)) => {
-                Delivered::Value(references.to_vec(), body.to_bytes())
+                Delivered::Value(references.to_vec(), AnswerBody::Free(body.to_bytes()))
             }
             (Reply::Reference, WireAnswer::Reference(reference)) => Delivered::Reference(reference),
-            (_, WireAnswer::App(references, body)) => Delivered::App(references.to_vec(), body.to_bytes()),
+            (_, WireAnswer::App(references, body)) => {
+                Delivered::App(references.to_vec(), AnswerBody::Free(body.to_bytes()))
+            }
             (_, WireAnswer::Failed(failure)) => Delivered::Failed(failure),
             (_, WireAnswer::Value(..) | WireAnswer::Reference(_)) => {
                 Delivered::Failed(Failure::new(FailureKind::Incompatible, Ran::Yes, Failure::OTHER_REPLY))

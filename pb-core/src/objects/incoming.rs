@@ -13,7 +13,7 @@ use super::{
     Values, Waiter, scope,
 };
 use crate::message::{Body, ExportId, Failure, FailureKind, Ran, Reply};
-use crate::wire::body;
+use crate::wire::body::{BodyError, Draft, Received};
 
 /// A method found in an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,19 +143,20 @@ impl Responder {
         self,
         what: &str,
         value: T,
-        encode: impl FnOnce(&T, &mut Vec<u8>) -> Result<(), body::BodyError>,
+        encode: impl FnOnce(&T, &mut Draft) -> Result<(), BodyError>,
         answer: impl for<'a> FnOnce(&'a [Reference], Body<'a>) -> WireAnswer<'a>,
     ) {
         super::scratch::with_scratch(|out| {
             let (encoded, references) = scope::encode_with(|| encode(&value, out));
             match encoded {
-                Ok(()) if out.len() >= Body::LARGE_BYTES => {
-                    // What is large need not be there twice while it waits for the peer.
-                    super::executor::drop_quietly(value);
-                    let own = super::scratch::take_out(out);
-                    self.answer(answer(&references, Body::Own(&own)));
-                }
-                Ok(()) => self.answer(answer(&references, Body::Lent(out))),
+                Ok(()) => match out.take_large() {
+                    Some(own) => {
+                        // What is large need not be there twice while it waits for the peer.
+                        super::executor::drop_quietly(value);
+                        self.answer(answer(&references, Body::Own(&own)));
+                    }
+                    None => self.answer(answer(&references, out.body())),
+                },
                 Err(error) => {
                     let message = format!("the method's {what} cannot be sent: {error}");
                     self.fail(FailureKind::Failed, Ran::Yes, message);
@@ -320,15 +321,16 @@ const ALL: Agreed = Agreed { arguments: usize::MAX, more: false };
 fn decode<A: Values>(
     codecs: &A::Codecs,
     references: Vec<Reference>,
-    body: &[u8],
+    body: &Bytes,
     agreed: Agreed,
 ) -> Result<A, String> {
-    let mut rest = body;
-    let values = scope::decode_with(references, || codecs.decode(&mut rest, agreed.arguments))
+    let mut received = Received::new(body);
+    let values = scope::decode_with(references, || codecs.decode(&mut received, agreed.arguments))
         .map_err(|error| format!("the arguments cannot be read: {error}"))?;
-    if !rest.is_empty() && !agreed.more {
+    let left = received.rest().len();
+    if left > 0 && !agreed.more {
         super::executor::drop_quietly(values);
-        return Err(format!("{} bytes are left over behind the arguments", rest.len()));
+        return Err(format!("{left} bytes are left over behind the arguments"));
     }
     Ok(values)
 }

@@ -1,25 +1,22 @@
 use std::cell::Cell;
 
-use bytes::Bytes;
+use crate::wire::body::Draft;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Lends this thread's buffer, empty. A user's `Serialize` that calls a stub gets another one meanwhile.
-pub(super) fn with_scratch<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+pub(super) fn with_scratch<T>(run: impl FnOnce(&mut Draft) -> T) -> T {
     let mut buffer = SCRATCH.take();
     buffer.clear();
-    let result = run(&mut buffer);
+    let mut draft = Draft::over(buffer);
+    let result = run(&mut draft);
+    let buffer = draft.into_buffer();
     if buffer.capacity() <= KEPT_BYTES {
         SCRATCH.set(buffer);
     }
     result
-}
-
-/// Makes what was written into a lent buffer a buffer of its own.
-pub(super) fn take_out(buffer: &mut Vec<u8>) -> Bytes {
-    Bytes::from(std::mem::take(buffer).into_boxed_slice())
 }
 
 /// A larger buffer is given back to the allocator: one big message must not cost every thread its size for ever.

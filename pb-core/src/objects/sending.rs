@@ -193,8 +193,8 @@ fn encoded<A: Values, R, K: Errors, T>(
         let options = options(call.method, &call.terms);
         let method = call.method.text_for(needed.optional());
         let deadline = call.terms.deadline;
-        let own = (body.len() >= Body::LARGE_BYTES).then(|| super::scratch::take_out(body));
-        let body = own.as_ref().map_or(Body::Lent(body), Body::Own);
+        let own = body.take_large();
+        let body = own.as_ref().map_or_else(|| body.body(), Body::Own);
         send(Encoded { method, options, deadline, references: &references, body })
     })
 }

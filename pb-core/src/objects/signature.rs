@@ -6,13 +6,13 @@ use super::interface::MethodShape;
 use super::{Access, CallContext, CallError, Incoming, Method, Reference, Started, scope};
 use crate::defer::Deferred;
 use crate::message::Failure;
-use crate::wire::body::BodyError;
+use crate::wire::body::{BodyError, Draft, Received};
 use crate::wire::shape::Shape;
 
 /// How one type is encoded, decoded and described.
 pub struct Codec<T> {
-    pub(super) encode: fn(&T, &mut Vec<u8>) -> Result<(), BodyError>,
-    pub(super) decode: fn(&mut &[u8]) -> Result<T, BodyError>,
+    pub(super) encode: fn(&T, &mut Draft) -> Result<(), BodyError>,
+    pub(super) decode: fn(&mut Received<'_>) -> Result<T, BodyError>,
     pub(super) shape: fn() -> Shape,
     /// What an argument is that an older caller does not send; `None` where it may not be missing.
     pub(super) default: Option<fn() -> T>,
@@ -145,14 +145,14 @@ pub trait Codecs: Copy + Send + Sync + 'static {
     fn encode(
         &self,
         values: &Self::Values,
-        out: &mut Vec<u8>,
+        out: &mut Draft,
         needed: &mut Needed<'_>,
     ) -> Result<(), BodyError>;
     /// Decodes the first `count`; the others get their defaults.
     ///
     /// # Errors
     /// What the body codec says.
-    fn decode(&self, input: &mut &[u8], count: usize) -> Result<Self::Values, BodyError>;
+    fn decode(&self, input: &mut Received<'_>, count: usize) -> Result<Self::Values, BodyError>;
     /// The shape of each.
     fn shapes(&self) -> Vec<Shape>;
     /// How many at the end may be missing.
@@ -185,10 +185,16 @@ impl<'a> Needed<'a> {
         self.count - self.fixed
     }
 
+    /// Where an argument begins that is about to be encoded; only that of one that may be missing is looked at.
     #[inline]
-    fn see(&mut self, index: usize, bytes: &[u8]) {
+    fn begin(&self, index: usize, out: &mut Draft) -> usize {
+        if index < self.fixed { 0 } else { out.bytes().len() }
+    }
+
+    #[inline]
+    fn see(&mut self, index: usize, out: &mut Draft, start: usize) {
         if let Some(at) = index.checked_sub(self.fixed)
-            && self.defaults[at].as_deref() != Some(bytes)
+            && self.defaults[at].as_deref() != Some(&out.bytes()[start..])
         {
             self.count = index + 1;
         }
@@ -196,7 +202,7 @@ impl<'a> Needed<'a> {
 }
 
 impl<T> Codec<T> {
-    fn decode_or_default(&self, input: &mut &[u8], there: bool) -> Result<T, BodyError> {
+    fn decode_or_default(&self, input: &mut Received<'_>, there: bool) -> Result<T, BodyError> {
         match self.default {
             Some(default) if !there => Ok(default()),
             _ => (self.decode)(input),
@@ -206,9 +212,9 @@ impl<T> Codec<T> {
     /// The default, encoded, where it may be missing.
     fn encoded_default(&self) -> Option<EncodedDefault> {
         let default = self.default?;
-        let mut out = Vec::new();
+        let mut out = Draft::over(Vec::new());
         let (encoded, references) = scope::encode_with(|| (self.encode)(&default(), &mut out));
-        Some((encoded.is_ok() && references.is_empty()).then(|| out.into()))
+        Some((encoded.is_ok() && references.is_empty()).then(|| std::mem::take(out.bytes()).into()))
     }
 }
 
@@ -224,18 +230,18 @@ macro_rules! tuples {
             fn encode(
                 &self,
                 values: &Self::Values,
-                out: &mut Vec<u8>,
+                out: &mut Draft,
                 needed: &mut Needed<'_>,
             ) -> Result<(), BodyError> {
                 $(
-                    let start = out.len();
+                    let start = needed.begin($index, out);
                     (self.$index.encode)(&values.$index, out)?;
-                    needed.see($index, &out[start..]);
+                    needed.see($index, out, start);
                 )*
                 Ok(())
             }
             #[allow(unused_variables, clippy::unused_unit, reason = "the empty tuple uses none")]
-            fn decode(&self, input: &mut &[u8], count: usize) -> Result<Self::Values, BodyError> {
+            fn decode(&self, input: &mut Received<'_>, count: usize) -> Result<Self::Values, BodyError> {
                 Ok(($(self.$index.decode_or_default(input, $index < count)?,)*))
             }
             fn shapes(&self) -> Vec<Shape> {

@@ -22,17 +22,43 @@ use super::{
 use crate::defer::{Pending, Promising};
 use crate::message::{Cause, Failure, FailureKind, ImportId, Ran};
 use crate::proto::{Key, exceeded};
+use crate::wire::body::{BodyError, Draft, Received};
 
 /// An answer as it arrived, not decoded yet.
 pub enum Delivered {
     /// A value, with the references that its body names.
-    Value(Vec<Reference>, Bytes),
+    Value(Vec<Reference>, AnswerBody),
     /// The one reference that was asked for.
     Reference(Reference),
     /// The method's own error, with the references that its body names.
-    App(Vec<Reference>, Bytes),
+    App(Vec<Reference>, AnswerBody),
     /// A failure of the broker.
     Failed(Failure),
+}
+
+/// An answer's body.
+pub enum AnswerBody {
+    /// One that nobody counts.
+    Free(Bytes),
+    /// One that counts against something until it is decoded or dropped. What was decoded may go on using its bytes.
+    Held(Box<dyn HeldBody>),
+}
+
+/// A body that gives itself back when it is dropped.
+pub trait HeldBody: Send + Sync {
+    /// The bytes.
+    fn bytes(&self) -> &Bytes;
+}
+
+impl AnswerBody {
+    /// The bytes.
+    #[inline]
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            AnswerBody::Free(bytes) => bytes,
+            AnswerBody::Held(held) => held.bytes(),
+        }
+    }
 }
 
 /// A call of ours.
@@ -153,7 +179,7 @@ impl<R, K: Errors> State<R, K> {
         let abandoned = self.pledged.as_ref().is_some_and(|pledged| pledged.abandoned);
         match &mut self.phase {
             Phase::Delivered(Delivered::App(references, body)) if abandoned => {
-                let failure = Failure::broken_by(Cause::of_error(body, !references.is_empty()));
+                let failure = Failure::broken_by(Cause::of_error(body.bytes(), !references.is_empty()));
                 let references = mem::take(references);
                 // The body may be somebody's who is told of its end: it goes where nothing is locked.
                 let before = mem::replace(&mut self.phase, Phase::Delivered(Delivered::Failed(failure)));
@@ -461,7 +487,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 Err(Failure::broken_by(Cause::Broker(failure.clone())))
             }
             Phase::Delivered(Delivered::App(references, body)) => {
-                Err(Failure::broken_by(Cause::of_error(body, !references.is_empty())))
+                Err(Failure::broken_by(Cause::of_error(body.bytes(), !references.is_empty())))
             }
             Phase::Local(Ok(stub)) => match self.ok.reference {
                 Some(reference) => Ok((reference.to)(stub)),
@@ -508,10 +534,12 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     }
 
     fn encode_cause(&self, error: &K::Method) -> Failure {
-        let mut body = Vec::new();
+        let mut body = Draft::over(Vec::new());
         let encoded = self.err.codec.map(|codec| scope::encode_with(|| (codec.encode)(error, &mut body)));
         match encoded {
-            Some((Ok(()), references)) => Failure::broken_by(Cause::of_error(&body, !references.is_empty())),
+            Some((Ok(()), references)) => {
+                Failure::broken_by(Cause::of_error(&body.body(), !references.is_empty()))
+            }
             _ => Failure::new(FailureKind::Broken, Ran::No, NOT_GIVEN),
         }
     }
@@ -526,7 +554,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 Some(AsReference { from: Some(from), .. }) => return Ok(from(reference)),
                 Some(AsReference { from: None, .. }) => {
                     // In a body of its own it would be the first of one.
-                    match decode(vec![reference], &[0], self.ok.codec.decode) {
+                    match decode(vec![reference], &Bytes::from_static(&[0]), self.ok.codec.decode) {
                         Ok(value) => return Ok(value),
                         Err(message) => undecodable(&message),
                     }
@@ -534,13 +562,13 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 None => undecodable("a reference came where a value was due"),
             },
             Phase::Delivered(Delivered::Value(references, body)) => {
-                match decode(references, &body, self.ok.codec.decode) {
+                match decode(references, body.bytes(), self.ok.codec.decode) {
                     Ok(value) => return Ok(value),
                     Err(message) => undecodable(&message),
                 }
             }
             Phase::Delivered(Delivered::App(references, body)) => match self.err.codec {
-                Some(codec) => match decode(references, &body, codec.decode) {
+                Some(codec) => match decode(references, body.bytes(), codec.decode) {
                     Ok(error) => return Err(K::app(error)),
                     Err(message) => undecodable(&message),
                 },
@@ -568,14 +596,16 @@ const NOT_GIVEN: &str = "the call that was to give the reference failed";
 
 fn decode<T>(
     references: Vec<Reference>,
-    body: &[u8],
-    decode: fn(&mut &[u8]) -> Result<T, crate::wire::body::BodyError>,
+    body: &Bytes,
+    decode: fn(&mut Received<'_>) -> Result<T, BodyError>,
 ) -> Result<T, String> {
-    let mut rest = body;
-    let value = scope::decode_with(references, || decode(&mut rest)).map_err(|error| error.to_string())?;
-    if !rest.is_empty() {
+    let mut received = Received::new(body);
+    let value =
+        scope::decode_with(references, || decode(&mut received)).map_err(|error| error.to_string())?;
+    let left = received.rest().len();
+    if left > 0 {
         drop_quietly(value);
-        return Err(format!("{} bytes are left over behind the value", rest.len()));
+        return Err(format!("{left} bytes are left over behind the value"));
     }
     Ok(value)
 }

@@ -25,7 +25,7 @@ impl<H: Host> Connection<H> {
         self.exports.answering = running.seen.method;
         match (running.reply, answer) {
             (Reply::Value, Answer::Value(handles, body)) => {
-                match self.plan_answer(&running, handles, &body, out) {
+                match self.plan_answer(&running, handles, body.len(), out) {
                     Ok(planned) => {
                         self.call_ended(id, &running, End::well(&body), out);
                         let payload = Payload { caps: self.commit(planned, true), body };
@@ -36,7 +36,7 @@ impl<H: Host> Connection<H> {
                 }
             }
             (Reply::Reference, Answer::Reference(handle)) => self.answer_reference(id, running, handle, out),
-            (_, Answer::App(handles, body)) => match self.plan_answer(&running, handles, &body, out) {
+            (_, Answer::App(handles, body)) => match self.plan_answer(&running, handles, body.len(), out) {
                 Ok(planned) => {
                     self.call_ended(id, &running, End::Error { bytes: body.len() }, out);
                     let cause = Cause::of_error(&body, !handles.is_empty());
@@ -62,17 +62,17 @@ impl<H: Host> Connection<H> {
         &mut self,
         running: &RunningCall<H>,
         handles: &[H::Handle],
-        body: &[u8],
+        bytes: usize,
         out: &impl Outbox,
     ) -> Result<Vec<Planned<H::Handle>>, Failure> {
         let has_run = |failure| Failure { ran: Ran::Yes, ..failure };
-        self.fits("answer", body.len(), handles.len(), None).map_err(has_run)?;
-        if body.len() as u64 > running.answer_bytes {
-            return Err(answer_too_big(body.len(), running.answer_bytes));
+        self.fits("answer", bytes, handles.len(), None).map_err(has_run)?;
+        if bytes as u64 > running.answer_bytes {
+            return Err(answer_too_big(bytes, running.answer_bytes));
         }
         let planned = self.plan(handles).map_err(has_run)?;
         let new = planned.iter().filter(|plan| self.is_new(plan)).count() as u64;
-        match self.answer_over_budget(body.len() as u64, new, out) {
+        match self.answer_over_budget(bytes as u64, new, out) {
             Some(failure) => Err(self.unplan(planned, failure)),
             None => Ok(planned),
         }
@@ -85,7 +85,7 @@ impl<H: Host> Connection<H> {
         handle: H::Handle,
         out: &mut impl Outbox,
     ) {
-        let planned = match self.plan_answer(&running, std::slice::from_ref(&handle), &[], out) {
+        let planned = match self.plan_answer(&running, std::slice::from_ref(&handle), 0, out) {
             Ok(planned) => planned,
             Err(failure) => {
                 self.garbage.push(Garbage::Handle(handle));

@@ -11,7 +11,7 @@ use super::imports::{Asked, Import, Wanted};
 use super::timers::{self, exceeded, given_up, is_over};
 use super::{Connection, Cost, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
 use crate::message::{
-    Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message, Ran,
+    Body, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message, Ran,
     Reject, Rejection, Release, Reply, Resolve,
 };
 
@@ -391,10 +391,7 @@ impl<H: Host> Connection<H> {
 /// A call that waits must not hold the buffer that it was read into. A large body has one of its own.
 #[cold]
 pub(super) fn unpin(body: &mut Bytes) {
-    if body.len() < OWN_BUFFER_BYTES {
+    if body.len() < Body::OWN_BUFFER_BYTES {
         *body = Bytes::copy_from_slice(body);
     }
 }
-
-/// What is larger is read into a buffer of its own.
-const OWN_BUFFER_BYTES: usize = 64 << 10;

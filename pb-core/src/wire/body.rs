@@ -4,7 +4,8 @@
 //! Here a peer's bytes cost at most what they are worth, and types that a format without names cannot carry
 //! are refused with the attribute that is to blame. Wire: `docs/protocol.md`, "Bodies".
 //!
-//! `Vec<u8>` goes element by element, for that is what serde makes of it. [`Bytes`], or `serde_bytes`, are copied whole.
+//! [`Bytes`] that are an argument or an answer are not copied where they are large ([`Draft`], [`Received`]), and a `Vec<u8>` is copied once. Within other values [`Bytes`], or
+//! `serde_bytes`, are copied whole, and `Vec<u8>` goes element by element, for that is what serde makes of it.
 
 use std::marker::PhantomData;
 
@@ -16,10 +17,12 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 
 mod error;
 mod guard;
+mod large;
 mod ward;
 
 pub use bytes::Bytes;
 pub use error::{BodyError, SelfDescribing};
+pub use large::{Draft, Received};
 
 /// How many containers may stand within each other: sequences, maps, structs, tuples, enums, `Option`s and newtypes.
 /// Fixed, because both sides must agree; a quarter of what the smallest stack we know survives.

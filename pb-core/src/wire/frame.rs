@@ -19,7 +19,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::message::{Cap, ExportId, Message};
+use crate::message::{Cap, ExportId, Message, Parts};
 
 mod codes;
 mod decode;
@@ -34,7 +34,7 @@ pub use malformed::Malformed;
 
 use codes::types;
 use number::Uint;
-use sink::{Count, Front, Head, Sink};
+use sink::{Count, Fields, Head, Sink};
 
 /// The first four bytes that each side sends, before its first frame.
 pub const MAGIC: [u8; 4] = [0x89, b'P', b'B', b'\n'];
@@ -64,7 +64,7 @@ pub enum Decoded {
 /// A failure's texts and details, its causes and reasons are cut to their bounds. No other bound is looked at:
 /// who makes a message keeps to those in `docs/protocol.md`, or the receiver refuses it.
 #[inline]
-pub fn encode<B: AsRef<[u8]>>(message: &Message<B>, out: &mut Vec<u8>) {
+pub fn encode<B: Parts>(message: &Message<B>, out: &mut Vec<u8>) {
     encode_into(message, |bytes| {
         out.reserve(bytes);
         out
@@ -73,16 +73,14 @@ pub fn encode<B: AsRef<[u8]>>(message: &Message<B>, out: &mut Vec<u8>) {
 
 /// The same, into the buffer that `room` gives for so many bytes.
 #[inline]
-pub(crate) fn encode_into<'a, B: AsRef<[u8]>>(
-    message: &Message<B>,
-    room: impl FnOnce(usize) -> &'a mut Vec<u8>,
-) {
+pub(crate) fn encode_into<'a, B: Parts>(message: &Message<B>, room: impl FnOnce(usize) -> &'a mut Vec<u8>) {
     let mut head = Head::new();
-    if let Some(body) = encode::small(message, &mut head) {
-        let head = head.with_length(body.len());
-        let out = room(head.len() + body.len());
+    if let Some((front, end)) = encode::small(message, &mut head) {
+        let head = head.with_length(front.len() + end.len());
+        let out = room(head.len() + front.len() + end.len());
         out.extend_from_slice(head);
-        out.extend_from_slice(body);
+        out.extend_from_slice(front);
+        out.extend_from_slice(end);
         return;
     }
     let length = content_len(message);
@@ -94,18 +92,34 @@ pub(crate) fn encode_into<'a, B: AsRef<[u8]>>(
 }
 
 /// The frame of `message` but for its body, which must follow: into the buffer that `room` gives for so many bytes.
-pub fn encode_front<'a, B: AsRef<[u8]>>(message: &Message<B>, room: impl FnOnce(usize) -> &'a mut Vec<u8>) {
+pub fn encode_fields<'a, B: Parts>(message: &Message<B>, room: impl FnOnce(usize) -> &'a mut Vec<u8>) {
+    encode_before(message, &[], room);
+}
+
+/// The frame of `message` but for the second piece of its body, which must follow: into the buffer that `room` gives for so many bytes.
+#[cfg(feature = "net")]
+pub(crate) fn encode_front<'a, B: Parts>(message: &Message<B>, room: impl FnOnce(usize) -> &'a mut Vec<u8>) {
+    encode_before(message, message.body().map_or(&[], |body| body.parts().0), room);
+}
+
+/// The frame of `message` with only `front` of its body.
+fn encode_before<'a, B: Parts>(
+    message: &Message<B>,
+    front: &[u8],
+    room: impl FnOnce(usize) -> &'a mut Vec<u8>,
+) {
     let length = content_len(message);
-    let body = message.body().map_or(0, |body| body.as_ref().len());
-    let out = room(number::uint_len(length as u64) + length - body);
+    let body = message.body().map_or(0, |body| body.parts().0.len() + body.parts().1.len());
+    let out = room(number::uint_len(length as u64) + length - body + front.len());
     out.uint(length as u64);
     let start = out.len();
-    encode::message(message, &mut Front(out));
+    encode::message(message, &mut Fields(out));
     debug_assert_eq!(out.len() - start, length - body, "counting and writing are one function");
+    out.extend_from_slice(front);
 }
 
 /// The bytes that [`encode`] appends for `message`, length prefix included.
-pub fn encoded_len<B: AsRef<[u8]>>(message: &Message<B>) -> usize {
+pub fn encoded_len<B: Parts>(message: &Message<B>) -> usize {
     let length = content_len(message);
     number::uint_len(length as u64) + length
 }
@@ -185,7 +199,7 @@ pub fn begun_answer(buffer: &[u8]) -> Option<(ExportId, usize)> {
     Some((ExportId(id), length.checked_sub(content - rest.len())?))
 }
 
-fn content_len<B: AsRef<[u8]>>(message: &Message<B>) -> usize {
+fn content_len<B: Parts>(message: &Message<B>) -> usize {
     let mut count = Count::default();
     encode::message(message, &mut count);
     count.bytes

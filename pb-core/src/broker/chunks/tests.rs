@@ -152,3 +152,27 @@ fn a_full_chunk_takes_no_more_room_than_what_is_in_it() {
         assert!(room <= 100 * frame * 17 / 16, "{room} bytes for {} of {frame}", 100 * frame);
     }
 }
+
+/// A program's own buffer, which panics when it is dropped.
+struct Touchy([u8; 4]);
+
+impl AsRef<[u8]> for Touchy {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        panic!("intended");
+    }
+}
+
+#[test]
+fn a_buffer_that_panics_when_it_is_dropped_keeps_nothing_from_being_written() {
+    let mut chunks = Chunks::default();
+    chunks.push(Bytes::from_owner(Touchy([1; 4])));
+    chunks.room(2).extend_from_slice(&[2, 3]);
+    chunks.advance(5);
+    assert_eq!(chunks.bytes(), [3]);
+}

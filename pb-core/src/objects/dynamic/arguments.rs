@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::wire::body::{self, BodyError};
+use crate::wire::body::{BodyError, Draft};
 use crate::wire::shape::Shape;
 
 /// The arguments of a call by name, which has no trait to take their types from: a tuple of up to twelve owned values that serde knows, such
@@ -14,7 +14,7 @@ use crate::wire::shape::Shape;
 pub trait Arguments: sealed::Sealed + 'static {
     /// Appends all, one behind the other.
     #[doc(hidden)]
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), BodyError>;
+    fn encode(&self, out: &mut Draft) -> Result<(), BodyError>;
     /// Of each.
     #[doc(hidden)]
     fn shapes() -> Vec<Shape>;
@@ -29,8 +29,8 @@ macro_rules! tuples {
         impl<$($name),*> sealed::Sealed for ($($name,)*) {}
         impl<$($name: Serialize + DeserializeOwned + 'static),*> Arguments for ($($name,)*) {
             #[allow(unused_variables, reason = "the empty tuple uses none")]
-            fn encode(&self, out: &mut Vec<u8>) -> Result<(), BodyError> {
-                $(body::encode(&self.$index, out)?;)*
+            fn encode(&self, out: &mut Draft) -> Result<(), BodyError> {
+                $(out.write(&self.$index)?;)*
                 Ok(())
             }
             fn shapes() -> Vec<Shape> {

@@ -12,7 +12,7 @@ use crate::objects::encoded::{EncodedCall, Payload};
 use crate::objects::signature::{AnswerCodec, AsReference, Codec, ErrorCodec};
 use crate::objects::slot::Slot;
 use crate::objects::{App, CallError, Called, Errors, MethodFlags, MethodShape, Remote, Stub, no_errors};
-use crate::wire::body::{self, BodyError};
+use crate::wire::body::BodyError;
 use crate::wire::shape::{self, Shape};
 
 impl<S: Stub> Remote<'_, S> {
@@ -155,7 +155,7 @@ fn is_reference(shape: &Shape) -> bool {
 pub(super) fn decoder<T: DeserializeOwned + Send + 'static>() -> Codec<T> {
     Codec {
         encode: |_, _| Err(BodyError::Value { message: "only received".into() }),
-        decode: |input| body::decode(input),
+        decode: |input| input.read(),
         shape: shape_of::<T>,
         default: None,
     }

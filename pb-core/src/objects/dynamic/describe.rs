@@ -49,9 +49,9 @@ static METHOD: LazyLock<Arc<MethodText>> = LazyLock::new(|| {
 });
 
 const CODEC: Codec<Description> = Codec {
-    encode: |description, out| body::encode(description, out),
+    encode: |description, out| out.write(description),
     decode: |input| {
-        let description: Description = body::decode(input)?;
+        let description: Description = input.read()?;
         let wrong = |problem| BodyError::Value { message: format!("of the object's description: {problem}") };
         description.check().map_err(wrong)?;
         Ok(description)

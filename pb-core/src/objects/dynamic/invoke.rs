@@ -194,10 +194,7 @@ fn unreadable(why: &str) -> Failure {
 /// Takes all that there is.
 const RAW: Codec<Raw> = Codec {
     encode: |_, _| Err(BodyError::Value { message: "only received".into() }),
-    decode: |input| {
-        let body = std::mem::take(input).to_vec().into();
-        Ok(Raw(Payload { references: scope::references(), body }))
-    },
+    decode: |input| Ok(Raw(Payload { references: scope::references(), body: input.take_rest() })),
     shape: || Shape::Tuple(Vec::new()),
     default: None,
 };

@@ -131,7 +131,7 @@ impl Value {
     /// # Errors
     /// [`Misfit`] where the value cannot be encoded, or the type is one that cannot be described (`docs/shapes.md`).
     pub fn of<T: Serialize + DeserializeOwned + 'static>(value: &T) -> Result<Self, Misfit> {
-        let payload = Payload::encode(|out| body::encode(value, out)).map_err(misfit)?;
+        let payload = Payload::encode(|out| out.write(value)).map_err(misfit)?;
         payload.read(&shape_of::<T>()).map_err(misfit)
     }
 
@@ -182,7 +182,7 @@ impl Payload {
         let mut failed = None;
         let written = Payload::encode(|out| {
             for (at, (shape, value)) in values.into_iter().enumerate() {
-                write::write(shape, value, out).map_err(|misfit| {
+                write::write(shape, value, out.bytes()).map_err(|misfit| {
                     failed = Some((at, misfit));
                     BodyError::Value { message: String::new() }
                 })?;

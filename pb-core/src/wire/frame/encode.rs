@@ -5,14 +5,14 @@ use super::number::zigzag;
 use super::sink::{Count, Head, Sink};
 use crate::message::{
     Abort, Call, CallOptions, Cap, Cast, Cause, Disembargo, Failure, Goaway, Hello, MAX_CAUSES,
-    MAX_FAILURE_BYTES, Message, MethodName, Payload, Reject, Rejection, Release, Reply, Resolve,
+    MAX_FAILURE_BYTES, Message, MethodName, Parts, Payload, Reject, Rejection, Release, Reply, Resolve,
 };
 
 /// Details of one failure, at the most; further ones are dropped when sent.
 pub(super) const MAX_DETAILS: usize = 16;
 
 /// Everything behind the frame's length.
-pub(super) fn message<B: AsRef<[u8]>>(message: &Message<B>, to: &mut impl Sink) {
+pub(super) fn message<B: Parts>(message: &Message<B>, to: &mut impl Sink) {
     match message {
         Message::Hello(message) => hello(message, to),
         Message::Call(message) => call(message, to),
@@ -48,14 +48,14 @@ fn hello(hello: &Hello, to: &mut impl Sink) {
     }
 }
 
-fn call<B: AsRef<[u8]>>(call: &Call<B>, to: &mut impl Sink) {
+fn call<B: Parts>(call: &Call<B>, to: &mut impl Sink) {
     call_head(call, to);
     body(&call.payload, to);
 }
 
 /// A message whose fields need few bytes, as those of nearly all are: its fields written to `head`, and its body.
 #[inline]
-pub(super) fn small<'a, B: AsRef<[u8]>>(message: &'a Message<B>, head: &mut Head) -> Option<&'a [u8]> {
+pub(super) fn small<'a, B: Parts>(message: &'a Message<B>, head: &mut Head) -> Option<(&'a [u8], &'a [u8])> {
     match message {
         Message::Call(call)
             if call.payload.caps.is_empty()
@@ -63,11 +63,11 @@ pub(super) fn small<'a, B: AsRef<[u8]>>(message: &'a Message<B>, head: &mut Head
                 && matches!(call.method, MethodName::Known(_)) =>
         {
             call_head(call, head);
-            Some(call.payload.body.as_ref())
+            Some(call.payload.body.parts())
         }
         Message::Resolve(resolve) if resolve.payload.caps.is_empty() => {
             resolve_head(resolve, head);
-            Some(resolve.payload.body.as_ref())
+            Some(resolve.payload.body.parts())
         }
         _ => None,
     }
@@ -88,7 +88,7 @@ fn call_head<B>(call: &Call<B>, to: &mut impl Sink) {
     options(call.options.as_deref(), to);
 }
 
-fn cast<B: AsRef<[u8]>>(cast: &Cast<B>, to: &mut impl Sink) {
+fn cast<B: Parts>(cast: &Cast<B>, to: &mut impl Sink) {
     head(types::CAST, &cast.payload.caps, to);
     to.byte(name_flag(&cast.method) | option_flags(cast.options.as_deref()));
     to.int(cast.target.0);
@@ -97,7 +97,7 @@ fn cast<B: AsRef<[u8]>>(cast: &Cast<B>, to: &mut impl Sink) {
     body(&cast.payload, to);
 }
 
-fn resolve<B: AsRef<[u8]>>(resolve: &Resolve<B>, to: &mut impl Sink) {
+fn resolve<B: Parts>(resolve: &Resolve<B>, to: &mut impl Sink) {
     resolve_head(resolve, to);
     body(&resolve.payload, to);
 }
@@ -108,7 +108,7 @@ fn resolve_head<B>(resolve: &Resolve<B>, to: &mut impl Sink) {
     to.int(resolve.export.0);
 }
 
-fn reject<B: AsRef<[u8]>>(reject: &Reject<B>, to: &mut impl Sink) {
+fn reject<B: Parts>(reject: &Reject<B>, to: &mut impl Sink) {
     match &reject.rejection {
         Rejection::App(payload) => {
             head(types::REJECT, &payload.caps, to);
@@ -197,8 +197,9 @@ fn uints(message_type: u8, fields: &[u64], to: &mut impl Sink) {
     }
 }
 
-fn body<B: AsRef<[u8]>>(payload: &Payload<B>, to: &mut impl Sink) {
-    to.body(payload.body.as_ref());
+fn body<B: Parts>(payload: &Payload<B>, to: &mut impl Sink) {
+    let (front, end) = payload.body.parts();
+    to.body(front, end);
 }
 
 fn method(method: &MethodName, to: &mut impl Sink) {

@@ -9,9 +9,10 @@ pub(super) trait Sink {
     fn uint(&mut self, value: u64);
     fn raw(&mut self, bytes: &[u8]);
 
-    /// The message's body: its end.
-    fn body(&mut self, bytes: &[u8]) {
-        self.raw(bytes);
+    /// The message's body: its end, in two pieces.
+    fn body(&mut self, front: &[u8], end: &[u8]) {
+        self.raw(front);
+        self.raw(end);
     }
 
     fn int(&mut self, value: i64) {
@@ -102,9 +103,9 @@ impl Sink for Head {
 }
 
 /// Takes all of a message but its body.
-pub(super) struct Front<'a>(pub(super) &'a mut Vec<u8>);
+pub(super) struct Fields<'a>(pub(super) &'a mut Vec<u8>);
 
-impl Sink for Front<'_> {
+impl Sink for Fields<'_> {
     fn byte(&mut self, byte: u8) {
         self.0.byte(byte);
     }
@@ -117,7 +118,7 @@ impl Sink for Front<'_> {
         Sink::raw(self.0, bytes);
     }
 
-    fn body(&mut self, _: &[u8]) {}
+    fn body(&mut self, _: &[u8], _: &[u8]) {}
 }
 
 impl Sink for Vec<u8> {
