@@ -24,6 +24,7 @@ mod ready;
 mod refusing;
 mod room;
 mod seen;
+mod stages;
 mod stranger;
 mod traced;
 mod watchdog;

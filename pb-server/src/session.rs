@@ -66,10 +66,12 @@ async fn serve(
     let Some(config) = house.config(&peer, arrival.onlookers.clone()) else {
         house.counters.failed.count();
         tracing::error!(peer = peer.address(), "making a root for a peer panicked");
-        return refuse(stream, "the server cannot serve you: it failed to make your root object").await;
+        let why = "the server cannot serve you: it failed to make your root object";
+        return Box::pin(refuse(stream, why)).await;
     };
     let broker = Closing(Broker::start(stream, config));
-    if let Err(failure) = greeted(&broker.0, &mut place, &mut stopped).await {
+    // What comes once, at the beginning or the end, is on the heap: a connection has room for it as long as it lives, else.
+    if let Err(failure) = Box::pin(greeted(&broker.0, &mut place, &mut stopped)).await {
         house.counters.failed.count();
         tracing::debug!(peer = peer.address(), %failure, "no connection");
         arrival.reason = Some(failure);
@@ -82,7 +84,7 @@ async fn serve(
     let reason = tokio::select! {
         reason = broker.0.closed() => reason,
         until = told_to_stop(&mut stopped) => {
-            leave(&broker.0, until, &mut stopped).await;
+            Box::pin(leave(&broker.0, until, &mut stopped)).await;
             broker.0.closed().await
         }
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use super::after::After;
 use super::arrivals::Arrivals;
@@ -18,6 +18,7 @@ use super::outgoing::Outgoing;
 use super::owed::HeldAnswer;
 use super::ready::Ready;
 use super::room::Room;
+use super::stages::Stages;
 use super::watchdog::Watchdog;
 use super::wiring::Wiring;
 use super::{Config, reading, ready, writing};
@@ -41,7 +42,7 @@ pub(super) struct Line {
     over: AtomicBool,
     /// See [`Line::is_halted`].
     halted: AtomicBool,
-    status: watch::Sender<Status>,
+    stages: Stages,
     peer: String,
     pub(super) frame_bytes: u64,
     /// Outgoing bytes that are written in the middle of a batch.
@@ -105,14 +106,6 @@ impl State {
     }
 }
 
-enum Status {
-    Greeting,
-    Open,
-    Ended(Failure),
-    /// Ended, and nothing more is written.
-    Gone(Failure),
-}
-
 /// How it stands with a connection after a turn of the lock.
 pub(super) struct Turn {
     pub(super) ended: bool,
@@ -162,7 +155,7 @@ impl Line {
                     changed: Notify::new(),
                     over: AtomicBool::new(false),
                     halted: AtomicBool::new(false),
-                    status: watch::Sender::new(Status::Greeting),
+                    stages: Stages::default(),
                     peer,
                     frame_bytes,
                     full_bytes: FULL_BATCH.min(2 * frame_bytes as usize),
@@ -399,13 +392,7 @@ impl Line {
     /// The peer's hello has come.
     pub(super) fn open(&self) {
         self.room.open_for_all();
-        self.status.send_if_modified(|status| {
-            let greeting = matches!(status, Status::Greeting);
-            if greeting {
-                *status = Status::Open;
-            }
-            greeting
-        });
+        self.stages.open();
     }
 
     /// Ends the connection, once: tells the peer with `abort`, fails everything, wakes both tasks.
@@ -428,13 +415,7 @@ impl Line {
 
     /// Everything is failed; now everybody learns.
     pub(super) fn finish(&self, reason: Failure) {
-        self.status.send_if_modified(|status| {
-            let first = matches!(status, Status::Greeting | Status::Open);
-            if first {
-                *status = Status::Ended(reason);
-            }
-            first
-        });
+        self.stages.end(reason);
         self.write.ring();
         self.read.ring();
         self.forget_pings();
@@ -503,39 +484,23 @@ impl Line {
 
     /// Waits for the peer's hello.
     pub(super) async fn greeted(&self) -> Result<(), Failure> {
-        let mut status = self.status.subscribe();
-        match status.wait_for(|status| !matches!(status, Status::Greeting)).await.as_deref() {
-            Ok(Status::Open) => Ok(()),
-            Ok(Status::Ended(failure) | Status::Gone(failure)) => Err(failure.clone()),
-            Ok(Status::Greeting) | Err(_) => Err(Failure::runtime_ended()),
-        }
+        self.stages.greeted().await
     }
 
     /// Waits for the end.
     pub(super) async fn closed(&self) -> Failure {
-        let mut status = self.status.subscribe();
-        match status.wait_for(|status| matches!(status, Status::Ended(_) | Status::Gone(_))).await.as_deref()
-        {
-            Ok(Status::Ended(failure) | Status::Gone(failure)) => failure.clone(),
-            _ => Failure::runtime_ended(),
-        }
+        self.stages.ended().await
     }
 
     /// Nothing more is written.
     pub(super) fn gone(&self) {
         self.retire();
-        self.status.send_modify(|status| {
-            *status = match std::mem::replace(status, Status::Greeting) {
-                Status::Ended(failure) | Status::Gone(failure) => Status::Gone(failure),
-                Status::Greeting | Status::Open => Status::Gone(Failure::runtime_ended()),
-            };
-        });
+        self.stages.go();
     }
 
     /// Waits for the end, and until everything that was sent before it is written.
     pub(super) async fn finished(&self) {
-        let mut status = self.status.subscribe();
-        let _ = status.wait_for(|status| matches!(status, Status::Gone(_))).await;
+        self.stages.gone().await;
     }
 }
 

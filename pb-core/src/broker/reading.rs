@@ -113,7 +113,8 @@ pub(super) async fn run(
     drop((ending, stay));
     reading.direct = None;
     if may_have_said_why {
-        reading.linger().await;
+        // On the heap, as what comes once at the end: a connection has room for it as long as it lives, else.
+        Box::pin(reading.linger()).await;
     }
 }
 
@@ -181,7 +182,7 @@ impl Reading<'_> {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(End::Closed) if greeted && self.buffer.is_empty() => {
-                    return self.answer_out().await;
+                    return Box::pin(self.answer_out()).await;
                 }
                 Err(End::Closed) if !greeted => return Err(End::Wordless),
                 Err(end) => return Err(end),

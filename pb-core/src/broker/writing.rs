@@ -73,8 +73,12 @@ const HEARD_OUT: Duration = Duration::from_secs(1);
 async fn write(half: &mut WriteHalf, batch: &mut Chunks, share: &mut Share) -> Result<(), Unwritten> {
     let lost = |reason| Err(Unwritten { reason, stalled: false });
     while !batch.is_empty() {
-        let slices = batch.slices(share.most_bytes());
-        let written = match share.at_once(half.write_vectored(&slices)).await {
+        let tried = {
+            // Within braces, so that the task has room for one list, not for two.
+            let slices = batch.slices(share.most_bytes());
+            share.at_once(half.write_vectored(&slices)).await
+        };
+        let written = match tried {
             Some(written) => Ok(written),
             None => timeout(STALL, half.write_vectored(&batch.slices(share.most_bytes()))).await,
         };

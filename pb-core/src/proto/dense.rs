@@ -113,7 +113,7 @@ impl<V> Dense<V> {
 }
 
 /// Places of a ring with anything in it.
-const FEWEST_PLACES: usize = 4;
+const FEWEST_PLACES: usize = 1;
 /// The most, as many as calls are granted by default: a ring is not made smaller again.
 const MOST_PLACES: usize = 1024;
 

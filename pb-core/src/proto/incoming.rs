@@ -122,6 +122,10 @@ impl<H: Host> Connection<H> {
                 if target.is_result() {
                     self.exports.count_on(target, 1);
                 }
+                if self.tasks.capacity() == 0 {
+                    // A place is large, and many peers have no more than one call at a time.
+                    self.tasks.reserve_exact(1);
+                }
                 self.tasks.push_back(Task::Start(Start { target: handle, on_root, request }));
                 return Ok(None);
             }

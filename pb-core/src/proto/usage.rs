@@ -91,6 +91,8 @@ impl Methods {
     pub(super) fn of(&mut self, number: u16) -> &mut Ended {
         let place = Self::place(number);
         if place >= self.0.len() {
+            // Each takes much, and most peers call few.
+            self.0.reserve_exact(place + 1 - self.0.len());
             self.0.resize(place + 1, Ended::default());
         }
         &mut self.0[place]
