@@ -242,6 +242,11 @@ impl Net {
         self.side(who).sizes()
     }
 
+    /// Calls on one side that have no answer yet.
+    pub fn running(&self, who: Who) -> usize {
+        self.side(who).running()
+    }
+
     /// Delivers what is left, and asserts that nothing is: no entry, no waiting method, no open call, no promise to be settled.
     pub fn finish(self) {
         self.network.finish();

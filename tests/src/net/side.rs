@@ -366,6 +366,13 @@ impl Side {
         self.tables.borrow().connection.sizes()
     }
 
+    /// Calls of the other side's that have no answer yet.
+    pub(super) fn running(&self) -> usize {
+        // What the list holds is dropped when nobody borrows the tables.
+        let all = self.tables.borrow().connection.in_flight();
+        all.len()
+    }
+
     /// Does the next thing that the tables have ready. Says whether there was one.
     pub(super) fn step(self: &Rc<Self>) -> bool {
         if let Some(notice) = self.with(|connection, _| connection.poll_notice()) {
