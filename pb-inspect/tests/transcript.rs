@@ -39,7 +39,8 @@ async fn the_transcript_in_readme_is_what_the_tool_says() {
     // How far a client has come when its link stops is the moment's: which of its calls is the oldest, say.
     for _ in 0..5 {
         // A copy stays on its thread.
-        said = LocalSet::new().run_until(ask_all()).await;
+        let Some(all) = LocalSet::new().run_until(ask_all()).await else { continue };
+        said = all;
         if std::env::var_os("PB_KEEP").is_some() {
             std::fs::write(&path, &said).expect("it can be written");
         }
@@ -53,17 +54,17 @@ async fn the_transcript_in_readme_is_what_the_tool_says() {
     );
 }
 
-/// What an operator types, and what is answered.
-async fn ask_all() -> String {
+/// What an operator types, and what is answered; nothing where the links stopped at a moment in which no calls waited.
+async fn ask_all() -> Option<String> {
     let scratch = tempfile::Builder::new().prefix("").rand_bytes(2).tempdir().expect("a folder");
     let served = Copied::start(scratch.path()).await;
     served
         .until(&["conns", "--json"], |rows| rows.iter().filter(|row| row["halted"] == true).count() == 3)
-        .await;
-    served.until(&["calls", "--json", "-n", "3"], |rows| rows.len() == 3).await;
-    served.until(&["objects", "--json", "-f", "interfaces!=File"], |rows| rows.len() == 4).await;
-    served.settled().await;
-    let dirs = served.until(&["objects", "--json", "-f", "interfaces=Dir"], |rows| !rows.is_empty()).await;
+        .await?;
+    served.until(&["calls", "--json", "-n", "3"], |rows| rows.len() == 3).await?;
+    served.until(&["objects", "--json", "-f", "interfaces!=File"], |rows| rows.len() == 4).await?;
+    served.settled().await?;
+    let dirs = served.until(&["objects", "--json", "-f", "interfaces=Dir"], |rows| !rows.is_empty()).await?;
     let dir = format!("@{}", dirs[0]["id"]);
 
     let mut said = String::new();
@@ -74,7 +75,7 @@ async fn ask_all() -> String {
         let printed = served.pb(&words).await;
         said.push_str(&format!("$ pb {typed}\n{printed}\n"));
     }
-    said.replace(scratch.path().to_str().expect("a text"), "/run/pb")
+    Some(said.replace(scratch.path().to_str().expect("a text"), "/run/pb"))
 }
 
 /// `files serve`, and three clients that copy from it.
@@ -104,19 +105,19 @@ impl Copied {
                 let _ = copy(&link, &copied, Manner::default(), Progress::on_terminal()).await;
             });
             // One after the other, so that each has its number.
-            served.until(&["conns", "--json"], |rows| rows.len() > at).await;
+            served.until(&["conns", "--json"], |rows| rows.len() > at).await.expect("it connects");
         }
         served
     }
 
     /// Waits until nobody is given more objects.
-    async fn settled(&self) {
+    async fn settled(&self) -> Option<()> {
         let objects = |rows: Vec<Json>| rows.iter().map(|row| row["objects"].clone()).collect::<Vec<_>>();
         let mut before = Vec::new();
         loop {
-            let now = objects(self.until(&["conns", "--json"], |_| true).await);
+            let now = objects(self.until(&["conns", "--json"], |_| true).await?);
             if now == before {
-                return;
+                return Some(());
             }
             before = now;
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -132,15 +133,18 @@ impl Copied {
         String::from_utf8(done.stdout).expect("a text")
     }
 
-    /// Lists again until it holds.
-    async fn until(&self, words: &[&str], holds: impl Fn(&[Json]) -> bool) -> Vec<Json> {
-        let deadline = Instant::now() + Duration::from_secs(120);
+    /// Lists again until it holds; nothing where it does not for half a minute.
+    async fn until(&self, words: &[&str], holds: impl Fn(&[Json]) -> bool) -> Option<Vec<Json>> {
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let rows: Vec<Json> = serde_json::from_str(&self.pb(words).await).expect("an array");
             if holds(&rows) {
-                return rows;
+                return Some(rows);
             }
-            assert!(Instant::now() < deadline, "it does not hold for two minutes: {words:?} {rows:?}");
+            if Instant::now() > deadline {
+                eprintln!("it does not hold for half a minute: {words:?} {rows:?}");
+                return None;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
