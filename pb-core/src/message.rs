@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+mod dialogue;
 mod failure;
 mod hello;
 
+pub use dialogue::{Plainly, Words, line, line_in};
 pub use failure::{
     AppCause, Cause, Failure, FailureKind, MAX_CAUSE_BYTES, MAX_CAUSES, MAX_FAILURE_BYTES, Ran,
 };

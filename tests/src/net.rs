@@ -36,7 +36,6 @@ use pb_core::message::{Abort, Failure, Message, Reply};
 use pb_core::proto::{Farewell, Limits, TableSizes, Violation};
 
 mod call;
-mod dialogue;
 mod handle;
 mod lent;
 mod log;
@@ -48,12 +47,12 @@ mod timed;
 mod way;
 
 pub use call::{Call, Ended};
-pub use dialogue::line;
 pub use handle::{Handle, Object};
 pub use lent::Lent;
 pub use network::Network;
 pub use node::{Answering, Arrival, Node, Started, TOO_MANY_HOPS};
 pub use oracle::Oracle;
+pub use pb_core::message::line;
 pub use side::Side;
 
 /// One of the two sides.

@@ -3,9 +3,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use pb_core::message::line;
 use pb_core::wire::frame::{self, Decoded};
-
-use super::dialogue;
 
 /// A network's time, and what was sent and done in it.
 pub(super) struct Log {
@@ -99,7 +98,7 @@ pub(super) fn content(frame: &Bytes) -> Bytes {
 
 fn describe(frame: &Bytes) -> String {
     match frame::decode(content(frame)) {
-        Ok(Decoded::Message(message)) => dialogue::line(&message),
+        Ok(Decoded::Message(message)) => line(&message),
         Ok(Decoded::Unknown { message_type, caps }) => {
             format!("a message of the unknown type {message_type} with {} capabilities", caps.len())
         }
