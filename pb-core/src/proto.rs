@@ -47,7 +47,7 @@ pub use silence::Silent;
 pub use timers::{TimeLimit, exceeded};
 pub use usage::SAMPLED;
 pub use violation::Violation;
-pub use watching::{End, Happening};
+pub use watching::{End, Happening, Numbered};
 
 use crate::message::{Body, CallOptions, ExportId, Failure, ImportId, Message, Reply};
 

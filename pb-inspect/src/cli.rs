@@ -176,6 +176,36 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 0)]
         count: u64,
     },
+    /// Writes the frames of connections to a file, until it is stopped; without what programs say to each other
+    Record {
+        #[command(flatten)]
+        common: Common,
+        /// The file, which must not be there; - for the standard output
+        file: PathBuf,
+        /// Only these connections, by their numbers as in `pb conns`; without it all, those that come too
+        #[arg(long = "conn", value_name = "CONNECTIONS", value_delimiter = ',')]
+        connections: Vec<u64>,
+        /// Records arguments, results and errors, too; the server must allow it
+        #[arg(long)]
+        bodies: bool,
+        /// Ends after so many seconds
+        #[arg(long = "for", value_name = "SECONDS")]
+        seconds: Option<f64>,
+    },
+    /// Prints a recording, or bytes that were captured of one direction of a connection from its beginning, a message a line
+    Decode {
+        /// The file; - for the standard input
+        file: PathBuf,
+        /// Only these connections
+        #[arg(long = "conn", value_name = "CONNECTIONS", value_delimiter = ',')]
+        connections: Vec<u64>,
+        /// Prints one JSON object a line
+        #[arg(long)]
+        json: bool,
+        /// The columns that there are; without it those of the terminal, or as many as are needed
+        #[arg(long, value_name = "COLUMNS")]
+        width: Option<usize>,
+    },
     /// Prints a script that completes commands for a shell
     Completions {
         /// Which

@@ -1,7 +1,9 @@
 //! The commands, one a function.
 
 mod call;
+mod decode;
 pub(crate) mod lists;
+mod record;
 pub(crate) mod show;
 mod stats;
 mod watch;
@@ -42,6 +44,12 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Revoke { common, object, reason } => revoke(&common, &object, reason).await,
         Command::Watch { common, filter, events, own, count } => {
             watch::watch(&common, filter, events, own, count).await
+        }
+        Command::Record { common, file, connections, bodies, seconds } => {
+            record::record(&common, &file, connections, bodies, seconds).await
+        }
+        Command::Decode { file, connections, json, width } => {
+            decode::decode(&file, &connections, &Out::new(json, width))
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

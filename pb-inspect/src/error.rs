@@ -50,6 +50,22 @@ pub enum Error {
         /// The status.
         status: u8,
     },
+    /// A file cannot be read, or made: status 1.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is not, or not to its end, what can be decoded: status 1. What stands before is printed.
+    #[error("{path}: {what}", path = path.display())]
+    Damaged {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+    },
     /// The output cannot be written: status 1, without a word where its reader has gone.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
@@ -78,7 +94,11 @@ impl Error {
             Error::Failed(failure) if failure.kind == pb_client::FailureKind::Disconnected => 3,
             Error::Method { .. } => 5,
             Error::Lines { status } => *status,
-            Error::Answer(_) | Error::Failed(_) | Error::Output(_) => 1,
+            Error::Answer(_)
+            | Error::Failed(_)
+            | Error::File { .. }
+            | Error::Damaged { .. }
+            | Error::Output(_) => 1,
         }
     }
 

@@ -12,6 +12,7 @@ mod json;
 mod link;
 mod out;
 mod shell;
+mod spoken;
 mod table;
 mod top;
 

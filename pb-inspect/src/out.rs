@@ -17,7 +17,11 @@ pub(crate) struct Out {
 
 impl Out {
     pub(crate) fn of(common: &Common) -> Out {
-        Out { json: common.json, width: common.width.or_else(columns).unwrap_or(usize::MAX) }
+        Out::new(common.json, common.width)
+    }
+
+    pub(crate) fn new(json: bool, width: Option<usize>) -> Out {
+        Out { json, width: width.or_else(columns).unwrap_or(usize::MAX) }
     }
 
     pub(crate) fn print(&self, text: &str) -> Result<(), Error> {

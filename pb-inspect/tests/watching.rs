@@ -48,7 +48,7 @@ async fn what_a_client_does_is_told_in_its_order() {
     let events = watch(&served, &[], &[], false).await;
     let client = connect(served.url()).await.expect("it is there");
     let dir: DirRef = client.root();
-    let file = dir.file("ada".into()).await.expect("it opens");
+    let file = dir.file("canary".into()).await.expect("it opens");
     file.read().await.expect("it reads");
     drop(file);
     let mut rows = until(&events, |row| row.event == "released").await;
@@ -85,6 +85,7 @@ async fn what_a_client_does_is_told_in_its_order() {
         "{rows:#?}"
     );
     assert!(rows.windows(2).all(|pair| pair[0].time_us <= pair[1].time_us));
+    assert!(!format!("{rows:?}").contains("canary"), "what programs say is in no event");
     // One number for one object, from when it is given to when it is let go.
     let numbers: Vec<_> = [3, 4, 5, 6].map(|at| rows[at].object).to_vec();
     assert!(numbers[0].is_some() && numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");

@@ -6,9 +6,11 @@
 mod api;
 mod door;
 mod events;
+mod frames;
 mod grants;
 mod ids;
 mod query;
+pub mod recording;
 mod rows;
 mod server;
 mod snapshot;

@@ -9,12 +9,11 @@ use super::line::Line;
 use super::outgoing::Outgoing;
 use super::wiring::Wiring;
 use crate::message::{
-    AppCause, Body, Call, CallOptions, Cast, Cause, Failure, Message, MethodText, Parts, Payload, Reject,
-    Rejection,
+    AppCause, Body, Call, CallOptions, Cast, Cause, Failure, Message, Parts, Payload, Reject, Rejection,
 };
 use crate::objects::Reference;
 use crate::proto::Connection;
-pub use crate::proto::{End, Happening};
+pub use crate::proto::{End, Happening, Numbered};
 use crate::wire::frame;
 
 /// Is told what a peer does, as it does it.
@@ -39,15 +38,6 @@ pub enum Onlooker {
     Witness(Arc<dyn Witness>),
     /// At the frames.
     Recorder(Arc<dyn Recorder>),
-}
-
-/// The methods that each side of a connection has numbered, in no order.
-#[derive(Clone, Default, Debug)]
-pub struct Numbered {
-    /// Those that the peer calls.
-    pub received: Vec<(u32, Arc<MethodText>)>,
-    /// Those that this side calls.
-    pub sent: Vec<(u32, Arc<MethodText>)>,
 }
 
 /// A frame that has been read and understood, or is about to be written.
@@ -164,8 +154,7 @@ impl Broker {
         let mut state = self.link.line().lock();
         let (connection, out) = state.parts();
         if let Onlooker::Recorder(recorder) = &onlooker {
-            let (received, sent) = connection.numbered();
-            recorder.joined(&Numbered { received, sent });
+            recorder.joined(&connection.numbered());
         }
         begin(connection, out, onlooker);
     }
@@ -220,7 +209,7 @@ pub(super) fn record(recorders: &[Arc<dyn Recorder>], passing: Passing<'_>, byte
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Cap, ExportId, FailureKind, ImportId, MethodName, Ran, Reply, Resolve};
+    use crate::message::{Cap, ExportId, FailureKind, ImportId, MethodName, MethodText, Ran, Reply, Resolve};
     use crate::wire::frame::{Decoded, decode};
 
     const SECRET: &[u8] = b"canary";

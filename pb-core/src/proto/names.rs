@@ -3,7 +3,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::limits::NAME_BYTES;
-use super::{Host, Violation};
+use super::{Host, Numbered, Violation};
 use crate::message::{MethodName, MethodText};
 
 /// A method's name that the peer defined, and what our side remembers with it.
@@ -81,10 +81,10 @@ impl<H: Host> Names<H> {
     }
 
     /// All that have a number: the peer's, and ours.
-    pub(super) fn numbered(&self) -> (Vec<(u32, Arc<MethodText>)>, Vec<(u32, Arc<MethodText>)>) {
+    pub(super) fn numbered(&self) -> Numbered {
         let received = (1..).zip(&self.received).map(|(number, known)| (number, Arc::clone(&known.text)));
         let sent = self.sent.iter().map(|(text, number)| (*number, Arc::clone(text)));
-        (received.collect(), sent.collect())
+        Numbered { received: received.collect(), sent: sent.collect() }
     }
 
     /// What the peer means by `name`.

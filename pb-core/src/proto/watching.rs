@@ -62,6 +62,15 @@ pub enum Happening<'a, T> {
     },
 }
 
+/// The methods that each side of a connection has numbered, in no order.
+#[derive(Clone, Default, Debug)]
+pub struct Numbered {
+    /// Those that the peer calls.
+    pub received: Vec<(u32, Arc<MethodText>)>,
+    /// Those that this side calls.
+    pub sent: Vec<(u32, Arc<MethodText>)>,
+}
+
 /// What a call is answered with.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
@@ -99,8 +108,8 @@ impl<H: Host> Connection<H> {
         self.watched = watched;
     }
 
-    /// The methods that each side has numbered until now, in no order: the peer's for calls on this side, and this side's.
-    pub fn numbered(&self) -> (Vec<(u32, Arc<MethodText>)>, Vec<(u32, Arc<MethodText>)>) {
+    /// The methods that each side has numbered until now.
+    pub fn numbered(&self) -> Numbered {
         self.names.numbered()
     }
 

@@ -170,7 +170,8 @@ pub struct Served {
 impl Served {
     /// Everything is allowed.
     pub async fn start() -> Served {
-        Served::with(Limits::default(), |at| at.allow_call().allow_cancel().allow_revoke()).await
+        Served::with(Limits::default(), |at| at.allow_call().allow_cancel().allow_revoke().allow_bodies())
+            .await
     }
 
     /// A client may make it keep very much.

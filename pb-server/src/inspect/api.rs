@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pb_core::{AnyRef, remote_interface};
+use pb_core::{AnyRef, Bytes, remote_interface};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -66,6 +66,9 @@ pub trait Inspector {
         events: Vec<String>,
         own: bool,
     ) -> Result<EventsRef, InspectError>;
+    /// The frames that pass from now on, on these connections (none for all, those that come included), in the form of [`recording`](super::recording). Without `bodies`, which
+    /// needs the right to record bodies, nothing that programs say to each other is in it. The inspector's own connections are never recorded.
+    async fn record(&self, connections: Vec<u64>, bodies: bool) -> Result<FramesRef, InspectError>;
     /// Takes the object away from all who hold it now, who are told the reason; it needs the right to revoke. Says from how many connections. Who
     /// is given the object again, or connects anew to a root, has it again.
     async fn revoke(&self, id: u64, reason: String) -> Result<u64, InspectError>;
@@ -83,6 +86,21 @@ pub trait Events {
     /// What has happened since the last time, at most 1,000 events. Waits for the first one; in vain for 10 s at the most.
     #[remote(answer_bytes = 1_048_576)]
     async fn next(&self) -> Happened;
+}
+
+/// What passes on connections, for one who records. It ends when it is let go.
+///
+/// # Errors
+/// The broker's failures.
+///
+/// # Cancel safety
+/// Dropping a call may lose what it would have answered: the recording is damaged then.
+#[remote_interface]
+pub trait Frames {
+    /// The next bytes of the recording, its beginning first; an entry may be in two of them. Waits for some; in vain for 10 s at the most, and then gives none. What is not asked
+    /// for is kept up to 4 MiB, and counted beyond.
+    #[remote(answer_bytes = 1_048_576)]
+    async fn next(&self) -> Bytes;
 }
 
 /// Something that a peer has done, or that was done for it.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::api::*;
 use super::events::{Watched, Watching};
+use super::frames::{Recorded, Recording};
 use super::grants::Grants;
 use super::ids::{Ids, Name};
 use super::query::{Cell, Plan, Row};
@@ -297,6 +298,14 @@ impl Inspector for Looking {
     ) -> Result<EventsRef, InspectError> {
         let watching = Watching::of(filter, &events, Arc::clone(&self.ids))?;
         Ok(EventsRef::new(Watched::new(self.view(Arc::new(watching), own)?)))
+    }
+
+    async fn record(&self, connections: Vec<u64>, bodies: bool) -> Result<FramesRef, InspectError> {
+        if bodies {
+            self.may(self.grants.bodies, "record bodies")?;
+        }
+        let recording = Recording::of(connections, bodies);
+        Ok(FramesRef::new(Recorded::new(self.view(Arc::new(recording), false)?)))
     }
 
     async fn revoke(&self, id: u64, reason: String) -> Result<u64, InspectError> {
