@@ -68,6 +68,14 @@ impl Worker {
         Worker::run(command, arguments)
     }
 
+    /// The same, on this processor and no other.
+    pub fn start_on(processor: &str, arguments: &[&str]) -> Result<Worker> {
+        let program = std::env::current_exe().context("this program cannot be found")?;
+        let mut command = Command::new("taskset");
+        command.args(["-c", processor]).arg(program);
+        Worker::run(command, arguments)
+    }
+
     fn run(mut command: Command, arguments: &[&str]) -> Result<Worker> {
         let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (to, from) = (child.stdin.take(), child.stdout.take());
