@@ -64,7 +64,7 @@ async fn where_no_address_answers_the_error_says_of_each_why() {
     );
     let text = error.to_string();
     let words =
-        ["none of 4 addresses", &nobody, &no_broker, "speaks HTTP", full.url(), "no room", "nobody-is-there"];
+        ["none of 4 addresses", &nobody, &no_broker, "is HTTP", full.url(), "no room", "nobody-is-there"];
     for words in words {
         assert!(text.contains(words), "{words:?} is not in {text}");
     }
