@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use pb_core::broker::NotStopped;
+use pb_core::broker::{InFlight, NotStopped};
 use pb_core::message::ExportId;
+use pb_core::objects::Reference;
 use pb_core::{Broker, CallError, Failure, FailureKind, Ran};
 use pb_tests::live::{Chain, NodeRef, soon, until};
 
@@ -13,6 +14,20 @@ fn held(broker: &Broker, most: usize) -> Vec<(i64, u64, u64, u64)> {
     loop {
         let (piece, next) = broker.held(from, most);
         all.extend(piece.iter().map(|held| (held.id.0, held.mentions, held.calls, held.failed)));
+        from = next;
+        if from.is_none() {
+            return all;
+        }
+    }
+}
+
+/// The peer's calls that have no answer, in pieces that look at so many.
+fn flying(broker: &Broker, most: usize) -> Vec<InFlight<Reference>> {
+    let (mut all, mut from) = (Vec::new(), None);
+    loop {
+        let (piece, next) = broker.in_flight(from, most);
+        assert!(piece.len() <= most, "{} in one piece", piece.len());
+        all.extend(piece);
         from = next;
         if from.is_none() {
             return all;
@@ -88,7 +103,7 @@ async fn calls_in_flight_tell_their_method_target_age_and_what_they_wait_for() {
     let hangs = chain.root.hang(Vec::new());
     let late = chain.root.open_late("ada".into());
     let queued = late.say(1);
-    let all = || chain.server().in_flight();
+    let all = || flying(chain.server(), 1024);
     until(
         || all().iter().filter(|call| call.can_stop).count() == 2 && all().len() == 3,
         || format!("{} calls", all().len()),
@@ -111,6 +126,31 @@ async fn calls_in_flight_tell_their_method_target_age_and_what_they_wait_for() {
 }
 
 #[tokio::test]
+async fn calls_in_flight_are_listed_in_pieces_that_look_at_so_many() {
+    // As many as are granted, which is more than have a place in the tables' ring where results stay.
+    let chain = Chain::of(1).await;
+    let mut kept = Vec::new();
+    for n in 0..300 {
+        let opened = chain.root.open(n.to_string());
+        kept.push(opened.promised());
+        soon(opened).await.expect("it opens");
+    }
+    let hang: Vec<_> = (0..1000).map(|_| chain.root.hang(Vec::new())).collect();
+    let server = chain.server();
+    let all = || flying(server, 1024).iter().filter(|call| call.can_stop).count();
+    until(|| all() == 1000, || format!("{} calls", all())).await;
+    let wanted: BTreeSet<_> = flying(server, 1024).iter().map(|call| call.id).collect();
+    assert_eq!(wanted.len(), 1000);
+    for most in [1, 64] {
+        let found = flying(server, most);
+        assert_eq!(found.len(), 1000, "each is in one piece");
+        assert!(found.iter().all(|call| wanted.contains(&call.id)));
+    }
+    drop((hang, kept));
+    chain.finish().await;
+}
+
+#[tokio::test]
 async fn a_call_that_is_stopped_is_answered_once_and_leaves_nothing_behind() {
     let chain = Chain::of(1).await;
     let hangs = chain.root.hang(Vec::new());
@@ -118,10 +158,10 @@ async fn a_call_that_is_stopped_is_answered_once_and_leaves_nothing_behind() {
     let queued = late.say(1);
     let server = chain.server();
     let ready =
-        || server.in_flight().iter().filter(|call| call.can_stop || call.waits_for.is_some()).count() == 3;
+        || flying(server, 1024).iter().filter(|call| call.can_stop || call.waits_for.is_some()).count() == 3;
     until(ready, || "three calls".to_owned()).await;
     let why = || Failure::new(FailureKind::Cancelled, Ran::Maybe, "an operator has stopped the call");
-    let mut ids: Vec<_> = server.in_flight().iter().map(|call| call.id).collect();
+    let mut ids: Vec<_> = flying(server, 1024).iter().map(|call| call.id).collect();
     ids.sort();
     assert_eq!(server.stop_call(ids[0], why()), Ok(()));
     assert_eq!(server.stop_call(ids[0], why()), Err(NotStopped::Ended));
@@ -148,11 +188,11 @@ async fn a_stopped_call_that_was_to_give_a_reference_fails_what_was_called_on_it
     let queued = late.say(1);
     let server = chain.server();
     until(
-        || server.in_flight().len() == 2 && server.in_flight().iter().any(|call| call.can_stop),
+        || flying(server, 1024).len() == 2 && flying(server, 1024).iter().any(|call| call.can_stop),
         || "two calls".to_owned(),
     )
     .await;
-    let first = server.in_flight().iter().map(|call| call.id).min().expect("two calls");
+    let first = flying(server, 1024).iter().map(|call| call.id).min().expect("two calls");
     let why = Failure::new(FailureKind::Cancelled, Ran::Maybe, "an operator has stopped the call");
     assert_eq!(server.stop_call(first, why), Ok(()));
     assert_eq!(soon(queued).await.expect_err("its target failed").kind, FailureKind::Broken);

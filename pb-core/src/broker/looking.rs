@@ -52,12 +52,16 @@ impl Broker {
         state.connection.held_at(id)
     }
 
-    /// The peer's calls that are not answered, in no order: at most as many as it was granted.
-    pub fn in_flight(&self) -> Vec<InFlight<Reference>> {
+    /// Some of the peer's calls that are not answered, in no order: what a look at no more than `most` results finds, in one turn of the connection's lock; and from where to go
+    /// on, for the next piece. `from` is `None` for the first. A call that is in flight from the first piece to the last is in one of them; it may be in two where
+    /// `most` is less than 1,024 and many others come meanwhile.
+    ///
+    /// What this returns holds the objects that are called.
+    pub fn in_flight(&self, from: Option<u64>, most: usize) -> (Vec<InFlight<Reference>>, Option<u64>) {
         let now = tokio::time::Instant::now().into_std();
         let mut state = self.link.line().lock();
         state.connection.look_at(now);
-        state.connection.in_flight()
+        state.connection.in_flight(from, most)
     }
 
     /// The peer's calls that were answered, by method.

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::mem;
 
 use super::table::Table;
@@ -6,17 +7,20 @@ use super::table::Table;
 /// What finds its place taken by one that stays, objects, and what is more than the ring may have, stands in a [`Table`].
 ///
 /// The ring has as many places as twice what was ever in it at once, up to [`MOST_PLACES`], whatever ids a peer chooses.
+/// Results are looked through in pieces, so those that are not in the ring are in an order of their own: a peer with few calls at once pays nothing for it.
 pub(super) struct Dense<V> {
     /// A power of two, or none.
     ring: Vec<Option<(i64, V)>>,
     /// How many of its places are taken.
     taken: usize,
     others: Table<i64, V>,
+    /// The results among the others.
+    crowded_out: BTreeSet<i64>,
 }
 
 impl<V> Dense<V> {
     pub(super) fn new() -> Self {
-        Dense { ring: Vec::new(), taken: 0, others: Table::new() }
+        Dense { ring: Vec::new(), taken: 0, others: Table::new(), crowded_out: BTreeSet::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,6 +79,9 @@ impl<V> Dense<V> {
             self.grow();
             return self.insert(id, value);
         }
+        if id > 0 {
+            self.crowded_out.insert(id);
+        }
         self.others.insert(id, value)
     }
 
@@ -96,7 +103,37 @@ impl<V> Dense<V> {
             self.taken -= 1;
             return Some(value);
         }
-        if self.others.is_empty() { None } else { self.others.remove(id) }
+        if self.others.is_empty() { None } else { self.remove_elsewhere(id) }
+    }
+
+    fn remove_elsewhere(&mut self, id: &i64) -> Option<V> {
+        if *id > 0 {
+            self.crowded_out.remove(id);
+        }
+        self.others.remove(id)
+    }
+
+    /// Some of the results, and from where to go on: looks at no more than `most` places and ids. What is there from the first piece to the last is in one of
+    /// them; where the ring grows meanwhile, maybe in two. `from` is 0 for the first.
+    pub(super) fn results(&self, from: u64, most: usize) -> (impl Iterator<Item = (i64, &V)>, Option<u64>) {
+        // Ids go down, so that whoever comes meanwhile makes it no longer.
+        let below =
+            from.checked_sub(MOST_PLACES as u64).map(|below| i64::try_from(below).unwrap_or(i64::MAX));
+        let at = if below.is_some() { self.ring.len() } else { (from as usize).min(self.ring.len()) };
+        let until = at.saturating_add(most).min(self.ring.len());
+        let here = self.ring[at..until].iter().flatten().map(|(id, value)| (*id, value));
+        let below = below.unwrap_or(i64::MAX);
+        let mut rest = self.crowded_out.range(..below).rev().copied();
+        let ids: Vec<i64> = rest.by_ref().take(most - (until - at)).collect();
+        let next = match (until < self.ring.len(), rest.next()) {
+            (true, _) => Some(until as u64),
+            (false, None) => None,
+            (false, Some(_)) => {
+                Some(MOST_PLACES as u64 + ids.last().copied().unwrap_or(below).unsigned_abs())
+            }
+        };
+        let there = ids.into_iter().filter_map(|id| self.others.get(&id).map(|value| (id, value)));
+        (here.chain(there), next)
     }
 
     /// All, in no order.
@@ -107,6 +144,7 @@ impl<V> Dense<V> {
     /// Empties it.
     pub(super) fn take_values(&mut self) -> impl Iterator<Item = V> + use<V> {
         self.taken = 0;
+        self.crowded_out.clear();
         let ring = mem::take(&mut self.ring).into_iter().flatten().map(|(_, value)| value);
         ring.chain(self.others.take_values())
     }
@@ -157,6 +195,71 @@ mod tests {
         assert!(dense.ring.len() <= 128, "{} places", dense.ring.len());
     }
 
+    /// The results in pieces that look at so many, with what is done between two of them.
+    fn in_pieces(
+        dense: &mut Dense<u64>,
+        most: usize,
+        mut between: impl FnMut(&mut Dense<u64>),
+    ) -> BTreeMap<i64, u64> {
+        let (mut seen, mut from) = (BTreeMap::new(), Some(0));
+        while let Some(at) = from {
+            let (piece, next) = dense.results(at, most);
+            let piece: Vec<_> = piece.map(|(id, value)| (id, *value)).collect();
+            assert!(piece.len() <= most, "{} of {most}", piece.len());
+            assert!(next != from, "it goes on");
+            seen.extend(piece);
+            from = next;
+            between(dense);
+        }
+        seen
+    }
+
+    #[test]
+    fn results_that_stay_are_in_a_piece_though_others_come_and_go() {
+        for most in [1, 7, 1024] {
+            let mut dense = Dense::new();
+            (1..=3000).for_each(|id| assert_eq!(dense.insert(id, 1), None));
+            (1..=1000).for_each(|id| assert_eq!(dense.insert(-id, 2), None));
+            // Both in the ring and out of it there are gaps.
+            (1..=3000).filter(|id| id % 3 == 0).for_each(|id| assert!(dense.remove(&id).is_some()));
+            let (mut come, mut go) = (3001, 1);
+            let seen = in_pieces(&mut dense, most, |dense| {
+                dense.insert(come, 3);
+                dense.remove(&go);
+                (come, go) = (come + 1, go + 30);
+            });
+            let stayed = (1..=3000).filter(|id| id % 3 != 0 && id % 30 != 1);
+            assert!(stayed.into_iter().all(|id| seen.get(&id) == Some(&1)), "in pieces of {most}");
+            assert!(seen.keys().all(|id| *id > 0), "objects are no results");
+        }
+    }
+
+    #[test]
+    fn a_ring_that_grows_between_two_pieces_hides_nothing() {
+        let mut dense = Dense::new();
+        (1..=8).for_each(|id| assert_eq!(dense.insert(id, 0), None));
+        let mut come = 9;
+        let seen = in_pieces(&mut dense, 3, |dense| {
+            if come < 600 {
+                (come..come * 2).for_each(|id| assert_eq!(dense.insert(id, 0), None));
+                come *= 2;
+            }
+        });
+        assert!((1..=8).all(|id| seen.contains_key(&id)), "{seen:?}");
+    }
+
+    #[test]
+    fn a_piece_looks_no_further_than_it_may_among_many_objects() {
+        let mut dense = Dense::new();
+        (1..=100_000).for_each(|id| assert_eq!(dense.insert(-id, 0), None));
+        dense.insert(1, 7);
+        let (piece, next) = dense.results(0, 4);
+        assert_eq!((piece.map(|(id, _)| id).collect::<Vec<_>>(), next), (vec![1], None));
+        dense.take_values().for_each(drop);
+        assert_eq!(dense.results(0, 4).0.count(), 0);
+        assert!(dense.crowded_out.is_empty());
+    }
+
     #[test]
     fn it_says_what_a_plain_map_says() {
         let mut random = 7_u64;
@@ -176,6 +279,8 @@ mod tests {
                 }
                 assert_eq!(dense.len(), map.len());
             }
+            let results = in_pieces(&mut dense, 16, |_| {});
+            assert!(results.iter().eq(map.iter().filter(|(id, _)| **id > 0)));
             let mut all: Vec<_> = dense.iter().map(|(id, value)| (*id, *value)).collect();
             all.sort_unstable();
             assert!(all.iter().map(|(id, value)| (id, value)).eq(map.iter()));

@@ -175,17 +175,19 @@ impl<H: Host> Connection<H> {
         Held { id, handle, mentions, calls, failed: failed.into(), age: ago(since), idle, by }
     }
 
-    /// The peer's calls that have no answer yet, in no order.
-    pub fn in_flight(&self) -> Vec<InFlight<H::Handle>> {
-        let calls = self.exports.open.iter().filter_map(|(id, export)| match export {
-            Export::Running(running) => Some((ExportId(*id), running)),
+    /// Some of the peer's calls that have no answer yet, in no order, and from where to go on: `from` is `None` for the first piece. It looks at no more than `most`
+    /// results, answered ones that the peer keeps among them, so a piece may have few calls, or none. A call that is in flight from the first piece to the last is in one of
+    /// them; it may be in two where `most` is less than 1,024 and many others come meanwhile.
+    pub fn in_flight(&self, from: Option<u64>, most: usize) -> (Vec<InFlight<H::Handle>>, Option<u64>) {
+        if self.exports.running_count() == 0 {
+            return (Vec::new(), None);
+        }
+        let (results, next) = self.exports.open.results(from.unwrap_or(0), most.max(1));
+        let calls = results.filter_map(|(id, export)| match export {
+            Export::Running(running) => Some(self.tell_running(ExportId(id), running)),
             _ => None,
         });
-        // Among many objects nobody looks further than there are calls.
-        calls
-            .take(self.exports.running_count() as usize)
-            .map(|(id, running)| self.tell_running(id, running))
-            .collect()
+        (calls.collect(), next)
     }
 
     fn tell_running(&self, id: ExportId, running: &RunningCall<H>) -> InFlight<H::Handle> {

@@ -18,7 +18,9 @@ use super::grants::Grants;
 use super::ids::{Ids, Name};
 use super::query::{Cell, Plan, Row};
 use super::rows;
-use super::snapshot::{Entry, ROOT, each_held, entries, entry, flying, millis};
+use super::snapshot::{
+    Entry, Flying, ROOT, count_flying, each_held, entries, entry, flying, flying_by_method, millis,
+};
 use super::view::View;
 use crate::guests::{Guests, Resident, Viewer};
 use crate::statistics::Meter;
@@ -81,6 +83,11 @@ impl Looking {
 
     fn number_of(&self, entry: &Entry) -> u64 {
         self.ids.number(entry.name, entry.reference.as_ref())
+    }
+
+    fn number_call(&self, call: &mut Flying) {
+        let on = call.call.on.as_ref();
+        call.object = on.map(|on| self.ids.number(Name::Lives(on.key()), Some(on)));
     }
 
     fn is_open(&self, connection: u64) -> bool {
@@ -190,7 +197,9 @@ impl Inspector for Looking {
 
     async fn object(&self, id: u64) -> Result<ObjectDetail, InspectError> {
         let mut holders = Vec::new();
-        let entry = self.find(id, |resident, held| holders.push(rows::holder(resident, held)))?;
+        self.ids.tidy(|connection| self.is_open(connection));
+        let mut entry = self.find(id, |resident, held| holders.push(rows::holder(resident, held)))?;
+        count_flying(&self.residents(true), &mut entry).await;
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.references));
         holders.truncate(MOST_HOLDERS);
         let (fields, no_fields) = match self.fields(&entry).await {
@@ -203,14 +212,19 @@ impl Inspector for Looking {
     }
 
     async fn calls(&self, query: Query) -> Result<Calls, InspectError> {
-        let plan = Plan::of::<super::snapshot::Flying>(&query)?;
-        let mut all = flying(&self.residents(query.own));
-        for call in &mut all {
-            let name = call.call.on.as_ref().map(|on| (Name::Lives(on.key()), on));
-            call.object = name.map(|(name, on)| self.ids.number(name, Some(on)));
-        }
-        all.retain(|call| plan.meets(call));
-        let (found, total, next) = plan.page(all);
+        let plan = Plan::of::<Flying>(&query)?;
+        let by_object = plan.names("object");
+        self.ids.tidy(|connection| self.is_open(connection));
+        let wanted = |call: &mut Flying| {
+            if by_object {
+                self.number_call(call);
+            }
+            plan.meets(call)
+        };
+        let all = flying(&self.residents(query.own), wanted).await;
+        let (mut found, total, next) = plan.page(all);
+        // What is not shown needs no number.
+        found.iter_mut().for_each(|call| self.number_call(call));
         let mut rows: Vec<_> = found.iter().map(rows::call).collect();
         let next = plan.cut(&mut rows, next, |row| row.method.len() + row.type_name.len() + 256);
         Ok(Calls { rows, total, next })
@@ -231,8 +245,8 @@ impl Inspector for Looking {
                 }
             }
         }
-        for call in flying(&residents) {
-            all.entry(call.method).or_insert_with(|| (MethodUse::none(call.call.method.clone()), 0)).1 += 1;
+        for (name, flying) in flying_by_method(&residents).await {
+            all.entry(name).or_insert_with(|| (MethodUse::none(flying.method), 0)).1 += flying.count;
         }
         let all = all.into_iter().map(|(name, (used, in_flight))| rows::method(name, &used, in_flight));
         let (mut rows, total, next) = plan.page(all.filter(|row| plan.meets(row)).collect());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pb_core::broker::{Held, InFlight};
-use pb_core::message::{Cause, ExportId};
+use pb_core::message::{Cause, ExportId, MethodText};
 use pb_core::objects::{Leads, Reference};
 
 use super::ids::Name;
@@ -166,6 +166,23 @@ pub(super) async fn each_held(resident: &Resident, mut with: impl FnMut(Held<Ref
     }
 }
 
+/// Goes through the calls of one connection, in the same way. The ring that they mostly are in is one piece, so each is there once.
+async fn each_flying(resident: &Resident, mut with: impl FnMut(InFlight<Reference>)) {
+    let mut from = None;
+    loop {
+        let (piece, next) = resident.broker.in_flight(from, PIECE);
+        let is_any = !piece.is_empty();
+        piece.into_iter().for_each(&mut with);
+        from = next;
+        if is_any || from.is_some() {
+            tokio::task::yield_now().await;
+        }
+        if from.is_none() {
+            return;
+        }
+    }
+}
+
 pub(super) fn name_of(held: &Held<Reference>, connection: u64) -> Name {
     match &held.handle {
         Ok(reference) => Name::Lives(reference.key()),
@@ -186,11 +203,12 @@ pub(super) async fn entries(
             all.entry(name).or_insert_with(|| Entry::new(name, held.handle.as_ref().ok())).add(&held);
         })
         .await;
-        for call in resident.broker.in_flight() {
+        each_flying(resident, |call| {
             if let Some(entry) = call.on.as_ref().and_then(|on| all.get_mut(&Name::Lives(on.key()))) {
                 entry.in_flight += 1;
             }
-        }
+        })
+        .await;
     }
     for (published, reference) in published {
         let reference = reference.followed();
@@ -200,8 +218,8 @@ pub(super) async fn entries(
     all.into_values()
 }
 
-/// One of them, found without looking through the others; `with` is called for each mention of it. Nothing where nobody holds it and it is not
-/// published.
+/// One of them, found without looking through the others, nor through the calls: [`count_flying`] does. `with` is called for each mention of it.
+/// Nothing where nobody holds it and it is not published.
 pub(super) fn entry(
     residents: &[Arc<Resident>],
     published: &[(Box<str>, Reference)],
@@ -222,13 +240,17 @@ pub(super) fn entry(
         }
     }
     let mut found = found?;
-    let on_it = |on: &Reference| Name::Lives(on.key()) == name;
-    for resident in residents {
-        let calls = resident.broker.in_flight();
-        found.in_flight += calls.iter().filter(|call| call.on.as_ref().is_some_and(on_it)).count() as u64;
-    }
     found.ask_interfaces();
     Some(found)
+}
+
+/// Counts the calls that are in flight on one object.
+pub(super) async fn count_flying(residents: &[Arc<Resident>], entry: &mut Entry) {
+    let name = entry.name;
+    let on_it = |on: &Reference| Name::Lives(on.key()) == name;
+    for resident in residents {
+        each_flying(resident, |call| entry.in_flight += u64::from(call.on.as_ref().is_some_and(on_it))).await;
+    }
 }
 
 fn held_by(resident: &Resident, name: Name) -> Vec<Held<Reference>> {
@@ -339,13 +361,44 @@ impl Row for Flying {
     }
 }
 
-/// All calls of these connections.
-pub(super) fn flying(residents: &[Arc<Resident>]) -> Vec<Flying> {
+/// The calls of these connections that are `wanted`.
+pub(super) async fn flying(
+    residents: &[Arc<Resident>],
+    mut wanted: impl FnMut(&mut Flying) -> bool,
+) -> Vec<Flying> {
     let mut all = Vec::new();
     for resident in residents {
-        all.extend(resident.broker.in_flight().into_iter().map(|call| fly(resident, residents, call)));
+        each_flying(resident, |call| {
+            let mut call = fly(resident, residents, call);
+            if wanted(&mut call) {
+                all.push(call);
+            }
+        })
+        .await;
     }
     all
+}
+
+/// How many calls of each method there are; an empty name stands for those that have no number.
+pub(super) async fn flying_by_method(residents: &[Arc<Resident>]) -> HashMap<String, InFlightOf> {
+    let mut all: HashMap<String, InFlightOf> = HashMap::new();
+    for resident in residents {
+        each_flying(resident, |call| {
+            let name = call.method.as_ref().map_or("", |text| &*text.name);
+            match all.get_mut(name) {
+                Some(of) => of.count += 1,
+                None => drop(all.insert(name.to_owned(), InFlightOf { count: 1, method: call.method })),
+            }
+        })
+        .await;
+    }
+    all
+}
+
+/// Calls of one method.
+pub(super) struct InFlightOf {
+    pub(super) count: u64,
+    pub(super) method: Option<Arc<MethodText>>,
 }
 
 fn fly(resident: &Arc<Resident>, residents: &[Arc<Resident>], call: InFlight<Reference>) -> Flying {
@@ -390,7 +443,7 @@ pub(super) fn millis(time: Duration) -> u64 {
 
 /// What roots are called, whatever else they are published as.
 pub(super) const ROOT: &str = "root";
-/// Objects that are looked at in one turn of a connection's lock: some 100 microseconds.
+/// Objects, or places of calls, that are looked at in one turn of a connection's lock: some 100 microseconds.
 const PIECE: usize = 1024;
 /// What has been held for so long and was never called may be forgotten.
 const SUSPECT: Duration = Duration::from_secs(60);

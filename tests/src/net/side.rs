@@ -368,9 +368,15 @@ impl Side {
 
     /// Calls of the other side's that have no answer yet.
     pub(super) fn running(&self) -> usize {
-        // What the list holds is dropped when nobody borrows the tables.
-        let all = self.tables.borrow().connection.in_flight();
-        all.len()
+        let (mut count, mut from) = (0, None);
+        loop {
+            // What a piece holds is dropped when nobody borrows the tables.
+            let (piece, next) = self.tables.borrow().connection.in_flight(from, 1024);
+            (count, from) = (count + piece.len(), next);
+            if from.is_none() {
+                return count;
+            }
+        }
     }
 
     /// Does the next thing that the tables have ready. Says whether there was one.
