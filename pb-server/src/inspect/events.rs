@@ -21,6 +21,8 @@ pub(super) struct Watching {
     kinds: [bool; KINDS.len()],
     plan: Plan,
     ids: Arc<Ids>,
+    /// Whether a connection of that number is open.
+    open: Box<dyn Fn(u64) -> bool + Send + Sync>,
     clock: Clock,
     ring: Mutex<Ring>,
 }
@@ -70,6 +72,7 @@ impl Watching {
         filter: Vec<String>,
         events: &[String],
         ids: Arc<Ids>,
+        open: impl Fn(u64) -> bool + Send + Sync + 'static,
     ) -> Result<Watching, InspectError> {
         let plan = Plan::of::<Event>(&Query { filter, ..Query::default() })?;
         let mut kinds = [events.is_empty(); KINDS.len()];
@@ -78,7 +81,7 @@ impl Watching {
             let at = KINDS.iter().position(|kind| kind == text).ok_or_else(wrong)?;
             kinds[at] = true;
         }
-        Ok(Watching { kinds, plan, ids, clock: Clock::start(), ring: Mutex::default() })
+        Ok(Watching { kinds, plan, ids, open: Box::new(open), clock: Clock::start(), ring: Mutex::default() })
     }
 
     /// Keeps an event, if it is wanted and there is room. `of` leads to its object.
@@ -102,6 +105,8 @@ impl Watching {
 
     /// What has happened, up to where something was lost.
     fn drain(&self) -> Option<Happened> {
+        // What was told of has a number, and its memory is kept for that.
+        self.ids.tidy(&self.open);
         let mut ring = self.lock();
         let count = ring.events.len().min(MOST_ROWS);
         let events: Vec<_> = ring.events.drain(..count).collect();
@@ -316,3 +321,39 @@ const OWN_ERROR: &str = "App";
 const MOST_EVENTS: usize = 8192;
 /// Events of one answer: each takes less than a kilobyte.
 const MOST_ROWS: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use pb_core::objects::Reference;
+    use pb_core::{Bytes, Stub as _};
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::inspect::{Frames, FramesRef};
+
+    #[derive(Referenceable)]
+    #[referenceable(crate = pb_core)]
+    struct Large;
+
+    impl Frames for Large {
+        async fn next(&self) -> Bytes {
+            Bytes::new()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_memory_of_what_was_told_of_and_has_gone_goes_a_minute_later_though_nobody_lists() {
+        let ids = Arc::<Ids>::default();
+        let watching = Watching::of(Vec::new(), &[], Arc::clone(&ids), |_| true).expect("it is sound");
+        assert!(watching.drain().is_none());
+        let reference: Reference = FramesRef::new(Large).as_reference().clone();
+        let peer = Peer::new(1, "mem://a", &"mem://a".into());
+        watching.take(watching.event(Kind::Exported, &peer), Some(&reference));
+        assert!(watching.drain().is_some_and(|told| told.rows[0].object.is_some()));
+        drop(reference);
+        assert_eq!(ids.count(), 1);
+        advance(std::time::Duration::from_secs(61)).await;
+        assert!(watching.drain().is_none());
+        assert_eq!(ids.count(), 0);
+    }
+}

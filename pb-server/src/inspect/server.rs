@@ -263,6 +263,7 @@ impl Inspector for Looking {
     }
 
     async fn tree(&self, own: bool, offset: u64) -> Tree {
+        self.ids.tidy(|connection| self.is_open(connection));
         let residents = self.residents(own);
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(residents.len());
         let (mut branches, mut bytes) = (Vec::new(), 0);
@@ -310,7 +311,9 @@ impl Inspector for Looking {
         events: Vec<String>,
         own: bool,
     ) -> Result<EventsRef, InspectError> {
-        let watching = Watching::of(filter, &events, Arc::clone(&self.ids))?;
+        let (guests, others) = (Arc::clone(&self.guests), Arc::clone(&self.own));
+        let open = move |connection| guests.find(connection).is_some() || others.find(connection).is_some();
+        let watching = Watching::of(filter, &events, Arc::clone(&self.ids), open)?;
         Ok(EventsRef::new(Watched::new(self.view(Arc::new(watching), own)?)))
     }
 

@@ -10,6 +10,7 @@ use crate::guests::{Guests, Viewer};
 /// A viewer that is admitted; he is dismissed when this goes, with his client's connection at the latest.
 pub(super) struct View<V: Viewer + 'static> {
     pub(super) viewer: Arc<V>,
+    /// The server's, and the inspector's own where they are asked for.
     of: Vec<Arc<Guests>>,
     _place: OwnedSemaphorePermit,
 }
@@ -26,10 +27,14 @@ impl<V: Viewer + 'static> View<V> {
         Arc::clone(&self.viewer) as Arc<dyn Viewer>
     }
 
-    /// Waits until `take` has something, or for a while in vain. Who fills what it takes from does so under a connection's lock, where nobody is to be woken:
+    /// Waits until `take` has something, or for a while in vain. Where the inspector's own connections are looked at, asking makes something to be told of: then
+    /// it rests first, so that asking does not answer itself for ever. Who fills what it takes from does so under a connection's lock, where nobody is to be woken:
     /// so this looks again and again.
     pub(super) async fn wait<T>(&self, mut take: impl FnMut(&V) -> Option<T>) -> Option<T> {
         let until = tokio::time::Instant::now() + LONGEST;
+        if self.of.len() > 1 {
+            tokio::time::sleep(PAUSE).await;
+        }
         loop {
             let taken = take(&self.viewer);
             if taken.is_some() || tokio::time::Instant::now() >= until {
