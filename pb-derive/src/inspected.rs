@@ -1,6 +1,6 @@
 //! `#[inspect]` on fields: what an object shows of itself to who looks into its process.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Data, DeriveInput, Field, Fields, Meta, Type};
@@ -55,7 +55,11 @@ pub(crate) fn method(
         if marked.is_empty() {
             return;
         }
-        let bound: Vec<_> = marked.iter().map(|(place, ..)| format_ident!("__pb_{place}")).collect();
+        // Where a type has no `Debug`, that is said of the type.
+        let bind = |(place, _, field): &(usize, String, &Field)| {
+            format_ident!("__pb_{place}", span = Span::call_site().located_at(field.ty.span()))
+        };
+        let bound: Vec<_> = marked.iter().map(bind).collect();
         let patterns = marked.iter().zip(&bound).map(|((place, _, field), bound)| {
             let member = match &field.ident {
                 Some(ident) => quote!(#ident),
