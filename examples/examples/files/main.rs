@@ -73,7 +73,7 @@ enum Command {
         /// The server, as it said after `listening on`
         url: String,
         /// The directory, below what is served
-        #[arg(default_value = "")]
+        #[arg(default_value = ".")]
         path: PathBuf,
     },
 }

@@ -172,7 +172,7 @@ fn the_program_prints_a_line_for_each_change_and_says_when_the_server_ends() {
 fn a_watch_that_nobody_reads_any_more_ends() {
     let scratch = tempfile::tempdir().unwrap();
     let serving = Serving::start(scratch.path());
-    let mut watching = start(&["watch".as_ref(), serving.url.as_ref(), ".".as_ref()]);
+    let mut watching = start(&["watch".as_ref(), serving.url.as_ref()]);
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "watching");
     drop(lines);
