@@ -63,6 +63,29 @@ pub(crate) struct Listing {
     pub(crate) watch: Option<f64>,
 }
 
+/// What to watch.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Only events that meet it: KEY=TEXT, KEY!=TEXT, KEY~PART, KEY>NUMBER or KEY<NUMBER; keys are those of --json. Several must all hold
+    #[arg(short, long, value_name = "CONDITION")]
+    pub(crate) filter: Vec<String>,
+    /// Only these: connected, disconnected, called, answered, failed, exported, released, revoked
+    #[arg(short, long, value_name = "EVENTS", value_delimiter = ',')]
+    pub(crate) events: Vec<String>,
+    /// Shows the inspector's own connections, too
+    #[arg(long)]
+    pub(crate) own: bool,
+    /// Ends after so many events; 0 for never
+    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 0)]
+    pub(crate) count: u64,
+    /// Ends after so many seconds
+    #[arg(long = "for", value_name = "SECONDS")]
+    pub(crate) seconds: Option<f64>,
+    /// Prints no events, but at the end, or when it is interrupted, how often each method of each object was answered and how long that took
+    #[arg(long, conflicts_with = "events")]
+    pub(crate) summary: bool,
+}
+
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Lists the objects that peers hold, the roots and the published ones
@@ -163,18 +186,8 @@ pub(crate) enum Command {
     Watch {
         #[command(flatten)]
         common: Common,
-        /// Only events that meet it: KEY=TEXT, KEY!=TEXT, KEY~PART, KEY>NUMBER or KEY<NUMBER; keys are those of --json. Several must all hold
-        #[arg(short, long, value_name = "CONDITION")]
-        filter: Vec<String>,
-        /// Only these: connected, disconnected, called, answered, failed, exported, released, revoked
-        #[arg(short, long, value_name = "EVENTS", value_delimiter = ',')]
-        events: Vec<String>,
-        /// Shows the inspector's own connections, too
-        #[arg(long)]
-        own: bool,
-        /// Ends after so many events; 0 for never
-        #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 0)]
-        count: u64,
+        #[command(flatten)]
+        wanted: Wanted,
     },
     /// Writes the frames of connections to a file, until it is stopped; without what programs say to each other
     Record {

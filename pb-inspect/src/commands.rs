@@ -6,9 +6,11 @@ pub(crate) mod lists;
 mod record;
 pub(crate) mod show;
 mod stats;
+mod summary;
 mod watch;
 
 use std::io;
+use std::time::Duration;
 
 use pb_server::inspect::Query;
 
@@ -16,7 +18,7 @@ use crate::cli::{Cli, Command, Common, Listing, command};
 use crate::error::Error;
 use crate::json::object;
 use crate::link::Link;
-use crate::out::{Out, time};
+use crate::out::{Out, many, time};
 
 /// Does what the command line says.
 ///
@@ -42,9 +44,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Shell { common, history } => crate::shell::shell(&common, history).await,
         Command::Ping { common, count } => ping(&common, count).await,
         Command::Revoke { common, object, reason } => revoke(&common, &object, reason).await,
-        Command::Watch { common, filter, events, own, count } => {
-            watch::watch(&common, filter, events, own, count).await
-        }
+        Command::Watch { common, wanted } => watch::watch(&common, wanted).await,
         Command::Record { common, file, connections, bodies, seconds } => {
             record::record(&common, &file, connections, bodies, seconds).await
         }
@@ -106,8 +106,7 @@ async fn revoke(common: &Common, text: &str, reason: String) -> Result<(), Error
     if out.json {
         return out.print_json(&serde_json::json!({ "id": id, "holders": holders }));
     }
-    let s = if holders == 1 { "" } else { "s" };
-    out.print(&format!("@{id} is revoked; {holders} connection{s} held it\n"))
+    out.print(&format!("@{id} is revoked; {} held it\n", many(holders, "connection")))
 }
 
 async fn ping(common: &Common, count: u32) -> Result<(), Error> {
@@ -115,7 +114,7 @@ async fn ping(common: &Common, count: u32) -> Result<(), Error> {
     let out = Out::of(common);
     for at in 0..count.max(1) {
         if at > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_millis(250)).await;
         }
         let took = link.broker.ping().await.map_err(Error::from)?;
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -128,10 +127,29 @@ async fn ping(common: &Common, count: u32) -> Result<(), Error> {
     Ok(())
 }
 
+/// A number of seconds that was written.
+///
+/// # Errors
+/// It is no time: less than nothing, or more than there is.
+pub(crate) fn seconds(written: f64, for_what: &str) -> Result<Duration, Error> {
+    Duration::try_from_secs_f64(written)
+        .map_err(|_| Error::Usage(format!("{written} s is no time {for_what}: write seconds, as 0.5 or 10")))
+}
+
+/// Waits for so long, or until somebody interrupts it.
+async fn ends_after(time: Option<Duration>) {
+    tokio::select! {
+        signal = tokio::signal::ctrl_c() => drop(signal),
+        () = tokio::time::sleep(time.unwrap_or(LONGEST).min(LONGEST)) => {}
+    }
+}
+
 /// An age, or that there is none.
 fn or_never(ms: Option<u64>) -> String {
     ms.map_or_else(|| "never".to_owned(), time)
 }
 
+/// How long something goes on where nobody says.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Rows that the server gives at once, at the most.
 const MOST_ROWS: u64 = 1000;

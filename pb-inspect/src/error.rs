@@ -17,7 +17,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// Nobody serves there, or the connection was lost: status 3.
-    #[error("cannot look into {url}: {source}")]
+    #[error("{}", not_reached(.url, .source))]
     Connect {
         /// The address.
         url: String,
@@ -69,6 +69,16 @@ pub enum Error {
     /// The output cannot be written: status 1, without a word where its reader has gone.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
+}
+
+/// Why nobody can be looked into there, and what to look at.
+fn not_reached(url: &str, source: &ConnectError) -> String {
+    match source {
+        ConnectError::Unreachable { source, .. } => format!(
+            "cannot look into {url}: {source}; it must be the address that a server was given for its inspector, and that server must run"
+        ),
+        source => format!("cannot look into {url}: {source}"),
+    }
 }
 
 impl Error {

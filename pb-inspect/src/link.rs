@@ -81,4 +81,4 @@ impl Link {
 }
 
 /// How long an answer of the inspector may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -130,6 +130,11 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// So many of something.
+pub(crate) fn many(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
 /// A Rust type without its modules.
 pub(crate) fn short(type_name: &str) -> String {
     let mut short = String::new();

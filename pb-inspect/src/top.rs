@@ -27,6 +27,7 @@ use app::{App, Next};
 use screen::Screen;
 
 use crate::cli::Common;
+use crate::commands::seconds;
 use crate::ends::Ends;
 use crate::error::Error;
 use crate::link::Link;
@@ -49,9 +50,7 @@ pub(crate) async fn top(common: &Common, interval: f64, own: bool) -> Result<(),
             "pb top needs a terminal: `pb objects --watch 1` prints lists without one".into(),
         ));
     }
-    let interval = Duration::try_from_secs_f64(interval)
-        .map_err(|_| Error::Usage(format!("{interval} s is no time between two looks")))?
-        .clamp(FASTEST, SLOWEST);
+    let interval = seconds(interval, "between two looks")?.clamp(FASTEST, SLOWEST);
     // Whoever is mistyped should be told before the screen goes.
     let link = Link::open(common).await?;
     let mut app = App::new(&common.url, own, interval, Instant::now());

@@ -141,6 +141,11 @@ async fn what_is_wrong_is_a_sentence_with_a_status() {
         (&["calls", "--cancel", "9/9"], 1, "there is no call 9/9 in flight any more"),
         (&["objects", "--sort", "size"], 2, "there is no key \"size\" to sort by"),
         (&["objects", "-f", "size"], 2, "\"size\" is no condition"),
+        (
+            &["call", "root", "name_of", "@77"],
+            2,
+            "argument 1 of Dir/name_of, `file`: expected @File, found the text \"@77\"; no object of that number is there",
+        ),
     ];
     for (words, status, says) in told {
         let (code, out, error) = served.run(words).await;
@@ -155,6 +160,7 @@ async fn what_is_wrong_is_a_sentence_with_a_status() {
     assert!(error.contains("serves, but no inspector"), "{error}");
     let (code, _, error) = served.run_at("unix:///nowhere/at.all", &["objects"]).await;
     assert_eq!(code, Some(3), "{error}");
+    assert!(error.contains("; it must be the address that a server was given for its inspector"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,7 +188,7 @@ async fn an_object_shows_its_fields_methods_and_holders() {
         "fields      name: \"ada",
         "methods     File/read() -> u64",
         "Dir/file",
-        "1 calls",
+        "used        1 call, 0 in flight",
     ] {
         assert!(shown.contains(wanted), "{wanted}: {shown}");
     }
@@ -272,6 +278,27 @@ async fn a_list_that_is_watched_comes_again_and_ends_without_a_word_where_nobody
     let ended =
         tokio::time::timeout(Duration::from_secs(60), child.wait()).await.expect("it ends").expect("it ran");
     assert_eq!(ended.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_that_are_watched_come_again_and_say_what_more_there_is() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let dir: DirRef = client.root();
+    dir.sum(vec![1]).await.expect("it adds");
+    dir.file("a".into()).await.expect("it opens");
+    let mut watching = served.command(&["stats", "--watch", "0.05", "--over", "0", "-n", "1"]);
+    let mut child = watching.stdout(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let (mut heads, mut rests) = (0, 0);
+    while heads < 3 {
+        let line = lines.next_line().await.expect("a text").expect("it goes on");
+        heads += usize::from(line.starts_with("process "));
+        rests += usize::from(line == "1 of 2; -n 0 lists all");
+    }
+    assert_eq!(rests, 2, "each list tells that there is more");
+    child.kill().await.expect("it runs");
 }
 
 #[test]

@@ -345,3 +345,89 @@ async fn it_ends_after_as_many_events_as_are_wanted_and_when_the_server_goes() {
     assert_eq!(ended.code(), Some(3));
     drop(client);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_calls_took_is_summed_up_object_by_object() {
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let dir: DirRef = client.root();
+    let (one, other) =
+        (dir.file("one".into()).await.expect("it opens"), dir.file("other".into()).await.expect("it opens"));
+    let objects: Vec<Json> =
+        serde_json::from_str(&served.pb(&["objects", "--json", "-f", "type_name~OneFile"]).await)
+            .expect("rows");
+    let condition = format!("object=@{}", objects[0]["id"]);
+    let watching = served.command(&["watch", "-f", &condition, "--summary", "--json", "-n", "3"]);
+    let mut child = {
+        let mut watching = watching;
+        watching.stdout(Stdio::piped()).spawn().expect("it starts")
+    };
+    let calling = tokio::spawn(async move {
+        loop {
+            one.read().await.expect("it reads");
+            other.name().await.expect("it has one");
+            other.read().await.expect("it reads");
+            one.name().await.expect("it has one");
+        }
+    });
+    let mut printed = String::new();
+    let mut out = child.stdout.take().expect("piped");
+    let reading = tokio::io::AsyncReadExt::read_to_string(&mut out, &mut printed);
+    timeout(MINUTE, reading).await.expect("it ends").expect("a text");
+    calling.abort();
+    assert_eq!(child.wait().await.expect("it ran").code(), Some(0));
+    let json: Json = serde_json::from_str(&printed).expect("JSON");
+    let keys = |json: &Json| json.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&json), ["lost", "methods", "watched_ms"]);
+    let rows = json["methods"].as_array().expect("a list");
+    assert!(rows.iter().all(|row| row["object"] == objects[0]["id"]), "{json}");
+    let row = [
+        "calls",
+        "calls_per_second",
+        "errors",
+        "failures",
+        "max_us",
+        "method",
+        "object",
+        "p50_us",
+        "p99_us",
+        "type_name",
+    ];
+    assert_eq!(keys(&rows[0]), row);
+    let calls: u64 = rows.iter().filter_map(|row| row["calls"].as_u64()).sum();
+    assert_eq!((calls, rows.len()), (3, 2), "{json}");
+    assert!(rows.iter().all(|row| row["p50_us"].as_u64() <= row["p99_us"].as_u64()), "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_ends_with_its_time_and_says_so_where_nothing_was_called() {
+    let served = Served::read_only().await;
+    assert_eq!(served.pb(&["watch", "--for", "0.1"]).await, "");
+    let summed = served.pb(&["watch", "--summary", "--for", "0.1"]).await;
+    assert!(summed.starts_with("no calls have ended in "), "{summed}");
+    for words in [
+        &["watch", "--for=-1"][..],
+        &["conns", "--watch=-1"],
+        &["stats", "--over=-1"],
+        &["stats", "--watch=NaN"],
+    ] {
+        let (code, out, error) = served.run(words).await;
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{words:?}: {error}");
+        assert!(error.contains(" s is no time ") && error.lines().count() == 1, "{error}");
+    }
+    let (code, _, error) = served.run(&["watch", "--summary", "-e", "called"]).await;
+    assert!(code == Some(2) && error.contains("cannot be used with"), "{error}");
+}
+
+/// Each answer is an event of the inspector's own: told at once, it would be asked for and told again for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asking_for_ones_own_events_does_not_keep_the_server_busy() {
+    let served = Served::start().await;
+    let events = watch(&served, &[], &["called"], true).await;
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        timeout(MINUTE, events.next()).await.expect("it answers").expect("it is there");
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(20 * 20), "20 answers within {took:?}");
+}

@@ -1,12 +1,11 @@
 //! Calls a method without its types.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use pb_client::{AnyRef, CallError, Given, MethodDescription, Plain, Shape, Value};
 use serde_json::Value as Json;
 
-use super::number;
+use super::{number, seconds};
 use crate::cli::Common;
 use crate::error::Error;
 use crate::json::{Reader, named, references, to_json};
@@ -21,16 +20,15 @@ pub(super) async fn call(
     arguments: &[String],
     within: f64,
 ) -> Result<(), Error> {
+    let time = seconds(within, "for an answer")?;
     let link = Link::open(common).await?;
     let id = number(&link, object).await?;
     let target = link.reference(id).await?;
-    let time = Duration::try_from_secs_f64(within)
-        .map_err(|_| Error::Usage(format!("{within} s is no time for an answer")))?;
     let target = target.within(time);
     let description = target.remote().describe().await?;
     let method = description.method(method).map_err(|failure| Error::Usage(plain(&failure.to_string())))?;
     let given = given(&link, method, arguments).await?;
-    method.check_arguments(given.clone()).map_err(|error| Error::Usage(plain(&error.to_string())))?;
+    method.check_arguments(given.clone()).map_err(|error| Error::Usage(told(&plain(&error.to_string()))))?;
     let (out, name) = (Out::of(common), method.name.clone());
     match target.remote().invoke(method, given).await {
         Ok(value) => answered(&out, &json(&link, &value).await?),
@@ -43,6 +41,20 @@ pub(super) async fn call(
         }
         Err(CallError::Broker(failure)) => Err(failure.into()),
     }
+}
+
+/// What is wrong with an argument, and how to write what it looks like.
+fn told(misfit: &str) -> String {
+    let advice = match misfit {
+        _ if misfit.contains("found the text \"@") => {
+            "; no object of that number is there, or it may not be called"
+        }
+        _ if misfit.contains("expected bytes, found the text") => {
+            "; bytes are written as hexadecimal digits, or as text:WORDS"
+        }
+        _ => "",
+    };
+    format!("{misfit}{advice}")
 }
 
 fn answered(out: &Out, value: &Json) -> Result<(), Error> {

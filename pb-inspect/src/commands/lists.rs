@@ -5,7 +5,7 @@ use std::time::Duration;
 use pb_server::inspect::{CallRow, ConnectionRow, InspectorRef, ObjectRow, Query};
 use serde::Serialize;
 
-use super::{or_never, query};
+use super::{or_never, query, seconds};
 use crate::cli::Listing;
 use crate::error::Error;
 use crate::link::Link;
@@ -34,18 +34,35 @@ pub(super) async fn connections(listing: &Listing) -> Result<(), Error> {
 }
 
 async fn list<R: Listed>(listing: &Listing) -> Result<(), Error> {
+    let pause = pause(listing)?;
     let link = Link::open(&listing.common).await?;
     let out = Out::of(&listing.common);
     loop {
         let (rows, total) = gather::<R>(&link.inspector, listing).await?;
         print(&out, &rows, total, listing)?;
-        let Some(seconds) = listing.watch else { return Ok(()) };
-        let pause = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-        tokio::time::sleep(pause.clamp(SHORTEST, LONGEST)).await;
-        if !out.json {
-            out.print("\n")?;
+        if !again(&out, pause).await? {
+            return Ok(());
         }
     }
+}
+
+/// How long to wait between two lists, where there is to be more than one.
+///
+/// # Errors
+/// What was written is no time.
+pub(super) fn pause(listing: &Listing) -> Result<Option<Duration>, Error> {
+    let pause = listing.watch.map(|written| seconds(written, "between two lists")).transpose()?;
+    Ok(pause.map(|pause| pause.clamp(SHORTEST, LONGEST)))
+}
+
+/// Waits until it is time for the next list; says whether there is one.
+pub(super) async fn again(out: &Out, pause: Option<Duration>) -> Result<bool, Error> {
+    let Some(pause) = pause else { return Ok(false) };
+    tokio::time::sleep(pause).await;
+    if !out.json {
+        out.print("\n")?;
+    }
+    Ok(true)
 }
 
 /// As many rows as are asked for, page by page; and how many there are.
@@ -58,9 +75,11 @@ pub(super) async fn gather<R: Listed>(
     loop {
         let left = most - rows.len() as u64;
         let (page, total, next) = R::page(inspector, query(listing, offset, left)).await?;
+        let is_more = !page.is_empty();
         rows.extend(page);
         match next {
-            Some(next) if (rows.len() as u64) < most && next > offset => offset = next,
+            // Whatever a server says, a page without rows is the last.
+            Some(next) if is_more && (rows.len() as u64) < most && next > offset => offset = next,
             _ => return Ok((rows, total)),
         }
     }
@@ -74,11 +93,17 @@ fn print<R: Listed>(out: &Out, rows: &[R], total: u64, listing: &Listing) -> Res
         return out.print(&format!("{}\n", R::NONE));
     }
     let mut text = table(R::COLUMNS, rows.iter().map(R::cells).collect(), out.width);
-    let shown = rows.len() as u64;
-    if listing.offset + shown < total {
-        text.push_str(&format!("{shown} of {total}; -n 0 lists all\n"));
-    }
+    text.push_str(&rest(rows.len(), total, listing));
     out.print(&text)
+}
+
+/// What stands below a list that there is more of.
+pub(super) fn rest(shown: usize, total: u64, listing: &Listing) -> String {
+    let shown = shown as u64;
+    match listing.offset.saturating_add(shown) < total {
+        true => format!("{shown} of {total}; -n 0 lists all\n"),
+        false => String::new(),
+    }
 }
 
 impl Listed for ObjectRow {
@@ -205,7 +230,7 @@ impl Listed for ConnectionRow {
             self.objects.to_string(),
             self.calls.to_string(),
             self.in_flight.to_string(),
-            (self.errors + self.failures).to_string(),
+            self.errors.saturating_add(self.failures).to_string(),
             bytes(self.bytes_in),
             bytes(self.bytes_out),
             bytes(self.unread_bytes),

@@ -3,14 +3,13 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use pb_server::inspect::recording::{Damaged, Reader};
 use serde_json::json;
 
 use crate::cli::Common;
 use crate::error::Error;
-use crate::link::Link;
+use crate::link::{Link, PATIENCE};
 use crate::out::{Out, bytes};
 
 /// Records until it is told to end, or the server has gone. The file holds whole entries, however it ends.
@@ -21,17 +20,11 @@ pub(super) async fn record(
     bodies: bool,
     seconds: Option<f64>,
 ) -> Result<(), Error> {
-    let until = seconds
-        .map_or(Duration::MAX, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+    let time = seconds.map(|written| super::seconds(written, "to record")).transpose()?;
     let link = Link::open(common).await?;
-    let frames = link.inspector.record(connections, bodies).await?;
+    let frames = link.inspector.record(connections, bodies).await?.within(PATIENCE);
     let mut recording = Recording::create(file)?;
-    let stopped = async {
-        tokio::select! {
-            signal = tokio::signal::ctrl_c() => drop(signal),
-            () = tokio::time::sleep(until.min(LONGEST)) => {}
-        }
-    };
+    let stopped = super::ends_after(time);
     tokio::pin!(stopped);
     let ended = loop {
         let some = tokio::select! {
@@ -130,6 +123,3 @@ fn whole(bytes: &[u8], is_new: bool) -> Result<usize, Damaged> {
         }
     }
 }
-
-/// How long it goes on where nobody says.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);

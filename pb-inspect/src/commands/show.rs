@@ -9,7 +9,7 @@ use super::{number, or_never};
 use crate::cli::Common;
 use crate::error::Error;
 use crate::link::Link;
-use crate::out::{Out, plain, short, time};
+use crate::out::{Out, many, plain, short, time};
 use crate::shell::session;
 use crate::table::{Column, cut, table};
 
@@ -41,16 +41,16 @@ pub(crate) fn shown(detail: &ObjectDetail, width: usize) -> String {
     if !note.is_empty() {
         line(&mut text, width, &format!("note        {note}"));
     }
-    let calls = format!("{} calls, {} in flight, {} failed", row.calls, row.in_flight, row.failed);
+    let calls = format!("{}, {} in flight, {} failed", many(row.calls, "call"), row.in_flight, row.failed);
     line(&mut text, width, &format!("used        {calls}; last call: {}", ago(row.idle_ms)));
     line(
         &mut text,
         width,
         &format!(
-            "held        for {}, {} references from {} connections",
+            "held        for {}, {} from {}",
             time(row.age_ms),
-            row.references,
-            row.holders
+            many(row.references, "reference"),
+            many(row.holders, "connection")
         ),
     );
     if let Some(why) = &detail.no_fields {
@@ -133,7 +133,8 @@ pub(super) async fn tree(common: &Common, own: bool) -> Result<(), Error> {
     while let Some(offset) = from {
         let tree = link.inspector.tree(own, offset).await?;
         branches.extend(tree.branches);
-        from = tree.next;
+        // Whatever a server says, it ends.
+        from = tree.next.filter(|next| *next > offset);
     }
     let out = Out::of(common);
     if out.json {
@@ -159,7 +160,8 @@ pub(crate) fn branch_lines(branch: &Branch, width: usize) -> String {
             true => format!("({})", group.kind),
             false => short(&group.type_name),
         };
-        let many = if group.objects == 1 { String::new() } else { format!("  x{}, such as", group.objects) };
+        let of_many =
+            if group.objects == 1 { String::new() } else { format!("  x{}, such as", group.objects) };
         let suspects = match group.suspects {
             0 => String::new(),
             suspects => format!(", {suspects} of them held for a minute and never called"),
@@ -167,7 +169,7 @@ pub(crate) fn branch_lines(branch: &Branch, width: usize) -> String {
         line(
             &mut text,
             width,
-            &format!("{twig} {of}{many}  @{}  {} calls{suspects}", group.example, group.calls),
+            &format!("{twig} {of}{of_many}  @{}  {}{suspects}", group.example, many(group.calls, "call")),
         );
     }
     text

@@ -7,7 +7,8 @@ use pb_server::inspect::{About, InspectorRef, MethodRow, Query};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::lists::{Listed, gather};
+use super::lists::{Listed, again, gather, pause, rest};
+use super::seconds;
 use crate::cli::Listing;
 use crate::error::Error;
 use crate::link::Link;
@@ -15,19 +16,32 @@ use crate::out::{Out, micros, plain, time, to_json};
 use crate::table::{Column, table};
 
 pub(super) async fn stats(listing: &Listing, over: f64) -> Result<(), Error> {
+    let (over, pause) = (seconds(over, "to measure over")?.min(LONGEST), pause(listing)?);
     let link = Link::open(&listing.common).await?;
     let out = Out::of(&listing.common);
-    let pause = Duration::try_from_secs_f64(over).unwrap_or(Duration::ZERO).min(Duration::from_secs(3600));
+    loop {
+        look(&out, &link, listing, over).await?;
+        if !again(&out, pause).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Prints what the server has done, and what of it in so long.
+async fn look(out: &Out, link: &Link, listing: &Listing, over: Duration) -> Result<(), Error> {
     let all = Listing { limit: 0, offset: 0, ..listing.clone() };
-    let (before, _) = gather::<MethodRow>(&link.inspector, &all).await?;
+    let before = match over.is_zero() {
+        true => Vec::new(),
+        false => gather::<MethodRow>(&link.inspector, &all).await?.0,
+    };
     let began = Instant::now();
-    tokio::time::sleep(pause).await;
-    let (rows, _) = gather::<MethodRow>(&link.inspector, listing).await?;
+    tokio::time::sleep(over).await;
+    let (rows, total) = gather::<MethodRow>(&link.inspector, listing).await?;
     let seconds = began.elapsed().as_secs_f64();
     let before: HashMap<_, _> = before.into_iter().map(|row| (row.method, row.calls)).collect();
     let rate = |row: &MethodRow| {
         let new = row.calls.saturating_sub(before.get(&row.method).copied().unwrap_or(0));
-        if pause.is_zero() { 0.0 } else { new as f64 / seconds }
+        if over.is_zero() { 0.0 } else { new as f64 / seconds }
     };
     let about = link.inspector.about().await?;
     if out.json {
@@ -36,7 +50,7 @@ pub(super) async fn stats(listing: &Listing, over: f64) -> Result<(), Error> {
     }
     let mut text = head(&about);
     if rows.is_empty() {
-        text.push_str("no calls by who is connected now\n");
+        text.push_str(&format!("{}\n", MethodRow::NONE));
     } else {
         let cells = rows.iter().map(|row| {
             let mut cells = row.cells();
@@ -44,6 +58,7 @@ pub(super) async fn stats(listing: &Listing, over: f64) -> Result<(), Error> {
             cells
         });
         text.push_str(&table(COLUMNS, cells.collect(), out.width));
+        text.push_str(&rest(rows.len(), total, listing));
     }
     out.print(&text)
 }
@@ -76,6 +91,8 @@ fn head(about: &About) -> String {
     )
 }
 
+/// How long rates are measured at the most.
+const LONGEST: Duration = Duration::from_secs(3600);
 const COLUMNS: &[Column] = &[
     Column::Left("METHOD"),
     Column::Right("CALLS"),

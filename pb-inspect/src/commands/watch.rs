@@ -1,26 +1,46 @@
 //! What happens in a server, a line an event.
 
-use pb_server::inspect::{EventRow, Happened};
-use serde_json::{Value as Json, json};
+use std::time::Duration;
 
-use crate::cli::Common;
+use pb_server::inspect::{EventRow, EventsRef, Happened};
+use serde_json::{Value as Json, json};
+use tokio::time::Instant;
+
+use super::summary::Summary;
+use crate::cli::{Common, Wanted};
 use crate::error::Error;
-use crate::link::Link;
+use crate::link::{Link, PATIENCE};
 use crate::out::{Out, bytes, json_line, micros, plain, short, to_json};
 use crate::table::cut;
 
-/// Prints events until there were `count` of them, where that is not 0, or the server has gone.
-pub(super) async fn watch(
-    common: &Common,
-    filter: Vec<String>,
-    events: Vec<String>,
-    own: bool,
-    count: u64,
-) -> Result<(), Error> {
+/// Prints events until there were as many as are wanted, the time is over, or the server has gone; or what they sum up to.
+pub(super) async fn watch(common: &Common, wanted: Wanted) -> Result<(), Error> {
+    let Wanted { filter, events, own, count, seconds, summary } = wanted;
+    let time = seconds.map(|written| super::seconds(written, "to watch")).transpose()?;
+    let events = if summary { ENDS.map(str::to_owned).to_vec() } else { events };
     let link = Link::open(common).await?;
     let out = Out::of(common);
-    let events = link.inspector.watch(filter, events, own).await?;
-    let mut left = if count == 0 { u64::MAX } else { count };
+    let events = link.inspector.watch(filter, events, own).await?.within(PATIENCE);
+    let left = if count == 0 { u64::MAX } else { count };
+    if summary {
+        return sum(&out, &events, left, time).await;
+    }
+    let printed = each(&events, left, |rows, lost, last_us| out.print(&text(&out, rows, lost, last_us)));
+    match time {
+        None => printed.await,
+        Some(time) => tokio::time::timeout(time, printed).await.unwrap_or(Ok(())),
+    }
+}
+
+/// Shows `with` the events that come, until there were so many: them, how many were lost behind them, and when the last one was.
+///
+/// # Errors
+/// Those of `with`, or the server has gone.
+async fn each(
+    events: &EventsRef,
+    mut left: u64,
+    mut with: impl FnMut(&[EventRow], u64, u64) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut last_us = 0;
     while left > 0 {
         let Happened { mut rows, lost } = events.next().await?;
@@ -28,10 +48,32 @@ pub(super) async fn watch(
         rows.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= rows.len() as u64;
         last_us = rows.last().map_or(last_us, |row| row.time_us);
-        let lost = if whole { lost } else { 0 };
-        out.print(&text(&out, &rows, lost, last_us))?;
+        with(&rows, if whole { lost } else { 0 }, last_us)?;
     }
     Ok(())
+}
+
+/// Adds the events up, and prints what they come to, however they end.
+async fn sum(out: &Out, events: &EventsRef, left: u64, time: Option<Duration>) -> Result<(), Error> {
+    let (began, mut summary) = (Instant::now(), Summary::default());
+    let ended = {
+        let added = each(events, left, |rows, lost, _| {
+            rows.iter().for_each(|row| summary.add(row));
+            summary.lose(lost);
+            Ok(())
+        });
+        tokio::select! {
+            ended = added => ended,
+            () = super::ends_after(time) => Ok(()),
+        }
+    };
+    let took = began.elapsed();
+    if out.json {
+        out.print_json(&summary.to_json(took))?;
+    } else {
+        out.print(&summary.lines(took, out.width))?;
+    }
+    ended
 }
 
 fn text(out: &Out, rows: &[EventRow], lost: u64, last_us: u64) -> String {
@@ -126,6 +168,9 @@ pub(super) fn time_of_day(us: u64) -> String {
     let (seconds, ms) = (us / 1_000_000, us / 1000 % 1000);
     format!("{:02}:{:02}:{:02}.{ms:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
+
+/// How calls end: what is summed up.
+const ENDS: [&str; 2] = ["answered", "failed"];
 
 #[cfg(test)]
 mod tests {

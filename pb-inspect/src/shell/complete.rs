@@ -122,6 +122,11 @@ async fn number(link: &Link, name: &str) -> Option<u64> {
 /// The keys of a list: the server tells them to who asks for one that there is not.
 async fn keys(session: &Session, command: &str) -> Option<Vec<String>> {
     let inspector = session.link().await.ok()?.inspector;
+    if command == "watch" {
+        let refused = inspector.watch(vec!["?".to_owned()], Vec::new(), false).await.err()?;
+        let CallError::App(InspectError::Filter { keys, .. }) = refused else { return None };
+        return Some(keys.split(", ").map(plain).collect());
+    }
     let wrong = Query { sort: Some("?".to_owned()), ..Query::default() };
     let refused = match command {
         "objects" => inspector.objects(wrong).await.err()?,

@@ -113,7 +113,7 @@ async fn visitor(link: &Link, number: u64) -> Result<Body, Error> {
     while let (None, Some(offset)) = (&holds, from) {
         let tree = link.inspector.tree(true, offset).await?;
         holds = tree.branches.into_iter().find(|branch| branch.connection == number);
-        from = tree.next;
+        from = tree.next.filter(|next| *next > offset);
     }
     Ok(Body::Connection(Box::new(Visitor { row, holds, calls })))
 }

@@ -47,12 +47,13 @@ impl Rates {
         for (method, now) in &seen {
             let old = before.get(method);
             let new = now.calls.saturating_sub(old.map_or(0, |old| old.calls));
-            calls += new;
+            calls = u64::saturating_add(calls, new);
             self.per_second.insert(method.clone(), new as f64 / seconds);
             for (below, count) in &now.times {
                 let new =
                     count.saturating_sub(old.and_then(|old| old.times.get(below)).copied().unwrap_or(0));
-                *times.entry(*below).or_default() += new;
+                let count = times.entry(*below).or_default();
+                *count = count.saturating_add(new);
             }
         }
         if self.past.len() == MOST_PAST {
@@ -153,6 +154,15 @@ mod tests {
         rates.forget();
         rates.look(&[row("a", 5_000, "")], now + Duration::from_secs(2));
         assert_eq!(rates.past(10).count(), 1, "what another server counts is no rate");
+    }
+
+    #[test]
+    fn counters_of_a_server_that_lies_add_up_to_no_more_than_there_is() {
+        let (mut rates, now) = (Rates::default(), Instant::now());
+        rates.look(&[row("a", 0, ""), row("b", 0, "")], now);
+        let most = format!("16:{0} 16:{0}", u64::MAX);
+        rates.look(&[row("a", u64::MAX, &most), row("b", u64::MAX, &most)], now + Duration::from_secs(1));
+        assert!(rates.last().is_some_and(|last| last.calls_per_second >= 1e19 && last.p50_us == Some(12)));
     }
 
     #[test]
