@@ -136,7 +136,13 @@ pub(crate) enum Command {
         object: String,
     },
     /// Lists the connections
-    Conns(Listing),
+    Conns {
+        #[command(flatten)]
+        listing: Listing,
+        /// Lists those that have ended last instead, with when and why
+        #[arg(long)]
+        ended: bool,
+    },
     /// Prints the server's counters, and its methods with their rates and times
     Stats {
         #[command(flatten)]

@@ -38,7 +38,8 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
             call::call(&common, &object, &method, &arguments, within).await
         }
         Command::Methods { common, object } => show::methods(&common, &object).await,
-        Command::Conns(listing) => lists::connections(&listing).await,
+        Command::Conns { listing, ended: false } => lists::connections(&listing).await,
+        Command::Conns { listing, ended: true } => lists::ended(&listing).await,
         Command::Stats { listing, over } => stats::stats(&listing, over).await,
         Command::Top { common, interval, own } => crate::top::top(&common, interval, own).await,
         Command::Shell { common, history } => crate::shell::shell(&common, history).await,

@@ -206,6 +206,24 @@ impl Inspector for Liar {
         Ok(Connections { rows, total, next })
     }
 
+    async fn ended(&self, query: Query) -> Result<Endings, InspectError> {
+        let row = EndRow {
+            connection: u64::MAX,
+            peer: odd(),
+            listener: odd(),
+            greeted: false,
+            time_us: u64::MAX,
+            ago_ms: u64::MAX,
+            lasted_ms: u64::MAX,
+            objects: u64::MAX,
+            kind: odd(),
+            reason: odd(),
+            details: Vec::new(),
+        };
+        let (rows, total, next) = self.page(query.offset, row).await;
+        Ok(Endings { rows, total, next })
+    }
+
     async fn tree(&self, _: bool, _: u64) -> Tree {
         let group = Group { kind: odd(), type_name: odd(), objects: 2, example: 1, calls: 1, suspects: 1 };
         let branch = Branch { connection: 1, peer: odd(), groups: vec![group] };
@@ -277,7 +295,7 @@ async fn pb(url: &str, words: &[&str]) -> (Option<i32>, String, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_terminal_obeys_comes_out_of_any_command() {
     let (running, _) = serve(Manner::Odd).await;
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 14] = [
         &["objects"],
         &["show", "@1"],
         &["tree"],
@@ -286,6 +304,7 @@ async fn nothing_that_a_terminal_obeys_comes_out_of_any_command() {
         &["call", "@1", "stat"],
         &["methods", "@1"],
         &["conns"],
+        &["conns", "--ended"],
         &["stats", "--over", "0"],
         &["revoke", "@1"],
         &["watch", "-n", "2"],
@@ -315,6 +334,7 @@ async fn lists_that_never_come_to_an_end_are_ended() {
         &["objects", "-n", "0"][..],
         &["calls", "-n", "0"],
         &["conns", "-n", "0"],
+        &["conns", "--ended", "-n", "0"],
         &["stats", "--over", "0"],
         &["tree"],
     ] {

@@ -7,6 +7,7 @@ use pb_core::broker::Onlooker;
 use pb_core::{Broker, Failure};
 use tokio::time::Instant;
 
+use crate::departed::{Departed, Ends};
 use crate::peer::Peer;
 
 /// One connection.
@@ -35,6 +36,8 @@ struct Inside {
     residents: BTreeMap<u64, Arc<Resident>>,
     /// Each with what looks at which connection for him.
     viewers: Vec<(Arc<dyn Viewer>, BTreeMap<u64, Onlooker>)>,
+    /// Those who have gone, where somebody may ask.
+    ends: Option<Ends>,
 }
 
 impl Guests {
@@ -49,7 +52,7 @@ impl Guests {
         }
         let onlookers = inside.seats(peer.number());
         drop(inside);
-        Arrival { guests: self, peer, onlookers, reason: None }
+        Arrival { guests: self, peer, onlookers, reason: None, since: Instant::now(), greeted: false }
     }
 
     /// It has greeted. Those who came or went since it arrived are seen to.
@@ -71,9 +74,31 @@ impl Guests {
         inside.residents.insert(peer.number(), Arc::new(resident));
     }
 
-    pub(crate) fn go(&self, peer: &Peer) {
+    pub(crate) fn go(&self, peer: &Peer, reason: &Failure) {
         let gone = self.lock().residents.remove(&peer.number());
-        drop(gone);
+        if let Some(gone) = gone {
+            self.keep_end(peer, reason, gone.since, Some(&gone.broker));
+        }
+    }
+
+    /// From here on it is kept who has gone lately.
+    pub(crate) fn keep_ends(&self) {
+        self.lock().ends.get_or_insert_default();
+    }
+
+    /// Those who have gone lately, in the order in which they did, those who had not greeted behind the others.
+    pub(crate) fn ends(&self) -> Vec<Arc<Departed>> {
+        self.lock().ends.as_ref().map(Ends::all).unwrap_or_default()
+    }
+
+    /// `broker` is nobody's who has not greeted.
+    fn keep_end(&self, peer: &Peer, reason: &Failure, began: Instant, broker: Option<&Broker>) {
+        if self.lock().ends.is_some() {
+            let departed = Departed::new(peer, reason, began, broker.map(Broker::held_at_end));
+            if let Some(ends) = &mut self.lock().ends {
+                ends.keep(departed);
+            }
+        }
     }
 
     /// Somebody begins to look at the connections that are there and that come.
@@ -137,10 +162,16 @@ pub(crate) struct Arrival<'a> {
     pub(crate) onlookers: Vec<Onlooker>,
     /// Why it has ended, where that is known.
     pub(crate) reason: Option<Failure>,
+    since: Instant,
+    /// Whether its hello has come: the end is kept with the guest's, then.
+    pub(crate) greeted: bool,
 }
 
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
+        if let Some(reason) = self.reason.as_ref().filter(|_| !self.greeted) {
+            self.guests.keep_end(self.peer, reason, self.since, None);
+        }
         let mut inside = self.guests.lock();
         for (viewer, seats) in &mut inside.viewers {
             seats.remove(&self.peer.number());

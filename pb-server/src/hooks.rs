@@ -86,7 +86,7 @@ impl<'a> Guest<'a> {
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
-        self.guests.go(self.peer);
+        self.guests.go(self.peer, &self.reason);
         let ended = Ended {
             reason: self.reason.clone(),
             lasted: self.since.elapsed(),

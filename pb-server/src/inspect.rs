@@ -80,6 +80,7 @@ impl Waiting {
     /// Serves it: a server of its own.
     pub(crate) fn start(self, house: &House, listens: Vec<String>, meter: &Meter) -> Option<Running> {
         let own: Arc<Guests> = Arc::default();
+        house.guests.keep_ends();
         let looking = Looking {
             guests: Arc::clone(&house.guests),
             own: Arc::clone(&own),

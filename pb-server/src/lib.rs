@@ -29,6 +29,7 @@
 
 mod accept;
 mod capacity;
+mod departed;
 mod guests;
 #[cfg(all(feature = "systemd", unix))]
 mod handed_in;

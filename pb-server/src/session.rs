@@ -67,6 +67,7 @@ async fn serve(
         house.counters.failed.count();
         tracing::error!(peer = peer.address(), "making a root for a peer panicked");
         let why = "the server cannot serve you: it failed to make your root object";
+        arrival.reason = Some(Failure::new(FailureKind::Internal, Ran::No, why));
         return Box::pin(refuse(stream, why)).await;
     };
     let broker = Closing(Broker::start(stream, config));
@@ -80,6 +81,7 @@ async fn serve(
     place.greeted();
     let gone = Failure::new(FailureKind::Disconnected, Ran::Maybe, "the server was dropped");
     let mut guest = Guest::new(&house, &peer, &arrival, &broker.0, gone);
+    arrival.greeted = true;
     arrival.onlookers = Vec::new();
     let reason = tokio::select! {
         reason = broker.0.closed() => reason,

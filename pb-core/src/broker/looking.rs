@@ -74,6 +74,11 @@ impl Broker {
         self.link.line().backlog()
     }
 
+    /// How many objects of this process the peer held when the connection ended, as all of them are let go then; 0 before.
+    pub fn held_at_end(&self) -> u64 {
+        self.link.line().lock().connection.held_at_end()
+    }
+
     /// Answers a call of the peer's with `failure`, and stops its method where that waits.
     ///
     /// # Errors

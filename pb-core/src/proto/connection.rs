@@ -55,6 +55,8 @@ pub struct Connection<H: Host> {
     /// New exports that may break.
     pub(super) exported: Vec<(ExportId, H::Handle)>,
     pub(super) ended: Option<Failure>,
+    /// Objects that the peer held then.
+    held_at_end: u32,
     /// Somebody is told what happens.
     pub(super) watched: bool,
 }
@@ -101,6 +103,7 @@ impl<H: Host> Connection<H> {
             leaving: Departure::default(),
             exported,
             ended: None,
+            held_at_end: 0,
             watched: false,
         }
     }
@@ -360,6 +363,11 @@ impl<H: Host> Connection<H> {
         self.ended.as_ref()
     }
 
+    /// How many objects of ours the peer held when the connection ended; 0 before.
+    pub fn held_at_end(&self) -> u64 {
+        self.held_at_end.into()
+    }
+
     /// Why the peer's root is broken, if its owner has said so.
     pub fn root_broken(&self) -> Option<&Failure> {
         self.imports.root_broken.as_ref()
@@ -379,6 +387,7 @@ impl<H: Host> Connection<H> {
         if self.ended.is_some() {
             return;
         }
+        self.held_at_end = u32::try_from(self.exports.sizes().0).unwrap_or(u32::MAX);
         self.scrap_tasks();
         let (cancellers, promises) = self.exports.clear(&mut self.garbage);
         self.notices.extend(cancellers.into_iter().map(Notice::Cancel));

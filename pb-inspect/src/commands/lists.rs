@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pb_server::inspect::{CallRow, ConnectionRow, InspectorRef, ObjectRow, Query};
+use pb_server::inspect::{CallRow, ConnectionRow, EndRow, InspectorRef, ObjectRow, Query};
 use serde::Serialize;
 
 use super::{or_never, query, seconds};
@@ -31,6 +31,10 @@ pub(super) async fn calls(listing: &Listing) -> Result<(), Error> {
 
 pub(super) async fn connections(listing: &Listing) -> Result<(), Error> {
     list::<ConnectionRow>(listing).await
+}
+
+pub(super) async fn ended(listing: &Listing) -> Result<(), Error> {
+    list::<EndRow>(listing).await
 }
 
 async fn list<R: Listed>(listing: &Listing) -> Result<(), Error> {
@@ -237,6 +241,40 @@ impl Listed for ConnectionRow {
             notes.join(", "),
         ]
     }
+}
+
+impl Listed for EndRow {
+    const COLUMNS: &'static [Column] = &[
+        Column::Right("CONN"),
+        Column::Left("PEER"),
+        Column::Right("ENDED"),
+        Column::Right("LASTED"),
+        Column::Right("OBJECTS"),
+        Column::Left("WHY"),
+    ];
+    const NONE: &'static str = "no connection has ended since the server began";
+
+    async fn page(inspector: &InspectorRef, query: Query) -> Result<(Vec<Self>, u64, Option<u64>), Error> {
+        let page = inspector.ended(query).await?;
+        Ok((page.rows, page.total, page.next))
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.connection.to_string(),
+            self.peer.clone(),
+            format!("{} ago", time(self.ago_ms)),
+            time(self.lasted_ms),
+            self.objects.to_string(),
+            why(self),
+        ]
+    }
+}
+
+/// What has ended a connection, in words.
+pub(super) fn why(row: &EndRow) -> String {
+    let before = if row.greeted { "" } else { "before its hello: " };
+    format!("{before}{}", row.reason)
 }
 
 /// Bounds of the pause between two lists.

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pb_server::inspect::{About, InspectorRef, MethodRow, Query};
+use pb_server::inspect::{About, EndRow, InspectorRef, MethodRow, Query};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::lists::{Listed, again, gather, pause, rest};
+use super::lists::{Listed, again, gather, pause, rest, why};
 use super::seconds;
 use crate::cli::Listing;
 use crate::error::Error;
 use crate::link::Link;
-use crate::out::{Out, micros, plain, time, to_json};
-use crate::table::{Column, table};
+use crate::out::{Out, many, micros, plain, time, to_json};
+use crate::table::{Column, cut, table};
 
 pub(super) async fn stats(listing: &Listing, over: f64) -> Result<(), Error> {
     let (over, pause) = (seconds(over, "to measure over")?.min(LONGEST), pause(listing)?);
@@ -44,11 +44,15 @@ async fn look(out: &Out, link: &Link, listing: &Listing, over: Duration) -> Resu
         if over.is_zero() { 0.0 } else { new as f64 / seconds }
     };
     let about = link.inspector.about().await?;
+    let last = link.inspector.ended(Query { limit: 1, ..Query::default() }).await?.rows.into_iter().next();
     if out.json {
         let methods: Vec<_> = rows.iter().map(|row| with_rate(row, rate(row))).collect();
-        return out.print_json(&json!({ "server": to_json(&about), "methods": methods }));
+        return out.print_json(
+            &json!({ "server": to_json(&about), "methods": methods, "last_ended": to_json(&last) }),
+        );
     }
     let mut text = head(&about);
+    text.extend(last.iter().map(|row| ending(row, out.width)));
     if rows.is_empty() {
         text.push_str(&format!("{}\n", MethodRow::NONE));
     } else {
@@ -93,6 +97,19 @@ fn head(about: &About) -> String {
 
 /// How long rates are measured at the most.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// The end of a connection in a line.
+fn ending(row: &EndRow, width: usize) -> String {
+    let (ago, lasted) = (time(row.ago_ms), time(row.lasted_ms));
+    let held = many(row.objects, "object");
+    let words = format!(
+        "last ended: {} from {}, {ago} ago, after {lasted}, holding {held}: {}",
+        row.connection,
+        row.peer,
+        why(row)
+    );
+    format!("{}\n", cut(&plain(&words), width))
+}
+
 const COLUMNS: &[Column] = &[
     Column::Left("METHOD"),
     Column::Right("CALLS"),

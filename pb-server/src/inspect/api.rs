@@ -49,6 +49,9 @@ pub trait Inspector {
     /// The connections that are open.
     #[remote(idempotent, answer_bytes = 1_048_576)]
     async fn connections(&self, query: Query) -> Result<Connections, InspectError>;
+    /// The connections that have ended last: at most 16 that had greeted, and 16 that had not. The inspector's own are never among them.
+    #[remote(idempotent)]
+    async fn ended(&self, query: Query) -> Result<Endings, InspectError>;
     /// What each connection holds, by type: from the `offset`th connection on as many as 512 KiB hold.
     #[remote(idempotent, answer_bytes = 1_048_576)]
     async fn tree(&self, own: bool, offset: u64) -> Tree;
@@ -423,6 +426,44 @@ pub struct ConnectionRow {
 pub struct Connections {
     /// In the order that was asked for.
     pub rows: Vec<ConnectionRow>,
+    /// How many there are that meet the filter.
+    pub total: u64,
+    /// The offset of the next ones, if there are any.
+    pub next: Option<u64>,
+}
+
+/// A connection that has ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EndRow {
+    /// Its number, which no other has.
+    pub connection: u64,
+    /// Where it came from.
+    pub peer: String,
+    /// Where it had connected to.
+    pub listener: String,
+    /// Whether its hello had come.
+    pub greeted: bool,
+    /// When it ended, by the server's clock, in microseconds since 1970 began.
+    pub time_us: u64,
+    /// How long ago that was.
+    pub ago_ms: u64,
+    /// How long it had lasted: from its hello on, or from when it was accepted where none came.
+    pub lasted_ms: u64,
+    /// Objects of this process that it held then.
+    pub objects: u64,
+    /// The kind of what ended it, such as `Disconnected` or `Protocol`.
+    pub kind: String,
+    /// The same in words, at most 256 bytes; the peer may have written them.
+    pub reason: String,
+    /// Room for what later versions say.
+    pub details: Details,
+}
+
+/// Some connections that have ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Endings {
+    /// In the order that was asked for.
+    pub rows: Vec<EndRow>,
     /// How many there are that meet the filter.
     pub total: u64,
     /// The offset of the next ones, if there are any.

@@ -2,15 +2,20 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::time::UNIX_EPOCH;
 
 use pb_core::MethodDescription;
 use pb_core::broker::{Held, MethodUse};
 use pb_core::objects::Reference;
 
-use super::api::{Branch, CallRow, ConnectionRow, Group, HolderRow, MethodRow, ObjectRow, SignatureRow};
+use super::api::{
+    Branch, CallRow, ConnectionRow, EndRow, Group, HolderRow, MethodRow, ObjectRow, SignatureRow,
+};
 use super::ids::Name;
 use super::query::{Cell, Row, flag};
 use super::snapshot::{Entry, Flying, millis, name_of};
+use super::view::micros as since_1970;
+use crate::departed::Departed;
 use crate::guests::Resident;
 
 /// A text of somebody's, of which a terminal obeys nothing and which has at most 256 bytes.
@@ -150,6 +155,23 @@ pub(super) fn connection(resident: &Resident) -> ConnectionRow {
     }
 }
 
+pub(super) fn end(departed: &Departed) -> EndRow {
+    let at = departed.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    EndRow {
+        connection: departed.peer.number(),
+        peer: plain(departed.peer.address()),
+        listener: plain(departed.peer.listener()),
+        greeted: departed.greeted,
+        time_us: since_1970(at),
+        ago_ms: millis(departed.since.elapsed()),
+        lasted_ms: millis(departed.lasted),
+        objects: departed.objects,
+        kind: departed.kind.name().to_owned(),
+        reason: plain(&departed.reason),
+        details: Vec::new(),
+    }
+}
+
 /// What a connection holds, by type: of each an example with it, which has no number yet.
 #[derive(Default)]
 pub(super) struct Sums(HashMap<(&'static str, &'static str), (Group, Name, Option<Reference>)>);
@@ -254,6 +276,42 @@ impl Row for ConnectionRow {
             "unread_bytes" => Cell::Number(self.unread_bytes),
             "halted" => flag(self.halted),
             "held_up" => Cell::Number(self.held_up),
+            _ => Cell::None,
+        }
+    }
+}
+
+impl Row for EndRow {
+    const KEYS: &'static [&'static str] = &[
+        "connection",
+        "peer",
+        "listener",
+        "greeted",
+        "time_us",
+        "ago_ms",
+        "lasted_ms",
+        "objects",
+        "kind",
+        "reason",
+    ];
+    const SORT: &'static str = "ago_ms";
+
+    fn tie(&self) -> (u64, u64, &str) {
+        (u64::MAX - self.connection, 0, &self.listener)
+    }
+
+    fn cell(&self, key: &str) -> Cell<'_> {
+        match key {
+            "connection" => Cell::Number(self.connection),
+            "peer" => Cell::Text(&self.peer),
+            "listener" => Cell::Text(&self.listener),
+            "greeted" => flag(self.greeted),
+            "time_us" => Cell::Number(self.time_us),
+            "ago_ms" => Cell::Number(self.ago_ms),
+            "lasted_ms" => Cell::Number(self.lasted_ms),
+            "objects" => Cell::Number(self.objects),
+            "kind" => Cell::Text(&self.kind),
+            "reason" => Cell::Text(&self.reason),
             _ => Cell::None,
         }
     }

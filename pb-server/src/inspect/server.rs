@@ -262,6 +262,14 @@ impl Inspector for Looking {
         Ok(Connections { rows, total, next })
     }
 
+    async fn ended(&self, query: Query) -> Result<Endings, InspectError> {
+        let plan = Plan::of::<EndRow>(&query)?;
+        let all = self.guests.ends().into_iter().map(|end| rows::end(&end));
+        let (mut rows, total, next) = plan.page(all.filter(|row| plan.meets(row)).collect());
+        let next = plan.cut(&mut rows, next, |row| row.peer.len() + row.listener.len() + 512);
+        Ok(Endings { rows, total, next })
+    }
+
     async fn tree(&self, own: bool, offset: u64) -> Tree {
         self.ids.tidy(|connection| self.is_open(connection));
         let residents = self.residents(own);

@@ -1,0 +1,61 @@
+//! What an operator stumbled over who looked for faults with nothing but the tool.
+
+mod served;
+
+use pb_client::connect;
+use serde_json::Value as Json;
+use served::{DirRef, Served, list};
+use tokio::io::AsyncWriteExt as _;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_has_ended_can_be_asked_for_afterwards() {
+    let served = Served::start().await;
+    assert_eq!(
+        served.pb(&["conns", "--ended"]).await,
+        "no connection has ended since the server began\n",
+        "and the tool's own are not among them"
+    );
+    let client = connect(served.url()).await.expect("it is there");
+    let files = client.root::<DirRef>().files(7).await.expect("it opens");
+    served.until("conns", |rows| rows.iter().any(|row| row["objects"] == 7)).await;
+    let peer = list(&served.pb(&["conns", "--json"]).await)[0]["peer"].clone();
+    client.close();
+    drop(files);
+    served.until("conns", <[Json]>::is_empty).await;
+    let rows = list(&served.pb(&["conns", "--ended", "--json"]).await);
+    let row = &rows[0];
+    assert_eq!((rows.len(), &row["connection"], &row["peer"]), (1, &Json::from(1), &peer));
+    assert_eq!((&row["objects"], &row["greeted"]), (&Json::from(7), &Json::from(true)));
+    assert_eq!(row["kind"], "Disconnected");
+    assert!(row["time_us"].as_u64() > Some(0) && row["ago_ms"].is_u64() && row["lasted_ms"].is_u64());
+    let reason = row["reason"].as_str().expect("a text");
+    let shown = served.pb(&["conns", "--ended"]).await;
+    assert!(shown.starts_with("CONN  PEER") && shown.contains(reason) && shown.contains(" ago"), "{shown}");
+    // The first thing that anybody asks says so, too.
+    let shown = served.pb(&["stats", "--over", "0"]).await;
+    let line = shown.lines().find(|line| line.starts_with("last ended: 1 from tcp://")).expect("it is told");
+    assert!(line.ends_with(&format!("holding 7 objects: {reason}")), "{line}");
+    let stats = served.pb(&["stats", "--over", "0", "--json"]).await;
+    let stats: Json = serde_json::from_str(&stats).expect("it is JSON");
+    assert_eq!((&stats["last_ended"]["connection"], &stats["last_ended"]["kind"]), (&1.into(), &row["kind"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_is_among_those_who_have_gone_and_why() {
+    let served = Served::start().await;
+    let host = served.url().strip_prefix("tcp://").expect("it is tcp").to_owned();
+    let mut stranger = tokio::net::TcpStream::connect(host).await.expect("it is there");
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("it is taken");
+    let told = async {
+        loop {
+            let rows = list(&served.pb(&["conns", "--ended", "--json", "-f", "greeted=false"]).await);
+            if !rows.is_empty() {
+                return rows;
+            }
+        }
+    };
+    let rows = tokio::time::timeout(std::time::Duration::from_secs(60), told).await.expect("it is told");
+    assert_eq!(rows[0]["connection"], 1);
+    let shown = served.pb(&["conns", "--ended"]).await;
+    assert!(shown.contains("before its hello: "), "{shown}");
+}
