@@ -41,6 +41,21 @@ async fn a_connection_that_has_ended_can_be_asked_for_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_broken_says_why_before_all_else_and_what_gave_it() {
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let dir: DirRef = client.root();
+    let lent = dir.lend().await.expect("it lends");
+    dir.take_back().await.expect("it takes it back");
+    served.until("objects", |rows| rows.iter().any(|row| row["kind"] == "broken")).await;
+    let rows = list(&served.pb(&["objects", "--json", "-f", "given_by=Dir/lend"]).await);
+    assert_eq!((rows.len(), &rows[0]["broken"]), (1, &Json::from("the audit is over")));
+    let shown = served.pb(&["objects", "-f", "kind=broken"]).await;
+    assert!(shown.trim_end().ends_with("  the audit is over, given by Dir/lend"), "{shown}");
+    drop(lent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_is_among_those_who_have_gone_and_why() {
     let served = Served::start().await;
     let host = served.url().strip_prefix("tcp://").expect("it is tcp").to_owned();

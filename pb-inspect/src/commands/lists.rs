@@ -151,8 +151,12 @@ impl Listed for ObjectRow {
 
 /// What is to be said of an object beside its numbers.
 pub(super) fn note(row: &ObjectRow) -> String {
-    let mut notes = row.names.clone();
-    notes.extend(row.broken.clone());
+    // What broke it comes first: the rest may not be seen.
+    let mut notes: Vec<String> = row.broken.iter().cloned().collect();
+    if let Some((_, method)) = row.details.iter().find(|(key, _)| key == "given_by") {
+        notes.push(format!("given by {method}"));
+    }
+    notes.extend(row.names.iter().cloned());
     if row.suspect {
         notes.push("never called".to_owned());
     }

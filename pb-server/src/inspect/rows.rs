@@ -56,13 +56,17 @@ pub(super) fn object(entry: &Entry, id: u64) -> ObjectRow {
         idle_ms: entry.idle_ms,
         suspect: entry.is_suspect(),
         broken: entry.broken().map(plain),
-        details: Vec::new(),
+        details: entry.given_by().map(|method| ("given_by".to_owned(), plain(method))).into_iter().collect(),
     }
 }
 
 pub(super) fn bytes_of_object(row: &ObjectRow) -> usize {
     let texts = row.interfaces.iter().chain(&row.names).map(|text| text.len() + 4);
-    256 + row.type_name.len() + texts.sum::<usize>() + row.broken.as_ref().map_or(0, String::len)
+    let details = row.details.iter().map(|(key, text)| key.len() + text.len());
+    256 + row.type_name.len()
+        + texts.sum::<usize>()
+        + row.broken.as_ref().map_or(0, String::len)
+        + details.sum::<usize>()
 }
 
 pub(super) fn holder(resident: &Resident, held: &Held<Reference>) -> HolderRow {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pb_core::broker::{Held, InFlight};
-use pb_core::message::{Cause, ExportId, MethodText};
+use pb_core::message::{Cause, ExportId, Failure, FailureKind, MethodText};
 use pb_core::objects::{Leads, Reference};
 
 use super::ids::Name;
@@ -33,6 +33,8 @@ pub(super) struct Entry {
 struct More {
     names: Vec<String>,
     broken: Option<String>,
+    /// Of what is broken: the method whose answer gave it.
+    given_by: Option<Arc<MethodText>>,
     interfaces: Vec<String>,
 }
 
@@ -64,7 +66,9 @@ impl Entry {
             (one, other) => one.or(other),
         };
         if let Err(cause) = &held.handle {
-            self.more().broken = Some(reason(cause));
+            let more = self.more();
+            more.broken = Some(reason(cause));
+            more.given_by.clone_from(&held.by);
         }
         if held.id.0 == 0 {
             self.call_it(ROOT);
@@ -101,6 +105,11 @@ impl Entry {
 
     pub(super) fn broken(&self) -> Option<&str> {
         self.more.as_ref()?.broken.as_deref()
+    }
+
+    /// The method whose answer gave it, of what is broken, since nothing else is left of that.
+    pub(super) fn given_by(&self) -> Option<&str> {
+        Some(&self.more.as_ref()?.given_by.as_ref()?.name)
     }
 
     /// What it is, and its Rust type.
@@ -144,8 +153,10 @@ fn interfaces(reference: &Reference) -> Vec<String> {
     }
 }
 
+/// What broke it in the first place: that the reference is broken is known.
 fn reason(cause: &Cause) -> String {
     match cause {
+        Cause::Broker(Failure { kind: FailureKind::Broken, cause: Some(first), .. }) => reason(first),
         Cause::Broker(failure) => failure.to_string(),
         Cause::App(_) => "its method failed".to_owned(),
     }
@@ -279,6 +290,7 @@ impl Row for Entry {
         "idle_ms",
         "suspect",
         "broken",
+        "given_by",
     ];
     const SORT: &'static str = "-calls";
 
@@ -304,6 +316,7 @@ impl Row for Entry {
             "age_ms" => Cell::Number(self.age_ms),
             "idle_ms" => self.idle_ms.map_or(Cell::None, Cell::Number),
             "suspect" => flag(self.is_suspect()),
+            "given_by" => self.given_by().map_or(Cell::None, Cell::Text),
             "broken" => self.broken().map_or(Cell::None, Cell::Text),
             _ => Cell::None,
         }
