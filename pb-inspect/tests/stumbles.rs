@@ -2,9 +2,9 @@
 
 mod served;
 
-use pb_client::connect;
+use pb_client::{Referenceable, connect};
 use serde_json::Value as Json;
-use served::{DirRef, Served, list};
+use served::{DirRef, File, FileRef, Served, list};
 use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,6 +53,64 @@ async fn what_is_broken_says_why_before_all_else_and_what_gave_it() {
     let shown = served.pb(&["objects", "-f", "kind=broken"]).await;
     assert!(shown.trim_end().ends_with("  the audit is over, given by Dir/lend"), "{shown}");
     drop(lent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_call_stands_beside_its_method_and_fail_is_one_thing() {
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let dir: DirRef = client.root();
+    assert!(dir.refuse().await.is_err());
+    let hangs = dir.hang();
+    served.until("calls", |rows| rows.iter().any(|row| row["age_ms"].as_u64() > Some(1))).await;
+    let stats = served.pb(&["stats", "--over", "0", "--json", "-s=-oldest_ms"]).await;
+    let stats: Json = serde_json::from_str(&stats).expect("it is JSON");
+    let (hung, refused) = (&stats["methods"][0], &stats["methods"][1]);
+    assert_eq!((&hung["method"], &refused["method"]), (&"Dir/hang".into(), &"Dir/refuse".into()));
+    assert!(hung["oldest_ms"].as_u64() > Some(1) && refused["oldest_ms"].is_null(), "{stats}");
+    assert_eq!(
+        (&refused["errors"], &refused["failures"], &refused["failed"]),
+        (&1.into(), &0.into(), &1.into())
+    );
+    let shown = served.pb(&["stats", "--over", "0"]).await;
+    assert!(shown.contains("OLDEST  FAIL") && shown.contains("  App 1"), "{shown}");
+    // What each list says of failures.
+    let conns = list(&served.pb(&["conns", "--json", "-f", "failed=1"]).await);
+    let objects = list(&served.pb(&["objects", "--json", "-f", "failed=1"]).await);
+    assert_eq!((conns.len(), objects.len()), (1, 1));
+    drop(hangs);
+}
+
+/// A client's file that never says its name.
+#[derive(Referenceable)]
+struct Hangs;
+
+impl File for Hangs {
+    async fn read(&self) -> u64 {
+        0
+    }
+
+    async fn name(&self) -> String {
+        std::future::pending().await
+    }
+
+    async fn same(&self, cx: &pb_client::CallContext) -> FileRef {
+        cx.this()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_whose_answer_the_server_waits_for_is_seen() {
+    let served = Served::start().await;
+    let (good, hangs) =
+        (connect(served.url()).await.expect("there"), connect(served.url()).await.expect("there"));
+    good.root::<DirRef>().sum(vec![1]).await.expect("it adds");
+    let waits = hangs.root::<DirRef>().name_of(FileRef::new(Hangs));
+    served.until("conns", |rows| rows.iter().any(|row| row["owes"] == 1)).await;
+    let rows = list(&served.pb(&["conns", "--json"]).await);
+    assert_eq!((&rows[0]["owes"], &rows[1]["owes"]), (&Json::from(0), &Json::from(1)));
+    assert_eq!(served.pb(&["conns"]).await.matches("owes 1 answer").count(), 1);
+    drop(waits);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use super::{or_never, query, seconds};
 use crate::cli::Listing;
 use crate::error::Error;
 use crate::link::Link;
-use crate::out::{Out, bytes, short, time};
+use crate::out::{Out, bytes, many, short, time};
 use crate::table::{Column, table};
 
 /// Rows of a kind, from which list they come and how they look.
@@ -228,6 +228,9 @@ impl Listed for ConnectionRow {
         if self.halted {
             notes.push("does not read".to_owned());
         }
+        if self.owes > 0 {
+            notes.push(format!("owes {}", many(self.owes, "answer")));
+        }
         if self.held_up > 0 {
             notes.push(format!("held up {}x", self.held_up));
         }
@@ -238,7 +241,7 @@ impl Listed for ConnectionRow {
             self.objects.to_string(),
             self.calls.to_string(),
             self.in_flight.to_string(),
-            self.errors.saturating_add(self.failures).to_string(),
+            self.failed.to_string(),
             bytes(self.bytes_in),
             bytes(self.bytes_out),
             bytes(self.unread_bytes),

@@ -115,7 +115,7 @@ const COLUMNS: &[Column] = &[
     Column::Right("CALLS"),
     Column::Right("PER S"),
     Column::Right("NOW"),
-    Column::Right("ERRORS"),
+    Column::Right("OLDEST"),
     Column::Right("FAIL"),
     Column::Right("P50"),
     Column::Right("P99"),
@@ -133,15 +133,16 @@ impl Listed for MethodRow {
     }
 
     fn cells(&self) -> Vec<String> {
-        let kinds: Vec<_> =
-            self.failures_by_kind.iter().map(|(kind, count)| format!("{} {count}", plain(kind))).collect();
+        let own = (self.errors > 0).then(|| format!("App {}", self.errors));
+        let kinds = self.failures_by_kind.iter().map(|(kind, count)| format!("{} {count}", plain(kind)));
+        let kinds: Vec<_> = own.into_iter().chain(kinds).collect();
         let or_none = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), micros);
         vec![
             if self.method.is_empty() { "(others)".to_owned() } else { self.method.clone() },
             self.calls.to_string(),
             self.in_flight.to_string(),
-            self.errors.to_string(),
-            self.failures.to_string(),
+            self.oldest_ms.map_or_else(|| "-".to_owned(), time),
+            self.failed.to_string(),
             or_none(self.p50_us),
             or_none(self.p99_us),
             micros(self.max_us),

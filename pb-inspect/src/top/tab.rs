@@ -70,13 +70,13 @@ impl Tab {
                 "objects",
                 "calls",
                 "in_flight",
-                "failures",
+                "failed",
                 "bytes_in",
                 "bytes_out",
                 "unread_bytes",
             ],
             Tab::Methods => {
-                &["method", "calls", "in_flight", "errors", "failures", "p50_us", "p99_us", "max_us"]
+                &["method", "calls", "in_flight", "oldest_ms", "failed", "p50_us", "p99_us", "max_us"]
             }
         }
     }

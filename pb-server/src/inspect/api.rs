@@ -359,8 +359,12 @@ pub struct MethodRow {
     pub failures: u64,
     /// The same by kind: those kinds that there were.
     pub failures_by_kind: BTreeMap<String, u64>,
+    /// The two together.
+    pub failed: u64,
     /// Calls that are not answered yet.
     pub in_flight: u64,
+    /// How long ago the oldest of those came.
+    pub oldest_ms: Option<u64>,
     /// Within this half of them were answered, about.
     pub p50_us: Option<u64>,
     /// The same of 99 in a hundred.
@@ -407,6 +411,10 @@ pub struct ConnectionRow {
     pub errors: u64,
     /// Those that were answered with a failure of the broker.
     pub failures: u64,
+    /// The two together.
+    pub failed: u64,
+    /// Calls of this process on its objects that it has not answered.
+    pub owes: u64,
     /// Bytes that were read from it.
     pub bytes_in: u64,
     /// Bytes that were sent to it, or wait for it.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use pb_core::MethodDescription;
 use pb_core::broker::{Held, MethodUse};
@@ -101,7 +101,7 @@ pub(super) fn call(flying: &Flying) -> CallRow {
     }
 }
 
-pub(super) fn method(name: String, used: &MethodUse, in_flight: u64) -> MethodRow {
+pub(super) fn method(name: String, used: &MethodUse, in_flight: u64, oldest: Option<Duration>) -> MethodRow {
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     MethodRow {
         method: plain(&name),
@@ -109,7 +109,9 @@ pub(super) fn method(name: String, used: &MethodUse, in_flight: u64) -> MethodRo
         errors: used.errors,
         failures: used.failures,
         failures_by_kind: used.kinds().map(|(kind, count)| (format!("{kind:?}"), count)).collect(),
+        failed: used.errors.saturating_add(used.failures),
         in_flight,
+        oldest_ms: oldest.map(millis),
         p50_us: used.quantile(50).map(micros),
         p99_us: used.quantile(99).map(micros),
         max_us: micros(used.longest),
@@ -150,6 +152,8 @@ pub(super) fn connection(resident: &Resident) -> ConnectionRow {
         calls: received.calls + received.casts,
         errors: sent.errors,
         failures: sent.failures.total(),
+        failed: sent.errors.saturating_add(sent.failures.total()),
+        owes: sent.calls.saturating_sub(received.values + received.errors + received.failures.total()),
         bytes_in: received.bytes,
         bytes_out: sent.bytes,
         unread_bytes: backlog.unread_bytes,
@@ -250,6 +254,8 @@ impl Row for ConnectionRow {
         "calls",
         "errors",
         "failures",
+        "failed",
+        "owes",
         "bytes_in",
         "bytes_out",
         "unread_bytes",
@@ -275,6 +281,8 @@ impl Row for ConnectionRow {
             "calls" => Cell::Number(self.calls),
             "errors" => Cell::Number(self.errors),
             "failures" => Cell::Number(self.failures),
+            "failed" => Cell::Number(self.failed),
+            "owes" => Cell::Number(self.owes),
             "bytes_in" => Cell::Number(self.bytes_in),
             "bytes_out" => Cell::Number(self.bytes_out),
             "unread_bytes" => Cell::Number(self.unread_bytes),

@@ -233,22 +233,24 @@ impl Inspector for Looking {
     async fn methods(&self, query: Query) -> Result<Methods, InspectError> {
         let plan = Plan::of::<MethodRow>(&query)?;
         let residents = self.residents(query.own);
-        let mut all: HashMap<String, (MethodUse, u64)> = HashMap::new();
+        let mut all: HashMap<String, (MethodUse, u64, Option<Duration>)> = HashMap::new();
         for resident in &residents {
             for used in resident.broker.method_uses() {
                 let name = used.method.as_ref().map_or(String::new(), |text| text.name.to_string());
                 match all.entry(name) {
                     std::collections::hash_map::Entry::Vacant(place) => {
-                        place.insert((used, 0));
+                        place.insert((used, 0, None));
                     }
                     std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().0.add(&used),
                 }
             }
         }
         for (name, flying) in flying_by_method(&residents).await {
-            all.entry(name).or_insert_with(|| (MethodUse::none(flying.method), 0)).1 += flying.count;
+            let of = all.entry(name).or_insert_with(|| (MethodUse::none(flying.method), 0, None));
+            (of.1, of.2) = (flying.count, Some(flying.oldest));
         }
-        let all = all.into_iter().map(|(name, (used, in_flight))| rows::method(name, &used, in_flight));
+        let tell = |(name, (used, in_flight, oldest))| rows::method(name, &used, in_flight, oldest);
+        let all = all.into_iter().map(tell);
         let (mut rows, total, next) = plan.page(all.filter(|row| plan.meets(row)).collect());
         let next = plan.cut(&mut rows, next, rows::bytes_of_method);
         Ok(Methods { rows, total, next })
@@ -352,8 +354,18 @@ impl Inspector for Looking {
 }
 
 impl Row for MethodRow {
-    const KEYS: &'static [&'static str] =
-        &["method", "calls", "errors", "failures", "in_flight", "p50_us", "p99_us", "max_us"];
+    const KEYS: &'static [&'static str] = &[
+        "method",
+        "calls",
+        "errors",
+        "failures",
+        "failed",
+        "in_flight",
+        "oldest_ms",
+        "p50_us",
+        "p99_us",
+        "max_us",
+    ];
     const SORT: &'static str = "-calls";
 
     fn tie(&self) -> (u64, u64, &str) {
@@ -367,6 +379,8 @@ impl Row for MethodRow {
             "errors" => Cell::Number(self.errors),
             "failures" => Cell::Number(self.failures),
             "in_flight" => Cell::Number(self.in_flight),
+            "failed" => Cell::Number(self.failed),
+            "oldest_ms" => self.oldest_ms.map_or(Cell::None, Cell::Number),
             "p50_us" => self.p50_us.map_or(Cell::None, Cell::Number),
             "p99_us" => self.p99_us.map_or(Cell::None, Cell::Number),
             "max_us" => Cell::Number(self.max_us),

@@ -399,8 +399,14 @@ pub(super) async fn flying_by_method(residents: &[Arc<Resident>]) -> HashMap<Str
         each_flying(resident, |call| {
             let name = call.method.as_ref().map_or("", |text| &*text.name);
             match all.get_mut(name) {
-                Some(of) => of.count += 1,
-                None => drop(all.insert(name.to_owned(), InFlightOf { count: 1, method: call.method })),
+                Some(of) => {
+                    of.count += 1;
+                    of.oldest = of.oldest.max(call.age);
+                }
+                None => {
+                    let of = InFlightOf { count: 1, oldest: call.age, method: call.method };
+                    all.insert(of.method.as_ref().map_or(String::new(), |text| text.name.to_string()), of);
+                }
             }
         })
         .await;
@@ -411,6 +417,7 @@ pub(super) async fn flying_by_method(residents: &[Arc<Resident>]) -> HashMap<Str
 /// Calls of one method.
 pub(super) struct InFlightOf {
     pub(super) count: u64,
+    pub(super) oldest: Duration,
     pub(super) method: Option<Arc<MethodText>>,
 }
 
