@@ -97,16 +97,17 @@ impl Line {
         tried
     }
 
-    /// What was taken has been written.
-    pub(super) fn written(&self) {
-        let waiting = {
+    /// What was taken has been written. Says whether there is more.
+    pub(super) fn written(&self) -> bool {
+        let (waiting, more) = {
             let mut state = self.lock();
             state.out.written();
-            state.connection.has_tasks()
+            (state.connection.has_tasks(), state.out.waiting() > 0 || state.has_more())
         };
         if waiting {
             self.read.ring();
         }
+        more
     }
 
     /// Nothing more is written: who holds the connection's handles does not hold its socket.

@@ -49,8 +49,10 @@ async fn write_all(line: &Arc<Line>, mut share: Share, mut half: WriteHalf) {
                 line.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
                 return run_ready(line);
             }
-            line.written();
-            tokio::task::yield_now().await;
+            if line.written() {
+                // Others join what has come meanwhile.
+                tokio::task::yield_now().await;
+            }
         };
         share.has_waited();
         if taken == Taken::Nothing && line.ended().is_some() {
