@@ -1,11 +1,11 @@
 //! Brings a peer's call to where its target leads: an object here, another connection, or a promise.
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tracing::Span;
 
@@ -15,51 +15,26 @@ use super::owed::Casting;
 use super::parked::Parked;
 use super::passing::Passing;
 use super::traced::{TracedLine, traced};
-use super::wiring::Memo;
-use crate::message::{Body, CallOptions, ExportId, Failure, FailureKind, Ran, Reply};
+use super::wiring::{Memo, Wiring};
+use crate::message::{Body, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::trace::{self, How};
 use crate::objects::{
     Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
     Reference, Responder, Started, Stop, Terms, Waiter, Waiting, WireAnswer, bind, first_poll_or, survivor,
 };
-use crate::proto::{Known, MAX_HOPS, exceeded};
+use crate::proto::{self, Carried, Known, MAX_HOPS, exceeded};
 
 /// A call of a peer's on its way.
 pub(super) struct Request {
     pub(super) line: Arc<Line>,
-    pub(super) answer: Option<(ExportId, Reply)>,
-    pub(super) known: Arc<Known<Memo>>,
-    pub(super) options: Option<Box<CallOptions>>,
-    pub(super) deadline: Option<Instant>,
-    pub(super) references: Vec<Reference>,
-    pub(super) body: Bytes,
+    pub(super) call: proto::Request<Wiring>,
     /// Of a cast: what gives its credit back when it has ended.
     pub(super) casting: Option<Casting>,
 }
 
 impl Request {
-    fn answerer(&self) -> Arc<dyn Answerer> {
-        Arc::clone(&self.line) as Arc<dyn Answerer>
-    }
-
     pub(super) fn fail(self, failure: Failure) {
-        if self.answer.is_none() {
-            self.tell_of_loss(&failure);
-        }
-        Responder::new(self.answerer(), self.answer).answer(WireAnswer::Failed(failure));
-    }
-
-    /// Nobody waits for a one-way call: its failure is counted, and a connection's first one logged.
-    #[cold]
-    fn tell_of_loss(&self, failure: &Failure) {
-        if self.line.lost_casts.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(
-                peer = self.line.peer_address(),
-                method = ?self.known.text.name,
-                failure = ?failure.message,
-                "a one-way call of the peer's was not started; further ones of this connection are only counted"
-            );
-        }
+        refuse(&self.line, &self.call, failure);
     }
 
     /// Lets the peer's cancel stop what runs for it.
@@ -71,7 +46,25 @@ impl Request {
     }
 }
 
-/// The same, where no panic of a user's `Deserialize` or constructor may pass: it fails its call only.
+/// Answers a call that does not start. Nobody waits for a one-way call: its failure is counted, and a connection's first one logged.
+#[cold]
+fn refuse(line: &Arc<Line>, call: &proto::Request<Wiring>, failure: Failure) {
+    if call.answer.is_none() && line.lost_casts.fetch_add(1, Ordering::Relaxed) == 0 {
+        tracing::warn!(
+            peer = line.peer_address(),
+            method = ?call.method.text.name,
+            failure = ?failure.message,
+            "a one-way call of the peer's was not started; further ones of this connection are only counted"
+        );
+    }
+    answerer(line, call).answer(WireAnswer::Failed(failure));
+}
+
+fn answerer(line: &Arc<Line>, call: &proto::Request<Wiring>) -> Responder {
+    Responder::new(Arc::clone(line) as Arc<dyn Answerer>, call.answer)
+}
+
+/// [`deliver`], where no panic of a user's `Deserialize` or constructor may pass: it fails its call only.
 pub(super) fn deliver_quietly(target: &Reference, request: Request) {
     let _ = catch_unwind(AssertUnwindSafe(|| deliver(target, request)));
 }
@@ -79,7 +72,10 @@ pub(super) fn deliver_quietly(target: &Reference, request: Request) {
 /// Starts the call, sends it on, or lets it wait.
 pub(super) fn deliver(target: &Reference, request: Request) {
     match target.leads() {
-        Leads::Local(object) => start(object, request),
+        Leads::Local(object) => {
+            let Request { line, mut call, casting } = request;
+            start(&line, object, &mut call, casting);
+        }
         Leads::Distant(distant) => forward(distant, request),
         Leads::Broken(failure) => request.fail(failure.clone()),
         Leads::Promise(promise) => {
@@ -93,72 +89,87 @@ pub(super) fn deliver(target: &Reference, request: Request) {
     }
 }
 
-fn start(object: &Arc<dyn Object>, mut request: Request) {
+/// Starts the call on an object of this process, and takes its arguments out of it.
+pub(super) fn start(
+    line: &Arc<Line>,
+    object: &Arc<dyn Object>,
+    call: &mut proto::Request<Wiring>,
+    casting: Option<Casting>,
+) {
     // Between the tables and here other methods have run. What is never answered nobody else would stop.
-    if request.deadline.is_some_and(|deadline| deadline <= tokio::time::Instant::now().into_std()) {
-        return request.fail(exceeded(Ran::No));
+    if call.deadline.is_some_and(|deadline| deadline <= tokio::time::Instant::now().into_std()) {
+        return refuse(line, call, exceeded(Ran::No));
     }
-    if request.options.is_some() {
-        request.forget_bad_trace();
+    if call.options.is_some() {
+        line.forget_bad_trace(call);
     }
-    let bound = find(object.as_ref(), &request.known);
+    let bound = find(object.as_ref(), &call.method);
     if trace::enabled()
-        && let Some(span) = request.span()
+        && let Some(span) = line.span(call)
     {
-        return start_traced(object, bound, request, &span);
+        return start_traced(line, object, bound, call, casting, &span);
     }
-    let bound = match bound {
-        Ok(bound) => bound,
-        Err(failure) => return request.fail(failure),
-    };
-    let line = request.answerer();
-    let terms = Terms::received(request.deadline, request.options);
-    let (references, body) = (request.references, request.body);
-    let incoming =
-        Incoming::wire(Arc::clone(object), references, body, line, request.answer, terms, bound.agreed);
-    let running = Running {
-        line: request.line,
-        answer: request.answer,
-        bound,
-        casting: request.casting,
-        deadline: request.deadline,
-    };
-    running.begin(object.dispatch(bound, incoming));
+    match bound {
+        Ok(bound) => {
+            let responder = answerer(line, call);
+            let running = Running { line, answer: call.answer, bound, casting, deadline: call.deadline };
+            running.begin(dispatch(object, bound, call, responder));
+        }
+        Err(failure) => refuse(line, call, failure),
+    }
 }
 
 /// The same where somebody looks on.
 #[cold]
-fn start_traced(object: &Arc<dyn Object>, bound: Result<Bound, Failure>, request: Request, span: &Span) {
+fn start_traced(
+    line: &Arc<Line>,
+    object: &Arc<dyn Object>,
+    bound: Result<Bound, Failure>,
+    call: &mut proto::Request<Wiring>,
+    casting: Option<Casting>,
+    span: &Span,
+) {
     let bound = match bound {
         Ok(bound) => bound,
         Err(failure) => {
             How::failed(&failure).record(span);
-            return request.fail(failure);
+            return refuse(line, call, failure);
         }
     };
-    let Request { line, answer, deadline, casting, .. } = request;
-    let terms = Terms::received(deadline, request.options);
-    let answerer = TracedLine::between(&line, span);
-    let (references, body) = (request.references, request.body);
-    let incoming =
-        Incoming::wire(Arc::clone(object), references, body, answerer, answer, terms, bound.agreed);
-    let started = match span.in_scope(|| object.dispatch(bound, incoming)) {
-        Started::Task(task) => Started::Task(traced(task, span.clone(), answer.is_some())),
+    let running = Running { line, answer: call.answer, bound, casting, deadline: call.deadline };
+    let answered = call.answer.is_some();
+    let responder = Responder::new(TracedLine::between(line, span), call.answer);
+    running.begin(match span.in_scope(|| dispatch(object, bound, call, responder)) {
+        Started::Task(task) => Started::Task(traced(task, span.clone(), answered)),
         Started::Done => Started::Done,
-    };
-    Running { line, answer, bound, casting, deadline }.begin(started);
+    });
+}
+
+/// Decodes the call's arguments and makes its method ready; what it came with is gone then.
+#[inline]
+fn dispatch(
+    object: &Arc<dyn Object>,
+    bound: Bound,
+    call: &mut proto::Request<Wiring>,
+    responder: Responder,
+) -> Started {
+    let terms = Terms::received(call.deadline, call.options.take());
+    let Carried { handles, body } = &mut call.arguments;
+    let (handles, body) = (mem::take(handles), mem::take(body));
+    let mut incoming = Incoming::wire(object, handles, body, responder, terms, bound.agreed);
+    object.dispatch(bound, &mut incoming)
 }
 
 /// A peer's call whose method is there, ready to be polled.
-struct Running {
-    line: Arc<Line>,
+struct Running<'a> {
+    line: &'a Arc<Line>,
     answer: Option<(ExportId, Reply)>,
     bound: Bound,
     casting: Option<Casting>,
     deadline: Option<Instant>,
 }
 
-impl Running {
+impl Running<'_> {
     #[inline]
     fn begin(self, started: Started) {
         let flags = self.bound.flags;
@@ -173,7 +184,7 @@ impl Running {
             Started::Done => None,
         };
         if let Some(stop) = stop.filter(|_| !flags.run_to_end) {
-            Request::stop_with(&self.line, self.answer, stop);
+            Request::stop_with(self.line, self.answer, stop);
         }
     }
 }
@@ -218,7 +229,7 @@ fn find(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Failure> {
 
 /// Sends the call on over the target's own connection, or lets it wait for room there.
 fn forward(distant: &Arc<dyn Distant>, request: Request) {
-    let hops = request.options.as_deref().map_or(0, |options| options.hops) + 1;
+    let hops = request.call.options.as_deref().map_or(0, |options| options.hops) + 1;
     if hops > MAX_HOPS {
         let message = format!("the call passed {MAX_HOPS} middlemen, which is all that is allowed");
         return request.fail(Failure::new(FailureKind::Failed, Ran::No, message));
@@ -233,16 +244,16 @@ fn forward(distant: &Arc<dyn Distant>, request: Request) {
 
 /// Sends the call on; hands it back where there is no room for it.
 pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Request> {
-    let mut options = request.options.as_deref().cloned().unwrap_or_default();
+    let mut options = request.call.options.as_deref().cloned().unwrap_or_default();
     options.hops += 1;
     let encoded = Encoded {
-        method: &request.known.text,
+        method: &request.call.method.text,
         options: options.boxed(),
-        deadline: request.deadline,
-        references: &request.references,
-        body: Body::received(&request.body),
+        deadline: request.call.deadline,
+        references: &request.call.arguments.handles,
+        body: Body::received(&request.call.arguments.body),
     };
-    let Some((_, reply)) = request.answer else {
+    let Some((_, reply)) = request.call.answer else {
         // If this goes down the promise of a call that is cancelled later, it must arrive all the same.
         distant.expect_cast();
         match distant.line().cast(distant.id(), encoded) {
@@ -287,7 +298,7 @@ struct Waits(Arc<Mutex<Option<Request>>>);
 
 impl Waits {
     fn new(request: Request) -> Self {
-        let (line, answer) = (Arc::clone(&request.line), request.answer);
+        let (line, answer) = (Arc::clone(&request.line), request.call.answer);
         let request = Arc::new(Mutex::new(Some(request)));
         if answer.is_some() {
             let waiting = Arc::clone(&request);

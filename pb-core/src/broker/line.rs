@@ -42,6 +42,8 @@ pub(super) struct Line {
     over: AtomicBool,
     /// See [`Line::is_halted`].
     halted: AtomicBool,
+    /// See [`Line::is_stirred`].
+    stirred: AtomicBool,
     stages: Stages,
     peer: String,
     pub(super) frame_bytes: u64,
@@ -155,6 +157,7 @@ impl Line {
                     changed: Notify::new(),
                     over: AtomicBool::new(false),
                     halted: AtomicBool::new(false),
+                    stirred: AtomicBool::new(false),
                     stages: Stages::default(),
                     peer,
                     frame_bytes,
@@ -191,6 +194,9 @@ impl Line {
             let result = work(connection, out);
             let left = if *in_hand { None } else { connection.close_if_done(out) };
             let tasks = connection.has_tasks();
+            if tasks || connection.has_notices() {
+                self.stirred.store(true, Ordering::Relaxed);
+            }
             let write = out.call(connection.has_last_words(), || connection.under_way() <= 1);
             if connection.is_unread(out) || connection.ended().is_some() {
                 self.halted.store(true, Ordering::Relaxed);
@@ -210,8 +216,8 @@ impl Line {
         self.me.clone()
     }
 
-    /// Puts what `next` gives, which was read at `now`, into the tables until it gives nothing more, or little of the peer's budget is left, and
-    /// takes out what is to be done then: one turn of the lock. `ready` is empty before.
+    /// Lets `next` put into the tables what was read at `now`, until it puts nothing more, or little of the peer's budget is left, and takes out what
+    /// is to be done then: one turn of the lock. `ready` is empty before.
     ///
     /// # Errors
     /// `next`'s, or what the peer did wrong. What came before is in `ready` all the same.
@@ -219,40 +225,19 @@ impl Line {
         &self,
         now: Instant,
         ready: &mut Ready,
-        mut next: impl FnMut(u64) -> Result<Option<(Decoded, usize)>, E>,
+        mut next: impl FnMut(&mut Intake<'_>) -> Result<bool, E>,
     ) -> (Turn, Result<(), E>) {
-        let mut goaway = false;
-        let mut put = |connection: &mut Connection<Wiring>, out: &mut Outgoing, received: &mut Traffic| {
-            let mut slack = u64::MAX;
-            while let Some((decoded, bytes)) = next(slack)? {
-                match decoded {
-                    Decoded::Message(message) => {
-                        received.count(&message, bytes);
-                        if !out.recorders.is_empty() {
-                            record(&out.recorders, Passing::Received(&message), bytes);
-                        }
-                        goaway |= matches!(message, Message::Goaway(_));
-                        connection.handle(message, now, out)?;
-                    }
-                    Decoded::Unknown { message_type, caps } => {
-                        received.count_unknown(bytes);
-                        if !out.recorders.is_empty() {
-                            record(&out.recorders, Passing::Unknown(message_type), bytes);
-                        }
-                        connection.handle_unknown(message_type, caps, out)?;
-                    }
-                }
-                slack = connection.slack(out);
-                if slack == 0 {
-                    break;
-                }
-            }
+        let mut put = |intake: &mut Intake<'_>| {
+            while next(intake)? && intake.slack > 0 {}
             Ok(())
         };
+        let goaway;
         let (worked, turn, after) = {
             let mut state = self.state.lock();
             let State { connection, out, received, .. } = &mut *state;
-            let worked = put(connection, out, received);
+            let mut intake = Intake { connection, out, received, now, goaway: false, slack: u64::MAX };
+            let worked = put(&mut intake);
+            goaway = intake.goaway;
             let (turn, after) = self.take_out(&mut state, ready, worked.is_ok());
             (worked, turn, after)
         };
@@ -288,6 +273,7 @@ impl Line {
         let ended = connection.ended().is_some();
         let may_start = ended || !connection.is_unread(out);
         self.halted.store(!may_start, Ordering::Relaxed);
+        self.stirred.store(false, Ordering::Relaxed);
         connection.take_notices(&mut ready.notices);
         if may_start {
             connection.take_tasks(&mut ready.tasks, out);
@@ -300,6 +286,13 @@ impl Line {
         }
         let write = out.call(connection.has_last_words(), || false);
         (Turn { ended, full }, state.after(&self.room, left, write, false))
+    }
+
+    /// Whether there may be something to start or to tell that was not there when it was last taken out. Asked under no lock: who waits for it looks
+    /// under it before.
+    #[inline]
+    pub(super) fn is_stirred(&self) -> bool {
+        self.stirred.load(Ordering::Relaxed)
     }
 
     /// Whether what was taken out must go back into the tables: too much waits to be written, or the connection has ended, where they drop the calls.
@@ -501,6 +494,48 @@ impl Line {
     /// Waits for the end, and until everything that was sent before it is written.
     pub(super) async fn finished(&self) {
         self.stages.gone().await;
+    }
+}
+
+/// Where messages go into the tables, in one turn of their lock.
+pub(super) struct Intake<'a> {
+    connection: &'a mut Connection<Wiring>,
+    out: &'a mut Outgoing,
+    received: &'a mut Traffic,
+    now: Instant,
+    /// One of them was a goaway.
+    goaway: bool,
+    /// Bytes that the next may have without going beyond the peer's budget.
+    pub(super) slack: u64,
+}
+
+impl Intake<'_> {
+    /// Puts one in, of a frame of so many bytes. Large and hot: it is decoded where it is put, and moved as little as can be.
+    ///
+    /// # Errors
+    /// What the peer did wrong.
+    #[inline(always)]
+    pub(super) fn put(&mut self, decoded: Decoded, bytes: usize) -> Result<(), Violation> {
+        let Intake { connection, out, received, .. } = self;
+        match decoded {
+            Decoded::Message(message) => {
+                received.count(&message, bytes);
+                if !out.recorders.is_empty() {
+                    record(&out.recorders, Passing::Received(&message), bytes);
+                }
+                self.goaway |= matches!(message, Message::Goaway(_));
+                connection.handle(message, self.now, *out)?;
+            }
+            Decoded::Unknown { message_type, caps } => {
+                received.count_unknown(bytes);
+                if !out.recorders.is_empty() {
+                    record(&out.recorders, Passing::Unknown(message_type), bytes);
+                }
+                connection.handle_unknown(message_type, caps, *out)?;
+            }
+        }
+        self.slack = self.connection.slack(self.out);
+        Ok(())
     }
 }
 

@@ -21,8 +21,9 @@ impl Parked {
     /// Lets `request` wait until the connection of `distant` has room.
     pub(super) fn park(distant: &Arc<dyn Distant>, mut request: Request) {
         // What waits must not hold the buffer that it was read into.
-        request.body = Bytes::copy_from_slice(&request.body);
-        let (line, answer) = (Arc::clone(&request.line), request.answer);
+        let body = &mut request.call.arguments.body;
+        *body = Bytes::copy_from_slice(body);
+        let (line, answer) = (Arc::clone(&request.line), request.call.answer);
         let (ticket, stopped) = (distant.line().ticket(), Arc::new(AtomicBool::new(false)));
         let (at, mark) = (Arc::clone(distant), Arc::clone(&stopped));
         let stop = Box::new(move || {

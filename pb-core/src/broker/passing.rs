@@ -52,7 +52,7 @@ impl Passing {
     /// For a call of a peer's that is about to be passed on.
     pub(super) fn new(request: &Request, reply: Reply) -> Arc<Self> {
         let line = Arc::clone(&request.line) as Arc<dyn Answerer>;
-        let responder = Some(Responder::new(line, request.answer));
+        let responder = Some(Responder::new(line, request.call.answer));
         let state = Mutex::new(State { responder, ..State::default() });
         Arc::new(Passing { reply, state })
     }
@@ -74,9 +74,9 @@ impl Passing {
             }
         };
         let asker: &Arc<Line> = &request.line;
-        Request::stop_with(asker, request.answer, Box::new(stop));
+        Request::stop_with(asker, request.call.answer, Box::new(stop));
         if self.reply == Reply::Reference
-            && let Some((asked, _)) = request.answer
+            && let Some((asked, _)) = request.call.answer
         {
             self.promise(asker, asked, distant.promise_of(id, self.clone()));
         }

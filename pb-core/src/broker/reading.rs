@@ -16,7 +16,7 @@ use super::line::{Line, Rest, STALL, Turn};
 use super::link::Link;
 use super::ready::{Ready, run_ready};
 use super::stranger;
-use crate::message::{AbortCode, Failure, FailureKind, Message, Ran};
+use crate::message::{AbortCode, Failure, FailureKind, Ran};
 use crate::proto::{Silent, Violation};
 use crate::reactor::{Direct, ReadHalf};
 use crate::wire::frame::{self, Decoded, MAGIC, Malformed};
@@ -293,23 +293,23 @@ impl Reading<'_> {
         let Reading { line, buffer, grown, paid, due, share, left, tired, held, ready, .. } = self;
         let limit = if greeted { line.frame_bytes } else { HELLO_BYTES };
         let (mut frames, mut bytes, mut alone, mut calls) = (0, 0, !greeted, false);
-        let (turn, taken) = line.take(now, ready, |slack| {
+        let (turn, taken) = line.take(now, ready, |intake| {
             if frames > 0
                 && (alone
                     || *left
                     || frames == RUN
                     || bytes > RUN_BYTES
                     || !frame::is_plain(buffer)
-                    || (buffer.len() as u64 > slack
-                        && frame::whole_len(buffer).is_some_and(|whole| whole as u64 > slack)))
+                    || (buffer.len() as u64 > intake.slack
+                        && frame::whole_len(buffer).is_some_and(|whole| whole as u64 > intake.slack)))
             {
-                return Ok(None);
+                return Ok(false);
             }
             let (decoded, whole) = match held.take() {
                 Some(held) => held,
                 None => {
                     alone |= !frame::is_plain(buffer);
-                    let Some(frame) = frame::split(buffer, limit)? else { return Ok(None) };
+                    let Some(frame) = frame::split(buffer, limit)? else { return Ok(false) };
                     *due = None;
                     *paid = 0;
                     if *grown {
@@ -325,18 +325,16 @@ impl Reading<'_> {
                     (frame::decode(frame)?, whole)
                 }
             };
-            let (answers, named) = match &decoded {
-                Decoded::Message(message) => (matches!(message, Message::Resolve(_)), message.names_result()),
-                Decoded::Unknown { .. } => (false, false),
-            };
-            if frames > 0 && (named || (answers && calls)) {
+            let answers = decoded.is_answer();
+            if frames > 0 && ((answers && calls) || decoded.names_result()) {
                 *held = Some((decoded, whole));
-                return Ok(None);
+                return Ok(false);
             }
             calls |= !answers;
             frames += 1;
             bytes += whole;
-            Ok::<_, End>(Some((decoded, whole)))
+            intake.put(decoded, whole)?;
+            Ok::<_, End>(true)
         });
         (frames, turn, taken)
     }

@@ -1,6 +1,7 @@
 //! What is to be told and to be started: taken out of the tables, and done in its order under no lock.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -31,29 +32,23 @@ impl Ready {
         if self.is_empty() {
             return None;
         }
-        let mut doing = Doing { line, ready: self };
-        let mut left = MOST_STEPS;
-        while left > 0 && doing.step() {
-            left -= 1;
-        }
-        Some(left > 0)
+        Some(Doing { line, ready: self }.steps(MOST_STEPS) < MOST_STEPS)
     }
 
     /// Does some of what the tables have ready: as much as goes without others having their turn. Says whether that was all.
     pub(super) fn run_some(&mut self, line: &Arc<Line>) -> bool {
-        let mut steps = 0;
+        let mut left = STEPS;
         loop {
-            line.take_ready(self);
+            if line.is_stirred() {
+                line.take_ready(self);
+            }
             if self.is_empty() {
                 line.send_parked();
                 return true;
             }
-            let mut doing = Doing { line, ready: self };
-            while doing.step() {
-                steps += 1;
-                if steps == STEPS {
-                    return false;
-                }
+            left -= Doing { line, ready: self }.steps(left);
+            if left == 0 {
+                return false;
             }
         }
     }
@@ -71,7 +66,7 @@ impl Ready {
             let now = || Instant::now().into_std();
             let mut from = now();
             let mut doing = Doing { line, ready: self };
-            while doing.step() {
+            while doing.steps(1) > 0 {
                 if share.spend_step() {
                     line.watchdog.is_done(line.peer_address(), from, now());
                     share.turn().await;
@@ -106,6 +101,29 @@ struct Doing<'a> {
 }
 
 impl Doing<'_> {
+    /// Does as many things, or all that there are. Says how many. No panic of a user's `Deserialize`, constructor or waker passes: it fails what it
+    /// was in, which is done with; the others go on.
+    fn steps(&mut self, most: usize) -> usize {
+        let mut done = 0;
+        while done < most {
+            let stepped = catch_unwind(AssertUnwindSafe(|| {
+                while done < most {
+                    if !self.step() {
+                        return false;
+                    }
+                    done += 1;
+                }
+                true
+            }));
+            match stepped {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => done += 1,
+            }
+        }
+        done
+    }
+
     /// Does one thing, notices first. Says whether there was one.
     fn step(&mut self) -> bool {
         if let Some(notice) = self.ready.notices.pop_front() {
@@ -166,20 +184,15 @@ fn tell(line: &Arc<Line>, notice: Notice<Wiring>) {
 }
 
 fn begin(line: &Arc<Line>, start: Start<Wiring>) {
-    let Start { target, on_root, request } = start;
-    let by_name = on_root && &*request.method.text.name == Names::METHOD;
+    let Start { target, on_root, request: mut call } = start;
+    let by_name = on_root && &*call.method.text.name == Names::METHOD;
     let target = if by_name { line.names.as_reference() } else { target };
-    let request = Request {
-        line: Arc::clone(line),
-        answer: request.answer,
-        known: request.method,
-        options: request.options,
-        deadline: request.deadline,
-        references: request.arguments.handles,
-        casting: request.answer.is_none().then(|| Casting::new(line, request.cost)),
-        body: request.arguments.body,
-    };
-    forward::deliver_quietly(&target, request);
+    let casting = call.answer.is_none().then(|| Casting::new(line, call.cost));
+    match target.leads() {
+        // What most lead to, without a way round.
+        Leads::Local(object) => forward::start(line, object, &mut call, casting),
+        _ => forward::deliver(&target, Request { line: Arc::clone(line), call, casting }),
+    }
 }
 
 /// What is done in one go of what a few frames led to.

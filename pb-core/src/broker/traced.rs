@@ -5,27 +5,28 @@ use std::sync::atomic::Ordering;
 
 use tracing::{Instrument, Span};
 
-use super::forward::Request;
 use super::line::Line;
+use super::wiring::Wiring;
 use crate::message::ExportId;
 use crate::objects::trace::{self, How};
 use crate::objects::{Answerer, BoxTask, WireAnswer};
+use crate::proto;
 
-impl Request {
+impl Line {
     /// Whatever the peer calls a trace, and is none, is none.
-    pub(super) fn forget_bad_trace(&mut self) {
-        if let Some(options) = &mut self.options
+    pub(super) fn forget_bad_trace(&self, call: &mut proto::Request<Wiring>) {
+        if let Some(options) = &mut call.options
             && trace::forget_bad(&mut options.metadata)
         {
-            self.line.bad_traceparents.fetch_add(1, Ordering::Relaxed);
+            self.bad_traceparents.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Its span, where somebody looks on.
-    pub(super) fn span(&self) -> Option<Span> {
-        let id = self.answer.map(|(id, _)| id.0);
-        let metadata = self.options.as_deref().map(|options| &options.metadata);
-        trace::serve(&self.known.text.name, id, self.line.peer_address(), metadata)
+    /// The call's span, where somebody looks on.
+    pub(super) fn span(&self, call: &proto::Request<Wiring>) -> Option<Span> {
+        let id = call.answer.map(|(id, _)| id.0);
+        let metadata = call.options.as_deref().map(|options| &options.metadata);
+        trace::serve(&call.method.text.name, id, self.peer_address(), metadata)
     }
 }
 

@@ -1,16 +1,19 @@
 use std::any::Any;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 
 use super::encoded::{Here, Payload};
 use super::executor::BoxTask;
 use super::local::{Caller, LocalArguments};
+use super::signature::AnswerWriter;
 use super::{
-    Agreed, AnswerCodec, CallContext, Codecs, ErrorCodec, Errors, MethodFlags, Reference, Signature, Terms,
-    Values, Waiter, scope,
+    Agreed, CallContext, Codecs, Errors, MethodFlags, Reference, Signature, Terms, Values, Waiter, scope,
 };
 use crate::message::{Body, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::wire::body::{BodyError, Draft, Received};
@@ -34,20 +37,23 @@ impl Bound {
         Bound { offer: usize::MAX, method: 0, agreed: ALL, flags: MethodFlags::NONE };
 }
 
-/// A call that has reached its object: arguments, and where the answer goes.
-pub struct Incoming {
+/// A call that has reached its object: arguments, and where the answer goes. What is not taken out of it is refused, or left unanswered, as it goes.
+pub struct Incoming<'a> {
     arguments: Arguments,
-    context: CallContext,
+    this: &'a Arc<dyn super::Object>,
+    terms: Terms,
     agreed: Agreed,
+    /// It is a peer's.
+    remote: bool,
 }
 
 enum Arguments {
     /// A [`LocalArguments`], and who called.
-    Local(Box<dyn Any + Send>, Weak<dyn Caller>),
+    Local(Option<Box<dyn Any + Send>>, Weak<dyn Caller>),
     Wire {
         references: Vec<Reference>,
         body: Bytes,
-        responder: Responder,
+        responder: Option<Responder>,
     },
 }
 
@@ -109,31 +115,25 @@ impl Responder {
     }
 
     /// Encodes what a method returned. Runs the user's `Serialize`, under no lock.
-    fn finish<R, K: Errors>(self, result: Result<R, K::Method>, ok: AnswerCodec<R>, err: ErrorCodec<K>) {
+    fn finish<R, K: Errors>(self, result: Result<R, K::Method>, writer: &AnswerWriter<R, K>) {
         if self.to.is_none() {
             return;
         }
         match result {
             // Whoever asked for the other kind is told so.
-            Ok(value) => match ok.reference {
-                Some(reference) => {
-                    let reference = (reference.to)(&value).followed();
+            Ok(value) => match writer.reference {
+                Some(to) => {
+                    let reference = to(&value).followed();
                     self.answer(WireAnswer::Reference(reference));
                 }
-                None => self.encode(
-                    "result",
-                    value,
-                    |value, out| (ok.codec.encode)(value, out),
-                    |references, body| WireAnswer::Value(references, body),
-                ),
+                None => self.encode("result", value, writer.value, |references, body| {
+                    WireAnswer::Value(references, body)
+                }),
             },
-            Err(error) => match err.codec {
-                Some(codec) => self.encode(
-                    "error",
-                    error,
-                    |error, out| (codec.encode)(error, out),
-                    |references, body| WireAnswer::App(references, body),
-                ),
+            Err(error) => match writer.error {
+                Some(encode) => {
+                    self.encode("error", error, encode, |references, body| WireAnswer::App(references, body));
+                }
                 None => self.fail(FailureKind::Internal, Ran::Yes, "the method has no errors".to_owned()),
             },
         }
@@ -174,14 +174,16 @@ impl Drop for Responder {
     }
 }
 
-impl Incoming {
+impl<'a> Incoming<'a> {
     pub(super) fn local(
         arguments: Box<dyn Any + Send>,
         caller: Weak<dyn Caller>,
-        context: CallContext,
+        this: &'a Arc<dyn super::Object>,
+        terms: Terms,
         agreed: Agreed,
     ) -> Self {
-        Incoming { arguments: Arguments::Local(arguments, caller), context, agreed }
+        let arguments = Arguments::Local(Some(arguments), caller);
+        Incoming { arguments, this, terms, agreed, remote: false }
     }
 
     /// A call of this process's own, whose arguments are encoded.
@@ -189,78 +191,102 @@ impl Incoming {
         arguments: Payload,
         reply: Reply,
         waiter: Weak<dyn Waiter>,
-        context: CallContext,
+        this: &'a Arc<dyn super::Object>,
+        terms: Terms,
         agreed: Agreed,
     ) -> Self {
         // No table has the call: its id says nothing.
-        let responder = Responder::new(Here::new(waiter, reply), Some((ExportId(0), reply)));
+        let responder = Some(Responder::new(Here::new(waiter, reply), Some((ExportId(0), reply))));
         let Payload { references, body } = arguments;
-        Incoming { arguments: Arguments::Wire { references, body, responder }, context, agreed }
+        let arguments = Arguments::Wire { references, body, responder };
+        Incoming { arguments, this, terms, agreed, remote: false }
     }
 
     /// A call of a peer's, of which `agreed` says how many arguments are read.
     #[inline]
     pub fn wire(
-        object: Arc<dyn super::Object>,
+        this: &'a Arc<dyn super::Object>,
         references: Vec<Reference>,
         body: Bytes,
-        line: Arc<dyn Answerer>,
-        to: Option<(ExportId, Reply)>,
+        responder: Responder,
         terms: Terms,
         agreed: Agreed,
     ) -> Self {
-        let responder = Responder::new(Arc::clone(&line), to);
-        let context = CallContext { this: object, line: Some(line), terms };
-        Incoming { arguments: Arguments::Wire { references, body, responder }, context, agreed }
+        let arguments = Arguments::Wire { references, body, responder: Some(responder) };
+        Incoming { arguments, this, terms, agreed, remote: true }
+    }
+
+    /// Where the call comes from. Asked before anything is taken out of it.
+    pub(super) fn context(&self) -> CallContext {
+        let line = match &self.arguments {
+            Arguments::Wire { responder: Some(responder), .. } if self.remote => {
+                Some(Arc::clone(&responder.line))
+            }
+            _ => None,
+        };
+        CallContext { this: Arc::clone(self.this), line, terms: self.terms.clone() }
     }
 
     /// Decodes the arguments and makes the method ready to run.
-    pub fn run<A, R, K, F, Fut>(self, signature: Signature<A, R, K>, method: F) -> Started
+    pub fn run<A, R, K, F, Fut>(&mut self, signature: Signature<A, R, K>, method: F) -> Started
     where
         A: Values,
         R: Send + 'static,
         K: Errors,
-        F: FnOnce(A, CallContext) -> Fut,
+        F: FnOnce(A) -> Fut,
         Fut: Future<Output = Result<R, K::Method>> + Send + 'static,
     {
-        let terms = self.context.terms.clone();
-        match self.arguments {
-            Arguments::Local(arguments, caller) => match arguments.downcast::<LocalArguments<A, R, K>>() {
-                Ok(arguments) => {
-                    let LocalArguments { values, answer } = *arguments;
-                    let running = method(values, self.context);
-                    Started::Task(Box::pin(async move {
-                        answer.finish(terms.serve(running).await);
-                    }))
-                }
-                Err(arguments) => {
-                    refuse(arguments, &caller);
-                    Started::Done
-                }
-            },
-            Arguments::Wire { references, body, responder } => {
-                let values = match decode::<A>(&signature.arguments, references, &body, self.agreed) {
-                    Ok(values) => values,
-                    Err(message) => {
-                        responder.fail(FailureKind::Failed, Ran::No, message);
-                        return Started::Done;
+        let terms = mem::take(&mut self.terms);
+        let (references, body, responder) = match &mut self.arguments {
+            Arguments::Local(arguments, caller) => {
+                let Some(arguments) = arguments.take() else { return Started::Done };
+                return match arguments.downcast::<LocalArguments<A, R, K>>() {
+                    Ok(arguments) => {
+                        let LocalArguments { values, answer } = *arguments;
+                        let running = method(values);
+                        Started::Task(Box::pin(async move {
+                            answer.finish(terms.serve(running).await);
+                        }))
+                    }
+                    Err(arguments) => {
+                        refuse(arguments, caller);
+                        Started::Done
                     }
                 };
-                let running = method(values, self.context);
-                let (ok, err) = (signature.ok, signature.err);
-                Started::Task(Box::pin(async move {
-                    let mut running = pin!(running);
-                    let result = poll_fn(|cx| terms.poll(running.as_mut(), cx)).await;
-                    responder.finish(result, ok, err);
-                }))
             }
+            Arguments::Wire { references, body, responder } => {
+                (mem::take(references), body, responder.take())
+            }
+        };
+        let Some(responder) = responder else { return Started::Done };
+        match decode::<A>(&signature.arguments, references, body, self.agreed) {
+            Ok(values) => Started::Task(Box::pin(Running {
+                method: method(values),
+                terms,
+                responder: Some(responder),
+                writer: AnswerWriter::new(signature.ok, signature.err),
+            })),
+            Err(message) => {
+                responder.fail(FailureKind::Failed, Ran::No, message);
+                Started::Done
+            }
+        }
+    }
+
+    /// What came from a connection, once; or encoded from here.
+    fn take_wire(&mut self) -> Option<(Vec<Reference>, Bytes, Responder)> {
+        match &mut self.arguments {
+            Arguments::Wire { references, body, responder } => {
+                Some((mem::take(references), mem::take(body), responder.take()?))
+            }
+            Arguments::Local(..) => None,
         }
     }
 
     /// Answers with what `find` finds for the one text that is the argument. A call of this process's own ends without an answer.
     #[cfg_attr(not(feature = "net"), allow(dead_code, reason = "names are served to connections"))]
-    pub(super) fn look_up(self, find: impl FnOnce(&str) -> Result<Reference, Failure>) -> Started {
-        let Arguments::Wire { references, body, responder } = self.arguments else { return Started::Done };
+    pub(super) fn look_up(&mut self, find: impl FnOnce(&str) -> Result<Reference, Failure>) -> Started {
+        let Some((references, body, responder)) = self.take_wire() else { return Started::Done };
         let codecs = (super::Argument::<String>::NEW.argument().crosses(),);
         match decode::<(String,)>(&codecs, references, &body, self.agreed) {
             Ok((name,)) => responder.answer(match find(&name) {
@@ -273,21 +299,21 @@ impl Incoming {
     }
 
     /// What an object gets that has no types. A call whose arguments are typed values is refused: it was not meant for such a one.
-    pub(super) fn into_encoded(self) -> Option<(Payload, Responder, CallContext)> {
-        match self.arguments {
-            Arguments::Wire { references, body, responder } => {
-                Some((Payload { references, body }, responder, self.context))
+    pub(super) fn take_encoded(&mut self) -> Option<(Payload, Responder, CallContext)> {
+        if let Arguments::Local(arguments, caller) = &mut self.arguments {
+            if let Some(arguments) = arguments.take() {
+                refuse(arguments, caller);
             }
-            Arguments::Local(arguments, caller) => {
-                refuse(arguments, &caller);
-                None
-            }
+            return None;
         }
+        let context = self.context();
+        let (references, body, responder) = self.take_wire()?;
+        Some((Payload { references, body }, responder, context))
     }
 
     /// Answers `$describe` with what `describe` gives, encoded.
-    pub(super) fn describe(self, describe: impl FnOnce() -> Result<Bytes, Failure>) -> Started {
-        let Arguments::Wire { references, body, responder } = self.arguments else { return Started::Done };
+    pub(super) fn describe(&mut self, describe: impl FnOnce() -> Result<Bytes, Failure>) -> Started {
+        let Some((references, body, responder)) = self.take_wire() else { return Started::Done };
         match decode::<()>(&(), references, &body, self.agreed).map(|()| describe()) {
             Ok(Ok(description)) => responder.answer(WireAnswer::Value(&[], Body::of(&description))),
             Ok(Err(failure)) => responder.answer(WireAnswer::Failed(failure)),
@@ -297,12 +323,36 @@ impl Incoming {
     }
 
     /// There is no such method.
-    pub fn unimplemented(self) -> Started {
-        if let Arguments::Wire { responder, .. } = self.arguments {
+    pub fn unimplemented(&mut self) -> Started {
+        if let Some((_, _, responder)) = self.take_wire() {
             let message = "the object has no such method".to_owned();
             responder.fail(FailureKind::Unimplemented, Ran::No, message);
         }
         Started::Done
+    }
+}
+
+pin_project! {
+    /// A method of a peer's call, and what answers when it has ended. By hand: an async block would hold the method twice, and is moved to the heap.
+    struct Running<F, R, K: Errors> {
+        #[pin]
+        method: F,
+        terms: Terms,
+        responder: Option<Responder>,
+        writer: AnswerWriter<R, K>,
+    }
+}
+
+impl<R, K: Errors, F: Future<Output = Result<R, K::Method>>> Future for Running<F, R, K> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let me = self.project();
+        let result = ready!(me.terms.poll(me.method, cx));
+        if let Some(responder) = me.responder.take() {
+            responder.finish(result, me.writer);
+        }
+        Poll::Ready(())
     }
 }
 

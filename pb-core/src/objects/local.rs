@@ -15,7 +15,7 @@ use super::encoded::{EncodedCall, Payload};
 use super::executor::{self, BoxTask, first_poll};
 use super::slot::Slot;
 use super::trace;
-use super::{CallContext, Errors, Incoming, Method, Object, Started, Terms, Values, Waiter, bind};
+use super::{Errors, Incoming, Method, Object, Started, Terms, Values, Waiter, bind};
 use crate::message::{Failure, FailureKind, MethodText, Ran, Reply};
 
 /// The calls of one object that have not started, while a task starts them. Idle objects have none.
@@ -180,16 +180,16 @@ fn run(object: &Arc<dyn Object>, call: LocalCall) {
         Ok(bound) => bound,
         Err(failure) => return caller.refused(failure),
     };
-    let context = CallContext { this: Arc::clone(object), line: None, terms: call.terms };
     let started = match call.carries {
         Carries::Values(_, arguments) => {
-            object.dispatch(bound, Incoming::local(arguments, call.caller, context, bound.agreed))
+            let mut incoming = Incoming::local(arguments, call.caller, object, call.terms, bound.agreed);
+            object.dispatch(bound, &mut incoming)
         }
         Carries::Bytes(encoded, waiter) => {
             let (_, arguments, reply) = *encoded;
-            let incoming = Incoming::encoded(arguments, reply, waiter, context, bound.agreed);
+            let mut incoming = Incoming::encoded(arguments, reply, waiter, object, call.terms, bound.agreed);
             // It decodes, which runs the user's `Deserialize`: a panic of that is the call's own.
-            catch_unwind(AssertUnwindSafe(|| object.dispatch(bound, incoming))).unwrap_or(Started::Done)
+            catch_unwind(AssertUnwindSafe(|| object.dispatch(bound, &mut incoming))).unwrap_or(Started::Done)
         }
     };
     let started = match started {

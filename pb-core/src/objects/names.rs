@@ -177,7 +177,7 @@ fn check(name: &str) -> Result<(), NameError> {
     }
 }
 
-fn dispatch(published: &Arc<Published>, _method: usize, call: Incoming) -> Started {
+fn dispatch(published: &Arc<Published>, _method: usize, call: &mut Incoming<'_>) -> Started {
     call.look_up(|name| published.find(name))
 }
 

@@ -54,14 +54,14 @@ impl<T: Referenceable> IntoObject for Arc<T> {
 /// An interface that `T` implements, with its dispatcher.
 pub struct Offer<T> {
     interface: fn() -> &'static Interface,
-    dispatch: fn(&Arc<T>, usize, Incoming) -> Started,
+    dispatch: fn(&Arc<T>, usize, &mut Incoming<'_>) -> Started,
 }
 
 impl<T> Offer<T> {
     #[doc(hidden)]
     pub const fn new(
         interface: fn() -> &'static Interface,
-        dispatch: fn(&Arc<T>, usize, Incoming) -> Started,
+        dispatch: fn(&Arc<T>, usize, &mut Incoming<'_>) -> Started,
     ) -> Self {
         Offer { interface, dispatch }
     }
@@ -83,7 +83,7 @@ pub trait Object: Send + Sync {
     /// As there.
     fn find(&self, name: &MethodText) -> Result<Bound, Failure>;
     /// Starts the method `bound`, for which the call was made ready.
-    fn dispatch(&self, bound: Bound, call: Incoming) -> Started;
+    fn dispatch(&self, bound: Bound, call: &mut Incoming<'_>) -> Started;
     /// What tells it apart while it lives.
     fn key(&self) -> Key;
     /// What is the same for all objects with the same methods.
@@ -170,7 +170,7 @@ impl<T: Referenceable> Object for Served<T> {
         Ok(Bound { offer, method, agreed: known.agree(name)?, flags: known.flags() })
     }
 
-    fn dispatch(&self, bound: Bound, call: Incoming) -> Started {
+    fn dispatch(&self, bound: Bound, call: &mut Incoming<'_>) -> Started {
         match self.offer(bound.offer) {
             Some(offer) => (offer.dispatch)(&self.object, bound.method, call),
             None if bound == Bound::DESCRIBE => call.describe(|| {

@@ -33,7 +33,7 @@ impl Reference {
         let terms = if trace::enabled() { slot.trace(method.name(), terms) } else { terms };
         match terms {
             Ok(terms) => {
-                let call = TypedCall { method, signature, arguments, terms };
+                let call = TypedCall { method, signature: &signature, arguments, terms };
                 match self.leads() {
                     // What most lead to, without a way round.
                     Leads::Distant(distant) => send_distant(distant, call, &slot),
@@ -55,10 +55,10 @@ impl Reference {
     ) {
         let traced = trace::enabled() && matches!(self.leads(), Leads::Distant(_));
         let span = if traced { trace::call(method.name(), Some(&mut terms)) } else { None };
-        self.cast_in(span, TypedCall { method, signature, arguments, terms });
+        self.cast_in(span, TypedCall { method, signature: &signature, arguments, terms });
     }
 
-    fn cast_in<A: Values>(&self, span: Option<Arc<Span>>, call: TypedCall<A, (), NoError>) {
+    fn cast_in<A: Values>(&self, span: Option<Arc<Span>>, call: TypedCall<'_, A, (), NoError>) {
         match self.leads() {
             Leads::Distant(distant) => {
                 distant.expect_cast();
@@ -66,23 +66,24 @@ impl Reference {
             }
             _ => {
                 let TypedCall { method, signature, arguments, terms } = call;
-                self.call(method, signature, arguments, Ok(terms), None).detach();
+                self.call(method, *signature, arguments, Ok(terms), None).detach();
             }
         }
     }
 }
 
 /// A call with its types, on its way to wherever the reference leads.
-struct TypedCall<A: Values, R, K: Errors> {
+struct TypedCall<'a, A: Values, R, K: Errors> {
     method: &'static Method,
-    signature: Signature<A, R, K>,
+    /// Large, and made anew for each call: it stays where it is made.
+    signature: &'a Signature<A, R, K>,
     arguments: A,
     terms: Terms,
 }
 
 fn send<A: Values, R: Send + 'static, K: Errors>(
     to: &Reference,
-    call: TypedCall<A, R, K>,
+    call: TypedCall<'_, A, R, K>,
     slot: &Arc<Slot<R, K>>,
 ) {
     match to.leads() {
@@ -95,7 +96,9 @@ fn send<A: Values, R: Send + 'static, K: Errors>(
             }
             slot.set_queued(promise);
             slot.limit(call.terms.deadline);
-            let queued = Box::new(QueuedCall { call, slot: Arc::downgrade(slot) });
+            let TypedCall { method, signature: &signature, arguments, terms } = call;
+            let queued =
+                Box::new(QueuedCall { method, signature, arguments, terms, slot: Arc::downgrade(slot) });
             if let Err((queued, result)) = promise.queue(queued) {
                 queued.go(result.as_ref());
             }
@@ -107,7 +110,7 @@ fn send<A: Values, R: Send + 'static, K: Errors>(
 /// To an object of this process that has no types.
 fn send_bytes<A: Values, R: Send + 'static, K: Errors>(
     object: &Arc<dyn Object>,
-    call: &TypedCall<A, R, K>,
+    call: &TypedCall<'_, A, R, K>,
     slot: &Arc<Slot<R, K>>,
 ) {
     let reply = if call.signature.ok.reference.is_some() { Reply::Reference } else { Reply::Value };
@@ -125,7 +128,7 @@ fn send_bytes<A: Values, R: Send + 'static, K: Errors>(
 
 fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     distant: &Arc<dyn Distant>,
-    call: TypedCall<A, R, K>,
+    call: TypedCall<'_, A, R, K>,
     slot: &Arc<Slot<R, K>>,
 ) {
     let reply = if call.signature.ok.reference.is_some() { Reply::Reference } else { Reply::Value };
@@ -152,7 +155,7 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     }
 }
 
-fn cast<A: Values>(distant: &dyn Distant, call: TypedCall<A, (), NoError>, span: Option<Arc<Span>>) {
+fn cast<A: Values>(distant: &dyn Distant, call: TypedCall<'_, A, (), NoError>, span: Option<Arc<Span>>) {
     let how = match encoded(&call, |encoded| distant.line().cast(distant.id(), encoded)) {
         Ok(()) => How::SENT,
         Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant) {
@@ -176,7 +179,7 @@ pub fn survivor(distant: &dyn Distant) -> Option<Reference> {
 
 /// Encodes the arguments into this thread's scratch buffer and hands them to `send`.
 fn encoded<A: Values, R, K: Errors, T>(
-    call: &TypedCall<A, R, K>,
+    call: &TypedCall<'_, A, R, K>,
     send: impl FnOnce(Encoded<'_>) -> Result<T, NotSent>,
 ) -> Result<T, NotSent> {
     let codecs = &call.signature.arguments;
@@ -223,7 +226,10 @@ fn cannot_be_sent(method: &Method, error: &BodyError) -> Failure {
 
 /// A call that waits for a promise. Its Deferred owns it: once that is gone there is nothing to send.
 struct QueuedCall<A: Values, R, K: Errors> {
-    call: TypedCall<A, R, K>,
+    method: &'static Method,
+    signature: Signature<A, R, K>,
+    arguments: A,
+    terms: Terms,
     slot: std::sync::Weak<Slot<R, K>>,
 }
 
@@ -244,7 +250,9 @@ impl<A: Values, R: Send + 'static, K: Errors> Queued for QueuedCall<A, R, K> {
             Ok(reference) if leads_away(reference) && !slot.set_going() => {}
             Ok(reference) => {
                 // Nobody is on this stack whose panic it would be: the user's `Serialize` panicked long after the call was made.
-                let sent = catch_unwind(AssertUnwindSafe(|| send(reference, self.call, &slot)));
+                let QueuedCall { method, signature, arguments, terms, .. } = *self;
+                let call = TypedCall { method, signature: &signature, arguments, terms };
+                let sent = catch_unwind(AssertUnwindSafe(|| send(reference, call, &slot)));
                 if sent.is_err() {
                     let message = "encoding the arguments panicked";
                     slot.fail(Failure::new(FailureKind::Failed, Ran::No, message));

@@ -55,6 +55,41 @@ impl<R> Clone for AsReference<R> {
 
 impl<R> Copy for AsReference<R> {}
 
+/// Encodes what a method ended with: the part of a signature that a running call keeps.
+pub(super) struct AnswerWriter<R, K: Errors> {
+    pub(super) value: Encode<R>,
+    /// Of a stub: the reference in it is what travels.
+    pub(super) reference: Option<fn(&R) -> Reference>,
+    pub(super) error: Option<Encode<K::Method>>,
+}
+
+/// Decodes an answer: the part of a signature that a caller keeps.
+pub(super) struct AnswerReader<R, K: Errors> {
+    pub(super) value: Decode<R>,
+    pub(super) reference: Option<AsReference<R>>,
+    pub(super) error: Option<Decode<K::Method>>,
+    /// Of an object in this process: what calls on the promise of its result fail with.
+    pub(super) cause: Option<Encode<K::Method>>,
+}
+
+type Encode<T> = fn(&T, &mut Draft) -> Result<(), BodyError>;
+type Decode<T> = fn(&mut Received<'_>) -> Result<T, BodyError>;
+
+impl<R, K: Errors> AnswerReader<R, K> {
+    pub(super) fn new(ok: AnswerCodec<R>, err: ErrorCodec<K>) -> Self {
+        let (error, cause) = err.codec.map(|codec| (codec.decode, codec.encode)).unzip();
+        AnswerReader { value: ok.codec.decode, reference: ok.reference, error, cause }
+    }
+}
+
+impl<R, K: Errors> AnswerWriter<R, K> {
+    pub(super) fn new(ok: AnswerCodec<R>, err: ErrorCodec<K>) -> Self {
+        let (reference, error) =
+            (ok.reference.map(|reference| reference.to), err.codec.map(|codec| codec.encode));
+        AnswerWriter { value: ok.codec.encode, reference, error }
+    }
+}
+
 /// The two halves of a `Result`, also behind an alias.
 pub trait ResultAlias {
     /// The value.
@@ -298,12 +333,23 @@ impl<A: Values, R: Send + 'static, K: Errors> Signature<A, R, K> {
 
     /// Decodes the arguments of a call and makes the method ready to run.
     #[doc(hidden)]
-    pub fn run<F, Fut>(self, call: Incoming, method: F) -> Started
+    pub fn run<F, Fut>(self, call: &mut Incoming<'_>, method: F) -> Started
+    where
+        F: FnOnce(A) -> Fut,
+        Fut: Future<Output = Result<R, K::Method>> + Send + 'static,
+    {
+        call.run(self, method)
+    }
+
+    /// The same for a method that asks where the call comes from.
+    #[doc(hidden)]
+    pub fn run_asking<F, Fut>(self, call: &mut Incoming<'_>, method: F) -> Started
     where
         F: FnOnce(A, CallContext) -> Fut,
         Fut: Future<Output = Result<R, K::Method>> + Send + 'static,
     {
-        call.run(self, method)
+        let context = call.context();
+        call.run(self, |arguments| method(arguments, context))
     }
 }
 

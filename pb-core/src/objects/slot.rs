@@ -12,7 +12,7 @@ use tracing::Span;
 
 use super::again::{self, Again, Kept, Renewal, Repeating, WhyNot};
 use super::executor::{Stop, Timer, drop_quietly};
-use super::signature::AsReference;
+use super::signature::{AnswerReader, AsReference};
 use super::terms::StubOptions;
 use super::trace::{self, How};
 use super::{
@@ -65,8 +65,7 @@ impl AnswerBody {
 pub(super) struct Slot<R, K: Errors> {
     state: Mutex<State<R, K>>,
     method: Called,
-    ok: AnswerCodec<R>,
-    err: ErrorCodec<K>,
+    answer: AnswerReader<R, K>,
     /// Of the stub that was called; its promise has them, too.
     options: Option<Arc<StubOptions>>,
 }
@@ -219,7 +218,8 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             cause: None,
             rare: None,
         };
-        Arc::new(Slot { state: Mutex::new(state), method, ok, err, options })
+        let answer = AnswerReader::new(ok, err);
+        Arc::new(Slot { state: Mutex::new(state), method, answer, options })
     }
 
     /// Lets those look on who want to. The call is about to be made, on these terms.
@@ -425,7 +425,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     fn fill(&self, mut phase: Phase<R, K>) -> bool {
         // Encoding runs the user's `Serialize`, so it is done before the lock, and only where somebody may ask.
         let cause = match &phase {
-            Phase::Local(Err(error)) if self.ok.reference.is_some() => {
+            Phase::Local(Err(error)) if self.answer.reference.is_some() => {
                 Some(Box::new(self.encode_cause(error)))
             }
             _ => None,
@@ -489,7 +489,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             Phase::Delivered(Delivered::App(references, body)) => {
                 Err(Failure::broken_by(Cause::of_error(body.bytes(), !references.is_empty())))
             }
-            Phase::Local(Ok(stub)) => match self.ok.reference {
+            Phase::Local(Ok(stub)) => match self.answer.reference {
                 Some(reference) => Ok((reference.to)(stub)),
                 None => Err(failed("the result is no reference")),
             },
@@ -535,7 +535,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
 
     fn encode_cause(&self, error: &K::Method) -> Failure {
         let mut body = Draft::over(Vec::new());
-        let encoded = self.err.codec.map(|codec| scope::encode_with(|| (codec.encode)(error, &mut body)));
+        let encoded = self.answer.cause.map(|encode| scope::encode_with(|| encode(error, &mut body)));
         match encoded {
             Some((Ok(()), references)) => {
                 Failure::broken_by(Cause::of_error(&body.body(), !references.is_empty()))
@@ -550,11 +550,11 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             Phase::Local(Ok(value)) => return Ok(value),
             Phase::Local(Err(error)) => return Err(K::app(error)),
             Phase::Delivered(Delivered::Failed(failure)) => failure,
-            Phase::Delivered(Delivered::Reference(reference)) => match self.ok.reference {
+            Phase::Delivered(Delivered::Reference(reference)) => match self.answer.reference {
                 Some(AsReference { from: Some(from), .. }) => return Ok(from(reference)),
                 Some(AsReference { from: None, .. }) => {
                     // In a body of its own it would be the first of one.
-                    match decode(vec![reference], &Bytes::from_static(&[0]), self.ok.codec.decode) {
+                    match decode(vec![reference], &Bytes::from_static(&[0]), self.answer.value) {
                         Ok(value) => return Ok(value),
                         Err(message) => undecodable(&message),
                     }
@@ -562,13 +562,13 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 None => undecodable("a reference came where a value was due"),
             },
             Phase::Delivered(Delivered::Value(references, body)) => {
-                match decode(references, body.bytes(), self.ok.codec.decode) {
+                match decode(references, body.bytes(), self.answer.value) {
                     Ok(value) => return Ok(value),
                     Err(message) => undecodable(&message),
                 }
             }
-            Phase::Delivered(Delivered::App(references, body)) => match self.err.codec {
-                Some(codec) => match decode(references, body.bytes(), codec.decode) {
+            Phase::Delivered(Delivered::App(references, body)) => match self.answer.error {
+                Some(error) => match decode(references, body.bytes(), error) {
                     Ok(error) => return Err(K::app(error)),
                     Err(message) => undecodable(&message),
                 },
@@ -852,7 +852,7 @@ impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
     }
 
     fn names_result(&self) -> bool {
-        self.ok.reference.is_some()
+        self.answer.reference.is_some()
     }
 }
 
@@ -870,7 +870,7 @@ impl<R, K: Errors> Drop for Slot<R, K> {
         let again = state.rare.take().and_then(|rare| rare.end(How::DROPPED).0);
         match &origin {
             // A value's entry is gone with its answer; a reference's stays for its promise.
-            Origin::Distant(distant, id) if waiting || self.ok.reference.is_some() => {
+            Origin::Distant(distant, id) if waiting || self.answer.reference.is_some() => {
                 if state.detached {
                     distant.line().detach(*id);
                 } else {

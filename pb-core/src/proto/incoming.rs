@@ -104,50 +104,55 @@ impl<H: Host> Connection<H> {
     }
 
     /// Lets a call start, or wait for the promise that it names. Hands it back where it can do neither. `waits`: none starts now.
+    #[inline(always)]
     fn deliver(
         &mut self,
         target: ExportId,
-        mut request: Request<H>,
+        request: Request<H>,
         waits: bool,
     ) -> Result<Option<(Request<H>, Failure)>, Violation> {
+        // In parts, and put together where it goes: as a whole it would be copied on its way there.
+        let Request { answer, method, options, deadline, mut arguments, cost } = request;
         if let Some(failure) = self.refusal(target) {
-            return Ok(Some((request, failure)));
+            return Ok(Some((Request { answer, method, options, deadline, arguments, cost }, failure)));
         }
-        let violation = match self.exports.target(target, 1) {
+        let (target, on_root) = match self.exports.target(target, 1) {
             Ok(Target::Handle(handle)) => {
                 if waits {
-                    unpin(&mut request.arguments.body);
+                    unpin(&mut arguments.body);
                 }
-                let on_root = target == ExportId::ROOT;
                 if target.is_result() {
                     self.exports.count_on(target, 1);
                 }
-                if self.tasks.capacity() == 0 {
-                    // A place is large, and many peers have no more than one call at a time.
-                    self.tasks.reserve_exact(1);
-                }
-                self.tasks.push_back(Task::Start(Start { target: handle, on_root, request }));
-                return Ok(None);
+                (handle, target == ExportId::ROOT)
             }
-            Ok(Target::Promise(target)) => {
-                unpin(&mut request.arguments.body);
-                self.tasks.push_back(Task::Start(Start { target, on_root: false, request }));
-                return Ok(None);
+            Ok(Target::Promise(promised)) => {
+                unpin(&mut arguments.body);
+                (promised, false)
             }
             Ok(Target::Queue(queue)) => {
-                let answer = request.answer;
-                unpin(&mut request.arguments.body);
-                let place = queue.push(request);
+                unpin(&mut arguments.body);
+                let place = queue.push(Request { answer, method, options, deadline, arguments, cost });
                 if let Some((id, _)) = answer {
                     self.exports.wait(id, target, place);
                 }
                 return Ok(None);
             }
-            Ok(Target::Dead(failure)) => return Ok(Some((request, failure))),
-            Err(violation) => violation,
+            Ok(Target::Dead(failure)) => {
+                return Ok(Some((Request { answer, method, options, deadline, arguments, cost }, failure)));
+            }
+            Err(violation) => {
+                self.garbage.push(Garbage::Handles(arguments.handles));
+                return Err(violation);
+            }
         };
-        self.garbage.push(Garbage::Handles(request.arguments.handles));
-        Err(violation)
+        if self.tasks.capacity() == 0 {
+            // A place is large, and many peers have no more than one call at a time.
+            self.tasks.reserve_exact(1);
+        }
+        let request = Request { answer, method, options, deadline, arguments, cost };
+        self.tasks.push_back(Task::Start(Start { target, on_root, request }));
+        Ok(None)
     }
 
     fn over_the_grant(&mut self, bytes: u64, reply: Reply, out: &impl Outbox) -> Option<Failure> {
@@ -394,6 +399,7 @@ impl<H: Host> Connection<H> {
 
 /// A call that waits must not hold the buffer that it was read into. A large body has one of its own.
 #[cold]
+#[inline]
 pub(super) fn unpin(body: &mut Bytes) {
     if body.len() < Body::OWN_BUFFER_BYTES {
         *body = Bytes::copy_from_slice(body);

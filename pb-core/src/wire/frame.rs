@@ -59,6 +59,20 @@ pub enum Decoded {
     },
 }
 
+impl Decoded {
+    /// It settles a call's result with a value.
+    #[inline]
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Decoded::Message(Message::Resolve(_)))
+    }
+
+    /// As [`Message::names_result`].
+    #[inline]
+    pub fn names_result(&self) -> bool {
+        matches!(self, Decoded::Message(message) if message.names_result())
+    }
+}
+
 /// Appends `message` as a whole frame, its length in front. Allocates nothing but what `out` grows by.
 ///
 /// A failure's texts and details, its causes and reasons are cut to their bounds. No other bound is looked at:

@@ -116,7 +116,7 @@ impl Expansion<'_> {
             #[doc(hidden)]
             #deprecated
             #unused
-            fn __pb_dispatch(me: &#pb::Arc<Self>, method: usize, call: #pb::Incoming) -> #pb::Started
+            fn __pb_dispatch(me: &#pb::Arc<Self>, method: usize, call: &mut #pb::Incoming<'_>) -> #pb::Started
             where
                 Self: #pb::Send + #pb::Sync,
             {
@@ -136,9 +136,9 @@ impl Expansion<'_> {
         let (name, signature) = (&method.item.sig.ident, self.signature(method));
         // Names of our own: the user's may be those of `me`, `call` and `cx`.
         let arguments: Vec<_> = (0..method.arguments.len()).map(|n| format_ident!("__a{n}")).collect();
-        let (cx, context) = match method.context {
-            true => (quote!(cx), Some(quote!(&cx,))),
-            false => (quote!(_cx), None),
+        let (entry_point, cx, context) = match method.context {
+            true => (quote!(run_asking), Some(quote!(, cx)), Some(quote!(&cx,))),
+            false => (quote!(run), None, None),
         };
         let run = quote!(<Self as #interface>::#name(&*me, #context #(#arguments),*).await);
         let run = match method.answer {
@@ -148,7 +148,7 @@ impl Expansion<'_> {
         let (condition, pattern) = (under(method), entry.index.pattern());
         quote! {
             #condition
-            #pattern => #signature.run(call, move |(#(#arguments,)*), #cx| async move { #run }),
+            #pattern => #signature.#entry_point(call, move |(#(#arguments,)*) #cx| async move { #run }),
         }
     }
 }

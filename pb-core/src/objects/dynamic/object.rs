@@ -119,11 +119,11 @@ impl<T: DynamicObject> Object for Dynamic<T> {
         self.described.find(name)
     }
 
-    fn dispatch(&self, bound: Bound, call: Incoming) -> Started {
+    fn dispatch(&self, bound: Bound, call: &mut Incoming<'_>) -> Started {
         if bound == Bound::DESCRIBE {
             return call.describe(|| self.described.encoded());
         }
-        let Some((payload, responder, context)) = call.into_encoded() else { return Started::Done };
+        let Some((payload, responder, context)) = call.take_encoded() else { return Started::Done };
         let (description, at) = (Arc::clone(&self.described.description), (bound.offer, bound.method));
         let method = &description.interfaces[at.0].methods[at.1];
         let shapes = method.arguments.iter().take(bound.agreed.arguments).map(|argument| &argument.shape);
