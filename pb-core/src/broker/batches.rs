@@ -41,10 +41,12 @@ impl Line {
     pub(super) fn begin_batch(&self, now: Instant) {
         let due = {
             let mut state = self.lock();
+            // Nothing is due before the reading task would have woken for it.
+            let may_be_due = state.wakes_at.is_none_or(|wakes_at| wakes_at <= now);
             let State { connection, out, .. } = &mut *state;
             out.begin_batch();
             connection.heard(now);
-            connection.poll_timeout().is_some_and(|timeout| timeout <= now)
+            may_be_due && connection.poll_timeout().is_some_and(|timeout| timeout <= now)
         };
         if due {
             self.handle_timeout(now).expect("a peer that was heard just now is not silent");

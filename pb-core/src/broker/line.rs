@@ -77,7 +77,7 @@ pub(super) struct State {
     /// What was freed of the peer's grants when somebody was told last.
     pub(super) told: u64,
     /// When the reading task looks at the tables again, at the latest.
-    wakes_at: Option<Instant>,
+    pub(super) wakes_at: Option<Instant>,
     /// Something was taken out of the tables that may not be done yet: they are neither idle nor done with, whatever they say.
     pub(super) in_hand: bool,
 }

@@ -13,7 +13,7 @@ use super::leaving::Departure;
 use super::limits::{LAST_WORD_BYTES, RELEASE_BATCH, RELEASE_BYTES, RELEASE_HEAD_BYTES};
 use super::names::Names;
 use super::silence::{Due, Silence, Silent};
-use super::timers::exceeded;
+use super::timers::{earlier, exceeded};
 use super::{Garbage, Host, Limits, Notice, Outbox, Request, TableSizes, Task, Violation};
 use crate::message::{
     ExportId, Failure, FailureKind, Grants, Hello, ImportId, MAX_FRAME_BYTES, Message, Ping, Ran, Release,
@@ -182,8 +182,7 @@ impl<H: Host> Connection<H> {
 
     /// When [`Connection::handle_timeout`] is to be called; it may have moved after every call of another method.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let silence = self.silence.timeout();
-        silence.into_iter().chain(self.leaving_deadline()).chain(self.next_deadline()).min()
+        earlier(earlier(self.silence.timeout(), self.leaving_deadline()), self.next_deadline())
     }
 
     /// Does what is due at `now`. Too early it changes nothing.

@@ -3,17 +3,14 @@
 use std::time::Instant;
 
 use super::imports::Wanted;
-use super::timers::exceeded;
+use super::timers::{earlier, exceeded};
 use super::{Connection, Garbage, Host, Notice, Outbox, Outcome};
 use crate::message::{Cancel, ExportId, FailureKind, ImportId, Message, Ran, Reply};
 
 impl<H: Host> Connection<H> {
     /// The earliest deadline of a call, of either side's.
     pub fn next_deadline(&self) -> Option<Instant> {
-        match (self.exports.due.next(), self.imports.due.next()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        earlier(self.exports.due.next(), self.imports.due.next())
     }
 
     /// Ends the calls whose time is over.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::casts::Casts;
 use super::limits::LONGEST_TIME;
+use super::timers::earlier;
 use super::{Connection, Garbage, Host, Notice, Outbox, Outcome, TableSizes, Task, Violation};
 use crate::message::{
     Abort, AbortCode, ExportId, Failure, FailureKind, Goaway, ImportId, MAX_TEXT_BYTES, Message, Ran,
@@ -159,7 +160,7 @@ impl<H: Host> Connection<H> {
     pub(super) fn leaving_deadline(&self) -> Option<Instant> {
         let ours = self.leaving.ours.as_ref().map(|leave| leave.until);
         let mute = self.leaving.mute.as_ref().map(|mute| mute.until);
-        ours.into_iter().chain(mute).min().filter(|_| !self.leaving.overdue)
+        earlier(ours, mute).filter(|_| !self.leaving.overdue)
     }
 
     /// The time of leaving is over, if it is.
