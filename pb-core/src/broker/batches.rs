@@ -36,23 +36,6 @@ impl Line {
         taken
     }
 
-    /// The reading task begins a batch of frames that was read at `now`: until [`Line::end_batch`] nobody is called to write. What was due
-    /// before is done first.
-    pub(super) fn begin_batch(&self, now: Instant) {
-        let due = {
-            let mut state = self.lock();
-            // Nothing is due before the reading task would have woken for it.
-            let may_be_due = state.wakes_at.is_none_or(|wakes_at| wakes_at <= now);
-            let State { connection, out, .. } = &mut *state;
-            out.begin_batch();
-            connection.heard(now);
-            may_be_due && connection.poll_timeout().is_some_and(|timeout| timeout <= now)
-        };
-        if due {
-            self.handle_timeout(now).expect("a peer that was heard just now is not silent");
-        }
-    }
-
     /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
     /// left to the writer, as is everything without `direct` and what goes beyond `most` bytes. Says how many bytes were written.
     ///
@@ -120,6 +103,19 @@ impl Line {
 }
 
 impl State {
+    /// What was read at `now` goes into the tables: until [`Line::end_batch`] nobody is called to write. What was due before is done first.
+    #[inline]
+    pub(super) fn begin_batch(&mut self, now: Instant) {
+        // Nothing is due before the reading task would have woken for it.
+        let may_be_due = self.wakes_at.is_none_or(|wakes_at| wakes_at <= now);
+        let State { connection, out, .. } = self;
+        out.begin_batch();
+        connection.heard(now);
+        if may_be_due && connection.poll_timeout().is_some_and(|timeout| timeout <= now) {
+            connection.handle_timeout(now, out).expect("a peer that was heard just now is not silent");
+        }
+    }
+
     /// Whether the writing task has something to do, whatever waits: last words to send, or the connection's end.
     fn has_more(&self) -> bool {
         self.connection.has_last_words() || self.connection.ended().is_some()

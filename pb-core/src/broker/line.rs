@@ -217,7 +217,7 @@ impl Line {
     }
 
     /// Lets `next` put into the tables what was read at `now`, until it puts nothing more, or little of the peer's budget is left, and takes out what
-    /// is to be done then: one turn of the lock. `ready` is empty before.
+    /// is to be done then: one turn of the lock. A batch begins by it, or goes on. `ready` is empty before.
     ///
     /// # Errors
     /// `next`'s, or what the peer did wrong. What came before is in `ready` all the same.
@@ -234,6 +234,7 @@ impl Line {
         let goaway;
         let (worked, turn, after) = {
             let mut state = self.state.lock();
+            state.begin_batch(now);
             let State { connection, out, received, .. } = &mut *state;
             let mut intake = Intake { connection, out, received, now, goaway: false, slack: u64::MAX };
             let worked = put(&mut intake);

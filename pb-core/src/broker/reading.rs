@@ -169,7 +169,6 @@ impl Reading<'_> {
         loop {
             // One look at the clock for all that was read.
             let now = Instant::now().into_std();
-            self.line.begin_batch(now);
             let taken = self.take_frames(greeted, now);
             self.ready.run_some(self.line);
             self.end_batch();
@@ -274,7 +273,6 @@ impl Reading<'_> {
             }
             if turn.full {
                 self.end_batch();
-                self.line.begin_batch(now);
             }
             if !greeted {
                 self.line.open();
