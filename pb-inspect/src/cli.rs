@@ -15,7 +15,8 @@ pub struct Cli {
 
 const STATUSES: &str = "\
 Exit status: 0 done; 1 what was asked for is not there or failed; 2 the command line is wrong; 3 no connection, or lost;
-4 the token is wrong, or the server does not allow it; 5 the called method returned its own error.";
+4 the token is wrong, or the server does not allow it; 5 the called method returned its own error; 6 `check` has
+found something.";
 
 /// The command line, for who makes something of it.
 pub fn command() -> clap::Command {
@@ -88,6 +89,23 @@ pub(crate) struct Wanted {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Says what is wrong with the server, the worst first, and which command shows more: the first thing to run
+    #[command(
+        after_help = "Exit status: 0 nothing was found; 6 something was found; others as those of all commands."
+    )]
+    Check {
+        #[command(flatten)]
+        common: Common,
+        /// The seconds between two looks at connections: what a peer does not read, or owes, must last as long
+        #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+        over: f64,
+        /// The seconds that any call may take; one of a method that takes long, three times as long as its longest
+        #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+        older: f64,
+        /// Looks at the inspector's own connections, too
+        #[arg(long)]
+        own: bool,
+    },
     /// Lists the objects that peers hold, the roots and the published ones
     Objects(Listing),
     /// Shows one object: its fields, methods and holders

@@ -1,6 +1,7 @@
 //! The commands, one a function.
 
 mod call;
+mod check;
 mod decode;
 pub(crate) mod lists;
 mod record;
@@ -29,6 +30,9 @@ use crate::out::{Out, many, time};
 /// Dropping the future closes the connection; a call that was made is cancelled.
 pub async fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
+        Command::Check { common, over, older, own } => {
+            check::check(&check::Asked { common: &common, over, older, own }).await
+        }
         Command::Objects(listing) => lists::objects(&listing).await,
         Command::Show { common, object } => show::show(&common, &object).await,
         Command::Tree { common, own } => show::tree(&common, own).await,

@@ -50,6 +50,9 @@ pub enum Error {
         /// The status.
         status: u8,
     },
+    /// Something is wrong with the server, which was said: status 6.
+    #[error("something is wrong with the server")]
+    Found,
     /// A file cannot be read, or made: status 1.
     #[error("{path}: {source}", path = path.display())]
     File {
@@ -103,6 +106,7 @@ impl Error {
             Error::Connect { .. } => 3,
             Error::Failed(failure) if failure.kind == pb_client::FailureKind::Disconnected => 3,
             Error::Method { .. } => 5,
+            Error::Found => 6,
             Error::Lines { status } => *status,
             Error::Answer(_)
             | Error::Failed(_)
@@ -112,9 +116,9 @@ impl Error {
         }
     }
 
-    /// Whether there is nobody to tell.
+    /// Whether there is nobody to tell, or nothing that was not said.
     pub fn is_silent(&self) -> bool {
-        matches!(self, Error::Lines { .. })
+        matches!(self, Error::Lines { .. } | Error::Found)
             || matches!(self, Error::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }

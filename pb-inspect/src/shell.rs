@@ -55,6 +55,7 @@ async fn script(session: &Arc<Session>, common: &Common) -> Result<(), Error> {
         match run::run(session, common, &line?).await {
             Ok(Then::On) => {}
             Ok(Then::Quit) => break,
+            Err(error @ Error::Found) => failed = Some(error.code()),
             Err(error) if error.is_silent() => return Err(error),
             Err(error) => {
                 eprintln!("pb: line {at}: {}", error.sentence());
@@ -110,6 +111,7 @@ async fn prompt(session: &Arc<Session>, common: &Common, history: Option<PathBuf
         match done {
             Ok(Then::On) => {}
             Ok(Then::Quit) => return Ok(()),
+            Err(Error::Found) => {}
             Err(error) if error.is_silent() => return Err(error),
             Err(error) => eprintln!("pb: {}", error.sentence()),
         }

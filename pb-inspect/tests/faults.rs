@@ -309,6 +309,6 @@ fn shells_complete_commands() {
             .output()
             .expect("it runs");
         let script = String::from_utf8(done.stdout).expect("a text");
-        assert!(done.status.success() && script.contains("objects") && script.contains("revoke"), "{shell}");
+        assert!(done.status.success() && script.contains("check") && script.contains("revoke"), "{shell}");
     }
 }

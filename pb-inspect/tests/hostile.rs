@@ -299,7 +299,8 @@ async fn pb(url: &str, words: &[&str]) -> (Option<i32>, String, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_terminal_obeys_comes_out_of_any_command() {
     let (running, _) = serve(Manner::Odd).await;
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 15] = [
+        &["check", "--over", "0"],
         &["objects"],
         &["show", "@1"],
         &["tree"],
@@ -319,7 +320,7 @@ async fn nothing_that_a_terminal_obeys_comes_out_of_any_command() {
         for more in [&[][..], &["--width", "80"], &["--json"]] {
             let (code, out, error) = pb(running.url(), &[words, more].concat()).await;
             assert!(!(out.is_empty() && error.is_empty()), "{words:?} says nothing");
-            assert!(matches!(code, Some(0..=5)), "{words:?} {more:?}: {code:?} {error}");
+            assert!(matches!(code, Some(0..=6)), "{words:?} {more:?}: {code:?} {error}");
             let obeyed = |char: char| char != '\n' && (char.is_control() || char == '\u{202e}');
             let odd = out.chars().chain(error.chars()).find(|char| obeyed(*char));
             assert_eq!(odd, None, "{words:?} {more:?}");
@@ -335,7 +336,8 @@ async fn nothing_that_a_terminal_obeys_comes_out_of_any_command() {
 async fn lists_that_never_come_to_an_end_are_ended() {
     let (running, _) = serve(Manner::Endless).await;
     for words in [
-        &["objects", "-n", "0"][..],
+        &["check", "--over", "0"][..],
+        &["objects", "-n", "0"],
         &["calls", "-n", "0"],
         &["conns", "-n", "0"],
         &["conns", "--ended", "-n", "0"],
@@ -349,7 +351,7 @@ async fn lists_that_never_come_to_an_end_are_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_dies_before_it_answers_is_one_sentence_and_status_3() {
-    for words in [&["objects"][..], &["calls", "--json"], &["conns"], &["stats", "--over", "0"]] {
+    for words in [&["objects"][..], &["calls", "--json"], &["conns"], &["stats", "--over", "0"], &["check"]] {
         let (running, asked) = serve(Manner::Silent).await;
         let url = running.url().to_owned();
         let asking = pb(&url, words);
