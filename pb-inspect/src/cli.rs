@@ -114,6 +114,9 @@ pub(crate) enum Command {
         common: Common,
         /// The object, as @12
         object: String,
+        /// Counts the inspector's own connections, too
+        #[arg(long)]
+        own: bool,
     },
     /// Shows what each connection holds, by type
     Tree {

@@ -34,7 +34,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
             check::check(&check::Asked { common: &common, over, older, own }).await
         }
         Command::Objects(listing) => lists::objects(&listing).await,
-        Command::Show { common, object } => show::show(&common, &object).await,
+        Command::Show { common, object, own } => show::show(&common, &object, own).await,
         Command::Tree { common, own } => show::tree(&common, own).await,
         Command::Calls { listing, cancel: None } => lists::calls(&listing).await,
         Command::Calls { listing, cancel: Some(call) } => cancel(&listing, &call).await,

@@ -137,7 +137,7 @@ impl Inspector for Liar {
         Ok(Objects { rows, total, next })
     }
 
-    async fn object(&self, _: u64) -> Result<ObjectDetail, InspectError> {
+    async fn object(&self, _: u64, _: bool) -> Result<ObjectDetail, InspectError> {
         let holder = HolderRow {
             connection: 1,
             peer: odd(),

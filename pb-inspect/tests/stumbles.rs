@@ -132,3 +132,85 @@ async fn a_stranger_is_among_those_who_have_gone_and_why() {
     let shown = served.pb(&["conns", "--ended"]).await;
     assert!(shown.contains("before its hello: "), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_wait_until_their_caller_reads_are_told_from_those_that_run() {
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let hangs = client.root::<DirRef>().hang();
+    let deaf = served.deaf_client().await;
+    served.until("calls", |rows| rows.iter().any(|row| row["state"] == "held back")).await;
+    let rows = list(&served.pb(&["calls", "--json", "-f", "state=held back"]).await);
+    assert!(rows.iter().all(|row| row["method"] == "Dir/much" && row["connection"] == 2), "{rows:?}");
+    let rows = list(&served.pb(&["calls", "--json", "-f", "method=Dir/hang"]).await);
+    assert_eq!((rows.len(), &rows[0]["state"]), (1, &Json::from("waiting")));
+    assert!(served.pb(&["calls"]).await.contains("  held back  "));
+    drop((hangs, deaf));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tree_says_which_of_one_type_are_lent() {
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let dir: DirRef = client.root();
+    let (lent, own) = (dir.lend().await.expect("it lends"), dir.file("own".into()).await.expect("it opens"));
+    let shown = served.pb(&["tree"]).await;
+    assert!(shown.contains("─ OneFile (lent)  @") && shown.contains("─ OneFile  @"), "{shown}");
+    drop((lent, own));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looks_is_no_holder_unless_that_is_asked_for() {
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let file = client.root::<DirRef>().file("ada".into()).await.expect("it opens");
+    let rows = list(&served.pb(&["objects", "--json", "-f", "interfaces=File"]).await);
+    let (id, name) = (rows[0]["id"].as_u64().expect("a number"), format!("@{}", rows[0]["id"]));
+    let (_broker, inspector) = served.look().await;
+    let held = inspector.reference(id).await.expect("it may be called");
+    let holders = async |words: &[&str]| {
+        let shown = served.pb(&[&["show", &name, "--json"], words].concat()).await;
+        let shown: Json = serde_json::from_str(&shown).expect("it is JSON");
+        let listed = shown["holders"].as_array().expect("a list").len() as u64;
+        assert_eq!(shown["row"]["holders"], listed, "{shown}");
+        listed
+    };
+    assert_eq!((holders(&[]).await, holders(&["--own"]).await), (1, 2));
+    // Once nobody else holds it, it is there all the same.
+    drop(file);
+    served.until("conns", |rows| rows[0]["objects"] == 0).await;
+    assert_eq!((holders(&[]).await, holders(&["--own"]).await), (0, 1));
+    let shown = served.pb(&["show", &name]).await;
+    assert!(shown.contains("held        by no client\n") && !shown.contains("holders"), "{shown}");
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_is_held_for_moments_is_told_of_when_it_comes() {
+    let served = Served::start().await;
+    let (code, _, error) = served.run(&["show", "@49"]).await;
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.trim_end().ends_with("`pb watch URL -f object=@49`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_methods_own_errors_can_be_left_out_of_what_is_watched() {
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let dir: DirRef = client.root();
+    let watched = served.pb(&["watch", "-e", "failed", "-f", "failure!=App", "-n", "3", "--json"]);
+    let failing = async {
+        loop {
+            assert!(dir.refuse().await.is_err());
+            let hangs = dir.hang();
+            dir.sum(vec![]).await.expect("it adds");
+            drop(hangs);
+        }
+    };
+    let told = tokio::select! {
+        told = watched => told,
+        () = failing => unreachable!("it does not end"),
+    };
+    assert_eq!(told.lines().count(), 3);
+    assert!(told.lines().all(|line| line.contains("\"Cancelled\"")), "{told}");
+}

@@ -246,7 +246,7 @@ async fn fields_that_are_not_marked_are_in_no_answer_and_those_that_are_obey_not
     let mut said = format!("{rows:?}");
     let mut fields = Vec::new();
     for row in &rows {
-        let detail = soon(inspector.object(row.id)).await.expect("it is there");
+        let detail = soon(inspector.object(row.id, false)).await.expect("it is there");
         said.push_str(&format!("{detail:?}"));
         fields.extend(detail.fields.into_iter().map(|field| (field.name, field.value)));
     }
@@ -332,7 +332,7 @@ async fn numbers_of_objects_are_never_used_again() {
             tokio::task::yield_now().await;
         }
         assert_eq!(
-            soon(inspector.object(row.id)).await.err(),
+            soon(inspector.object(row.id, false)).await.err(),
             Some(CallError::App(InspectError::NoObject { id: row.id }))
         );
     }
@@ -359,7 +359,7 @@ async fn an_object_that_is_root_and_published_and_held_is_one_and_its_holders_ar
         row.names.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
         ["bank", "root"].into()
     );
-    let detail = soon(inspector.object(row.id)).await.expect("it is there");
+    let detail = soon(inspector.object(row.id, false)).await.expect("it is there");
     assert_eq!((detail.row.id, detail.row.holders, detail.holders.len()), (row.id, row.holders, 3));
     let mut holders: Vec<_> =
         detail.holders.iter().map(|holder| (holder.connection, holder.export)).collect();

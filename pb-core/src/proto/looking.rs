@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::exports::{Export, Exports, RunningCall};
 use super::usage::{Ended, How, Kinds, TICK_MICROS, Times, Use};
-use super::{Connection, Garbage, Host, Key, Outbox};
+use super::{Connection, Garbage, Host, Key, Outbox, Task};
 use crate::message::{Cause, ExportId, Failure, FailureKind, MethodText, Reply};
 
 /// Something of ours that the peer holds.
@@ -50,6 +50,8 @@ pub struct InFlight<T> {
     pub given_up: bool,
     /// Whether it runs and can be stopped.
     pub can_stop: bool,
+    /// Whether it could start and has not: its turn has not come, or the peer does not read its answers.
+    pub in_line: bool,
 }
 
 /// The calls of one method of the peer's that have been answered.
@@ -183,14 +185,29 @@ impl<H: Host> Connection<H> {
             return (Vec::new(), None);
         }
         let (results, next) = self.exports.open.results(from.unwrap_or(0), most.max(1));
+        let in_line = self.in_line();
         let calls = results.filter_map(|(id, export)| match export {
-            Export::Running(running) => Some(self.tell_running(ExportId(id), running)),
+            Export::Running(running) => {
+                let is_in_line = in_line.binary_search(&ExportId(id)).is_ok();
+                Some(self.tell_running(ExportId(id), running, is_in_line))
+            }
             _ => None,
         });
         (calls.collect(), next)
     }
 
-    fn tell_running(&self, id: ExportId, running: &RunningCall<H>) -> InFlight<H::Handle> {
+    /// The calls that could start and have not, in order. There are no more than the peer's limits allow, and none for most of the time.
+    fn in_line(&self) -> Vec<ExportId> {
+        let starts = self.tasks.iter().filter_map(|task| match task {
+            Task::Start(start) => start.request.answer.map(|(id, _)| id),
+            Task::Settle(..) | Task::Echo(_) => None,
+        });
+        let mut in_line: Vec<_> = starts.collect();
+        in_line.sort_unstable();
+        in_line
+    }
+
+    fn tell_running(&self, id: ExportId, running: &RunningCall<H>, in_line: bool) -> InFlight<H::Handle> {
         let seen = running.seen;
         let bonds = running.bonds_to_look_at();
         InFlight {
@@ -204,6 +221,7 @@ impl<H: Host> Connection<H> {
             waits_for: bonds.and_then(|bonds| bonds.waits_for).map(|(on, _)| on),
             given_up: running.cancelled || running.expired,
             can_stop: running.canceller.is_some(),
+            in_line,
         }
     }
 

@@ -13,14 +13,14 @@ use crate::out::{Out, many, plain, short, time};
 use crate::shell::session;
 use crate::table::{Column, cut, table};
 
-pub(super) async fn show(common: &Common, object: &str) -> Result<(), Error> {
+pub(super) async fn show(common: &Common, object: &str, own: bool) -> Result<(), Error> {
     let link = Link::open(common).await?;
     let id = number(&link, object).await?;
     if session::current().is_some() {
         // It stays if it may be called: looking needs no more than that it is there.
         let _ = link.reference(id).await;
     }
-    let detail = link.inspector.object(id).await?;
+    let detail = link.inspector.object(id, own).await?;
     let out = Out::of(common);
     if out.json {
         return out.print_json(&detail);
@@ -43,16 +43,12 @@ pub(crate) fn shown(detail: &ObjectDetail, width: usize) -> String {
     }
     let calls = format!("{}, {} in flight, {} failed", many(row.calls, "call"), row.in_flight, row.failed);
     line(&mut text, width, &format!("used        {calls}; last call: {}", ago(row.idle_ms)));
-    line(
-        &mut text,
-        width,
-        &format!(
-            "held        for {}, {} from {}",
-            time(row.age_ms),
-            many(row.references, "reference"),
-            many(row.holders, "connection")
-        ),
-    );
+    let (references, holders) = (many(row.references, "reference"), many(row.holders, "connection"));
+    let held = match row.holders {
+        0 => "by no client".to_owned(),
+        _ => format!("for {}, {references} from {holders}", time(row.age_ms)),
+    };
+    line(&mut text, width, &format!("held        {held}"));
     if let Some(why) = &detail.no_fields {
         line(&mut text, width, &format!("fields      not shown: {why}"));
     }
@@ -109,7 +105,7 @@ fn holder(row: &HolderRow) -> Vec<String> {
 pub(super) async fn methods(common: &Common, object: &str) -> Result<(), Error> {
     let link = Link::open(common).await?;
     let id = number(&link, object).await?;
-    let methods = link.inspector.object(id).await?.methods;
+    let methods = link.inspector.object(id, false).await?.methods;
     let out = Out::of(common);
     if out.json {
         return out.print_json(&methods);
@@ -158,7 +154,9 @@ pub(crate) fn branch_lines(branch: &Branch, width: usize) -> String {
         let twig = if at + 1 == branch.groups.len() { "└─" } else { "├─" };
         let of = match group.type_name.is_empty() {
             true => format!("({})", group.kind),
-            false => short(&group.type_name),
+            false if group.kind == "local" => short(&group.type_name),
+            // Those that live here and were lent stand apart from those that were not.
+            false => format!("{} ({})", short(&group.type_name), group.kind),
         };
         let of_many =
             if group.objects == 1 { String::new() } else { format!("  x{}, such as", group.objects) };

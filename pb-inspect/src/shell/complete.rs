@@ -107,7 +107,7 @@ async fn methods(session: &Session, named: &str) -> Option<Vec<String>> {
         name if object(&name).is_some() => object(&name)?,
         name => number(&link, &name).await?,
     };
-    let detail = link.inspector.object(id).await.ok()?;
+    let detail = link.inspector.object(id, false).await.ok()?;
     let both = |name: &str| {
         let short = name.rsplit_once('/').map(|(_, method)| plain(method));
         short.into_iter().chain([plain(name)]).collect::<Vec<_>>()

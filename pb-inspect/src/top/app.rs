@@ -283,7 +283,7 @@ impl App {
         }
         let ask = match self.list().lead() {
             None => return,
-            Some(Lead::Object(id)) => Ask::Object(id),
+            Some(Lead::Object(id)) => Ask::Object { id, own: self.own },
             Some(Lead::Connection(number)) => Ask::Connection(number),
             Some(Lead::Method(method)) => {
                 self.tab = 1;

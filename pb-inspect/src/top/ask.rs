@@ -17,7 +17,10 @@ pub(super) enum Ask {
         tab: Tab,
         query: Query,
     },
-    Object(u64),
+    Object {
+        id: u64,
+        own: bool,
+    },
     Connection(u64),
 }
 
@@ -67,7 +70,7 @@ pub(super) async fn head(link: &Link) -> Result<Head, Error> {
 pub(super) async fn body(link: &Link, ask: &Ask) -> Result<Body, Error> {
     let taken = match ask {
         Ask::List { tab, query } => list(link, *tab, query.clone()).await,
-        Ask::Object(id) => match link.inspector.object(*id).await {
+        Ask::Object { id, own } => match link.inspector.object(*id, *own).await {
             Ok(detail) => Ok(Body::Object(Box::new(detail))),
             Err(error) => Err(error.into()),
         },

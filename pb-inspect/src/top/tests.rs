@@ -275,7 +275,7 @@ fn an_object_looks_as_it_did_and_escape_leads_back() {
     seen.objects(9);
     seen.press(KeyCode::Down);
     seen.press(KeyCode::Enter);
-    assert_eq!(seen.app.ask(), Ask::Object(2));
+    assert_eq!(seen.app.ask(), Ask::Object { id: 2, own: false });
     seen.looks("asking");
     seen.body(Body::Object(Box::new(detail(2))));
     seen.looks("object");
@@ -313,7 +313,7 @@ fn a_server_that_is_lost_is_said_to_be_until_it_answers() {
     seen.app.hear(News::Lost("nobody listens there".into()), seen.now);
     seen.looks("lost");
     seen.press(KeyCode::Enter);
-    assert_eq!(seen.app.ask(), Ask::Object(1));
+    assert_eq!(seen.app.ask(), Ask::Object { id: 1, own: false });
     // It is another one, in which @1 is something else.
     seen.head(4712, 0);
     assert!(matches!(seen.app.ask(), Ask::List { .. }));

@@ -37,9 +37,9 @@ pub trait Inspector {
     /// The objects that peers hold, the roots and the published ones.
     #[remote(idempotent, answer_bytes = 1_048_576)]
     async fn objects(&self, query: Query) -> Result<Objects, InspectError>;
-    /// All that there is to know about one object.
+    /// All that there is to know about one object. `own`: the inspector's own connections count among those who hold and call it.
     #[remote(idempotent, answer_bytes = 1_048_576)]
-    async fn object(&self, id: u64) -> Result<ObjectDetail, InspectError>;
+    async fn object(&self, id: u64, #[remote(default)] own: bool) -> Result<ObjectDetail, InspectError>;
     /// The calls that are in flight.
     #[remote(idempotent, answer_bytes = 1_048_576)]
     async fn calls(&self, query: Query) -> Result<Calls, InspectError>;
@@ -325,7 +325,8 @@ pub struct CallRow {
     /// How long it has until its deadline, where it has one.
     pub deadline_ms: Option<u64>,
     /// `waiting`: its method has started and waits for something; `queued`: for the result of another call; `forwarded`; `stopping`: its caller has given it up, or its
-    /// time is over; `starting`: it is about to start, runs to its end whatever happens, or keeps its thread.
+    /// time is over; `held back`: it is not started, since its caller does not read the answers that it has; `starting`: it is about to start, runs to its end whatever happens, or
+    /// keeps its thread.
     pub state: String,
     /// The call whose result it waits for.
     pub waits_for: Option<i64>,
@@ -530,7 +531,9 @@ pub enum InspectError {
         right: String,
     },
     /// There is no such object.
-    #[error("there is no object @{id} any more, or there never was")]
+    #[error(
+        "there is no object @{id} any more, or there never was; one that lives on and is held for moments only is told of when it comes: `pb watch URL -f object=@{id}`"
+    )]
     NoObject {
         /// Its number.
         id: u64,

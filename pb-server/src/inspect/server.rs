@@ -94,15 +94,19 @@ impl Looking {
         self.guests.find(connection).is_some() || self.own.find(connection).is_some()
     }
 
-    /// The object with that number, the inspector's own included. `with` is called for each mention of it in the connections' tables.
+    /// The object with that number, also where only the inspector's own connections hold it: `own` says whether these count. `with` is called for each mention of it in the
+    /// tables of those that do.
     fn find(
         &self,
         id: u64,
+        own: bool,
         with: impl FnMut(&Arc<Resident>, &Held<Reference>),
     ) -> Result<Entry, InspectError> {
         let gone = InspectError::NoObject { id };
         let kept = self.ids.keep(id).ok_or_else(|| gone.clone())?;
-        entry(&self.residents(true), &self.published(), kept.name, with).ok_or(gone)
+        let found = entry(&self.residents(own), &self.published(), kept.name, with);
+        let only_own = || entry(&self.own.all(), &[], kept.name, |_, _| {}).map(Entry::unheld);
+        found.or_else(only_own).ok_or(gone)
     }
 
     /// What a local object can be called by. It tells that by itself, without its own code.
@@ -195,11 +199,11 @@ impl Inspector for Looking {
         Ok(Objects { rows, total, next })
     }
 
-    async fn object(&self, id: u64) -> Result<ObjectDetail, InspectError> {
+    async fn object(&self, id: u64, own: bool) -> Result<ObjectDetail, InspectError> {
         let mut holders = Vec::new();
         self.ids.tidy(|connection| self.is_open(connection));
-        let mut entry = self.find(id, |resident, held| holders.push(rows::holder(resident, held)))?;
-        count_flying(&self.residents(true), &mut entry).await;
+        let mut entry = self.find(id, own, |resident, held| holders.push(rows::holder(resident, held)))?;
+        count_flying(&self.residents(own), &mut entry).await;
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.references));
         holders.truncate(MOST_HOLDERS);
         let (fields, no_fields) = match self.fields(&entry).await {
@@ -294,7 +298,7 @@ impl Inspector for Looking {
 
     async fn reference(&self, id: u64) -> Result<AnyRef, InspectError> {
         self.may(self.grants.call, "call")?;
-        let entry = self.find(id, |_, _| {})?;
+        let entry = self.find(id, true, |_, _| {})?;
         entry.reference.map(AnyRef::from_reference).ok_or(InspectError::NoObject { id })
     }
 

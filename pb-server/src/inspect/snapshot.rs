@@ -75,6 +75,11 @@ impl Entry {
         }
     }
 
+    /// Forgets who holds it, and what these have done with it.
+    pub(super) fn unheld(self) -> Entry {
+        Entry { holders: 0, references: 0, calls: 0, failed: 0, age_ms: 0, idle_ms: None, ..self }
+    }
+
     fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
@@ -381,8 +386,9 @@ pub(super) async fn flying(
 ) -> Vec<Flying> {
     let mut all = Vec::new();
     for resident in residents {
+        let halted = resident.broker.backlog().halted;
         each_flying(resident, |call| {
-            let mut call = fly(resident, residents, call);
+            let mut call = fly(resident, residents, call, halted);
             if wanted(&mut call) {
                 all.push(call);
             }
@@ -421,11 +427,21 @@ pub(super) struct InFlightOf {
     pub(super) method: Option<Arc<MethodText>>,
 }
 
-fn fly(resident: &Arc<Resident>, residents: &[Arc<Resident>], call: InFlight<Reference>) -> Flying {
-    let forwarded_to = call.on.as_ref().and_then(|on| forwarded(&on.end(), residents));
+/// `halted`: who calls does not read, so that none of its calls is started.
+fn fly(
+    resident: &Arc<Resident>,
+    residents: &[Arc<Resident>],
+    call: InFlight<Reference>,
+    halted: bool,
+) -> Flying {
+    let held_back = call.in_line && halted;
+    // What has not started is not passed on either.
+    let target = call.on.as_ref().filter(|_| !held_back);
+    let forwarded_to = target.and_then(|on| forwarded(&on.end(), residents));
     let state = match () {
         () if call.given_up => "stopping",
         () if call.waits_for.is_some() => "queued",
+        () if held_back => "held back",
         () if forwarded_to.is_some() => "forwarded",
         () if call.can_stop => "waiting",
         () => "starting",

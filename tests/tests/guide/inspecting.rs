@@ -42,7 +42,7 @@ async fn a_server_lets_itself_be_looked_into() {
     let inspector = door.enter(String::new()).await.unwrap();
     let listed = inspector.objects(Query { limit: 10, ..Query::default() }).await.unwrap();
     assert_eq!((listed.total, listed.rows[0].calls), (1, 1));
-    let shown = inspector.object(listed.rows[0].id).await.unwrap();
+    let shown = inspector.object(listed.rows[0].id, false).await.unwrap();
     let fields: Vec<_> = shown.fields.iter().map(|field| (&*field.name, &*field.value)).collect();
     assert_eq!(fields, [("owner", "\"ada\""), ("cents", "10")]);
 }
