@@ -385,6 +385,7 @@ async fn what_calls_took_is_summed_up_object_by_object() {
         "calls",
         "calls_per_second",
         "errors",
+        "failed",
         "failures",
         "max_us",
         "method",
