@@ -5,9 +5,9 @@ mod served;
 use std::process::Stdio;
 use std::time::Duration;
 
-use pb_client::{CallContext, Referenceable, connect};
+use pb_client::connect;
 use serde_json::Value as Json;
-use served::{DirRef, File, FileRef, Served, list};
+use served::{DirRef, FileRef, Hangs, Served, list};
 use tokio::io::AsyncWriteExt as _;
 
 /// What is found by a look that takes no longer than a twentieth of a second.
@@ -133,24 +133,6 @@ async fn a_revoked_object_that_is_held_is_a_finding_in_80_columns() {
         "medium  1 reference is broken and still held by 1 connection, given by Dir/lend: the audit is over; see: pb objects unix:///run/bank.inspect -f kind=broken\n"
     );
     drop(lent);
-}
-
-/// A client's file that never says its name.
-#[derive(Referenceable)]
-struct Hangs;
-
-impl File for Hangs {
-    async fn read(&self) -> u64 {
-        0
-    }
-
-    async fn name(&self) -> String {
-        std::future::pending().await
-    }
-
-    async fn same(&self, cx: &CallContext) -> FileRef {
-        cx.this()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,9 +2,9 @@
 
 mod served;
 
-use pb_client::{Referenceable, connect};
+use pb_client::connect;
 use serde_json::Value as Json;
-use served::{DirRef, File, FileRef, Served, list};
+use served::{DirRef, FileRef, Hangs, Served, list};
 use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,24 +79,6 @@ async fn the_oldest_call_stands_beside_its_method_and_fail_is_one_thing() {
     let objects = list(&served.pb(&["objects", "--json", "-f", "failed=1"]).await);
     assert_eq!((conns.len(), objects.len()), (1, 1));
     drop(hangs);
-}
-
-/// A client's file that never says its name.
-#[derive(Referenceable)]
-struct Hangs;
-
-impl File for Hangs {
-    async fn read(&self) -> u64 {
-        0
-    }
-
-    async fn name(&self) -> String {
-        std::future::pending().await
-    }
-
-    async fn same(&self, cx: &pb_client::CallContext) -> FileRef {
-        cx.this()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

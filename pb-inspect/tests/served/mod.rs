@@ -261,6 +261,24 @@ impl Served {
     }
 }
 
+/// A client's file that never says its name.
+#[derive(Referenceable)]
+pub struct Hangs;
+
+impl File for Hangs {
+    async fn read(&self) -> u64 {
+        0
+    }
+
+    async fn name(&self) -> String {
+        std::future::pending().await
+    }
+
+    async fn same(&self, cx: &pb_client::CallContext) -> FileRef {
+        cx.this()
+    }
+}
+
 /// The rows of a list.
 pub fn list(text: &str) -> Vec<Json> {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
