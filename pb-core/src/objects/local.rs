@@ -187,9 +187,13 @@ fn run(object: &Arc<dyn Object>, call: LocalCall) {
         }
         Carries::Bytes(encoded, waiter) => {
             let (_, arguments, reply) = *encoded;
-            let mut incoming = Incoming::encoded(arguments, reply, waiter, object, call.terms, bound.agreed);
-            // It decodes, which runs the user's `Deserialize`: a panic of that is the call's own.
-            catch_unwind(AssertUnwindSafe(|| object.dispatch(bound, &mut incoming))).unwrap_or(Started::Done)
+            let incoming = Incoming::encoded(arguments, reply, waiter, object, call.terms, bound.agreed);
+            // It decodes, which runs the user's `Deserialize`: a panic of that is the call's own, and so is one of what is left and dropped.
+            let dispatch = move || {
+                let mut incoming = incoming;
+                object.dispatch(bound, &mut incoming)
+            };
+            catch_unwind(AssertUnwindSafe(dispatch)).unwrap_or(Started::Done)
         }
     };
     let started = match started {
