@@ -183,3 +183,22 @@ fn a_waker_that_calls_is_woken_under_no_lock() {
         assert_eq!(call.await, Ok(7));
     });
 }
+
+#[test]
+fn a_waker_that_panics_ends_no_connection_and_keeps_no_other_call_from_its_answer() {
+    without_waiting_for_itself(|| async {
+        let (_server, client) = pair(DoorRef::new(MyDoor)).await;
+        let door: DoorRef = client.root();
+        let done = Arc::new(AtomicUsize::new(0));
+        let panics = Curious::waker(true, &done, || panic!("a waker that panics, on purpose"));
+        let mut first = Box::pin(door.number());
+        assert!(poll_once(first.as_mut(), &panics).is_pending());
+        let others = (0..20).map(|_| door.number()).collect::<Vec<_>>();
+        for other in others {
+            assert_eq!(other.await, Ok(7));
+        }
+        // It was woken in vain, and its answer is there.
+        assert_eq!(first.await, Ok(7));
+        assert_eq!(door.number().await, Ok(7));
+    });
+}
