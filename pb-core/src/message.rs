@@ -89,15 +89,13 @@ pub struct Payload<B = Bytes> {
     pub body: B,
 }
 
-/// An encoded body on its way out.
+/// An encoded body on its way out: bytes that their owner uses again, which who keeps them copies, and behind them maybe a buffer of its own, which
+/// can be kept as it is.
+// No enum: it is moved right after it is made, and a tag of one byte in front would cost more than the rest.
 #[derive(Clone, Copy, Debug)]
-pub enum Body<'a> {
-    /// Bytes that their owner uses again: who keeps them copies them.
-    Lent(&'a [u8]),
-    /// A buffer of its own, which can be kept as it is.
-    Own(&'a Bytes),
-    /// Such a buffer, and in front of it bytes that are lent.
-    Ended(&'a [u8], &'a Bytes),
+pub struct Body<'a> {
+    front: &'a [u8],
+    end: Option<&'a Bytes>,
 }
 
 /// What a message can have as its body: bytes in one piece, or in two.
@@ -116,44 +114,60 @@ impl<B: AsRef<[u8]> + ?Sized> Parts for B {
 impl Parts for Body<'_> {
     #[inline]
     fn parts(&self) -> (&[u8], &[u8]) {
-        match self {
-            Body::Lent(bytes) => (bytes, &[]),
-            Body::Own(bytes) => (&[], bytes),
-            Body::Ended(front, end) => (front, end),
-        }
+        (self.front, self.end.map_or(&[], |end| end))
     }
 }
 
 impl<'a> Body<'a> {
+    /// Bytes that their owner uses again: who keeps them copies them.
+    #[inline]
+    pub const fn lent(bytes: &'a [u8]) -> Self {
+        Body { front: bytes, end: None }
+    }
+
+    /// A buffer of its own, which can be kept as it is.
+    #[inline]
+    pub const fn own(bytes: &'a Bytes) -> Self {
+        Body { front: &[], end: Some(bytes) }
+    }
+
+    /// Such a buffer, and in front of it bytes that are lent.
+    #[inline]
+    pub const fn ended(front: &'a [u8], end: &'a Bytes) -> Self {
+        Body { front, end: Some(end) }
+    }
+
+    /// The buffer of its own that it is, or ends with.
+    #[inline]
+    pub const fn end(&self) -> Option<&'a Bytes> {
+        self.end
+    }
+
     /// Bytes that are to be kept as they are where that is worth it.
     pub fn of(bytes: &'a Bytes) -> Self {
-        if bytes.len() >= Body::LARGE_BYTES { Body::Own(bytes) } else { Body::Lent(bytes) }
+        if bytes.len() >= Body::LARGE_BYTES { Body::own(bytes) } else { Body::lent(bytes) }
     }
 
     /// A body that was received, to be passed on: as it is where its buffer has nothing else.
     pub fn received(bytes: &'a Bytes) -> Self {
-        if bytes.len() >= Body::OWN_BUFFER_BYTES { Body::Own(bytes) } else { Body::Lent(bytes) }
+        if bytes.len() >= Body::OWN_BUFFER_BYTES { Body::own(bytes) } else { Body::lent(bytes) }
     }
 }
 
 impl Body<'_> {
     /// A buffer that can be kept: a copy of what is lent.
     pub fn to_bytes(&self) -> Bytes {
-        match self {
-            Body::Lent(bytes) => Bytes::copy_from_slice(bytes),
-            Body::Own(bytes) => Bytes::clone(bytes),
-            Body::Ended(front, end) => [front, &end[..]].concat().into(),
+        match (self.front, self.end) {
+            (front, None) => Bytes::copy_from_slice(front),
+            ([], Some(end)) => Bytes::clone(end),
+            (front, Some(end)) => [front, &end[..]].concat().into(),
         }
     }
 
     /// How many bytes there are.
     #[inline]
     pub fn len(&self) -> usize {
-        match self {
-            Body::Lent(bytes) => bytes.len(),
-            Body::Own(bytes) => bytes.len(),
-            Body::Ended(front, end) => front.len() + end.len(),
-        }
+        self.front.len() + self.end.map_or(0, |end| end.len())
     }
 
     /// Whether there are none.
@@ -168,12 +182,12 @@ impl Body<'_> {
     pub const OWN_BUFFER_BYTES: usize = 64 << 10;
 
     /// No bytes.
-    pub const EMPTY: Body<'static> = Body::Lent(&[]);
+    pub const EMPTY: Body<'static> = Body::lent(&[]);
 }
 
 impl<'a> From<&'a [u8]> for Body<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Body::Lent(bytes)
+        Body::lent(bytes)
     }
 }
 

@@ -42,7 +42,7 @@ pub use leaving::Farewell;
 pub use limits::{DEFAULT_ANSWER_BYTES, LONGEST_TIME, Limits, MAX_HOPS};
 pub use looking::{Held, InFlight, MethodUse, NotStopped};
 pub use names::Known;
-pub use outgoing::{OwnCall, Refused};
+pub use outgoing::{OwnCall, Refused, Unsent};
 pub use silence::Silent;
 pub use timers::{TimeLimit, exceeded};
 pub use usage::SAMPLED;
@@ -151,15 +151,15 @@ pub enum Outcome<H: Host> {
 }
 
 /// What a method of ours ended with, on its way to the peer.
-pub enum Answer<'a, H: Host> {
+pub enum Answer<'a, T> {
     /// A value: the references in it and its encoded body.
-    Value(&'a [H::Handle], Body<'a>),
+    Value(&'a [T], Body<'a>),
     /// The one reference that was asked for.
-    Reference(H::Handle),
-    /// The method's own error.
-    App(&'a [H::Handle], Body<'a>),
-    /// A failure of the broker.
-    Failed(Failure),
+    Reference(T),
+    /// The method's own error, and the references in it.
+    App(&'a [T], Body<'a>),
+    /// A failure of the broker. What is rare is on the heap: answers are moved right after they are made.
+    Failed(Box<Failure>),
 }
 
 /// What is to be done in exactly this order, by one task at a time.

@@ -15,7 +15,7 @@ pub(super) struct After {
     write: Call,
     read: bool,
     /// Mostly there is nothing else, and nothing is moved about for it.
-    rest: Option<Aftermath>,
+    rest: Option<Box<Aftermath>>,
 }
 
 struct Aftermath {
@@ -36,7 +36,7 @@ impl State {
     pub(super) fn after(&mut self, room: &Room, left: Option<Failure>, write: Call, read: bool) -> After {
         let State { connection, idlers, .. } = self;
         let any = room.is_awaited() || *idlers > 0 || left.is_some() || connection.has_garbage();
-        let rest = if any { Some(self.aftermath(room, left)) } else { None };
+        let rest = if any { Some(Box::new(self.aftermath(room, left))) } else { None };
         After { write, read, rest }
     }
 
@@ -68,7 +68,7 @@ impl Line {
             self.read.ring();
         }
         if let Some(rest) = rest {
-            self.follow_rest(rest);
+            self.follow_rest(*rest);
         }
     }
 

@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use super::chunks::Chunks;
-use super::line::{Line, State};
+use super::line::{Line, Rest, State};
 use super::outgoing::{Alone, Call, Taken};
+use super::ready::Ready;
 use crate::reactor::Direct;
 
 impl Line {
@@ -37,33 +38,32 @@ impl Line {
     }
 
     /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
-    /// left to the writer, as is everything without `direct` and what goes beyond `most` bytes. Says how many bytes were written.
-    ///
-    /// # Errors
-    /// The socket's.
+    /// left to the writer, as is everything without `direct` and what goes beyond `most` bytes. Says how many bytes were written, or the socket's
+    /// error; and, where nothing is to be done next, what to wait for: that is taken out into `ready`, if there is one, in the last turn of the lock.
     pub(super) fn end_batch(
         &self,
         direct: Option<&Direct>,
         batch: &mut Chunks,
         most: usize,
-    ) -> std::io::Result<usize> {
-        let (writes, after) = {
+        mut ready: Option<&mut Ready>,
+    ) -> (std::io::Result<usize>, Option<Rest>) {
+        let (writes, (rest, after), call) = {
             let mut state = self.lock();
             let State { connection, out, .. } = &mut *state;
             connection.flush(out);
             let writes = out.end_batch(batch);
-            let after = state.after(&self.room, None, Call::Nobody, false);
+            let next = if writes { None } else { ready.as_deref_mut() };
+            let next = self.take_next(&mut state, next);
             // Whoever had something for the writing task meanwhile, the end among it, has called nobody.
             let more = !writes && state.has_more();
-            (writes, (after, more && state.out.must_call(true)))
+            (writes, next, more && state.out.must_call(true))
         };
-        let (after, call) = after;
         self.follow(after);
         if call {
             self.write.ring();
         }
         if !writes {
-            return Ok(0);
+            return (Ok(0), rest);
         }
         let tried = match direct.map(|direct| direct.try_write_vectored(&batch.slices(most))) {
             None => Ok(0),
@@ -71,15 +71,16 @@ impl Line {
             Some(tried) => tried,
         };
         batch.advance(*tried.as_ref().unwrap_or(&0));
-        let call = {
+        let (call, (rest, after)) = {
             let mut state = self.lock();
             let more = state.has_more();
-            state.out.end_direct(batch, more)
+            (state.out.end_direct(batch, more), self.take_next(&mut state, ready))
         };
         if call {
             self.write.ring();
         }
-        tried
+        self.follow(after);
+        (tried, rest)
     }
 
     /// What was taken has been written. Says whether there is more.

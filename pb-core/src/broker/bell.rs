@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
 
@@ -28,13 +28,16 @@ impl Bell {
     /// # Cancel safety
     /// A dropped future has heard nothing.
     pub(super) fn heard(&self) -> impl Future<Output = ()> {
-        poll_fn(|cx| {
-            if self.is_heard() {
-                return Poll::Ready(());
-            }
-            self.waker.register(cx.waker());
-            if self.is_heard() { Poll::Ready(()) } else { Poll::Pending }
-        })
+        poll_fn(|cx| self.poll_heard(cx))
+    }
+
+    /// The same for futures that are written by hand.
+    pub(super) fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_heard() {
+            return Poll::Ready(());
+        }
+        self.waker.register(cx.waker());
+        if self.is_heard() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn is_heard(&self) -> bool {

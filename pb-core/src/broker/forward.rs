@@ -57,7 +57,7 @@ fn refuse(line: &Arc<Line>, call: &proto::Request<Wiring>, failure: Failure) {
             "a one-way call of the peer's was not started; further ones of this connection are only counted"
         );
     }
-    answerer(line, call).answer(WireAnswer::Failed(failure));
+    answerer(line, call).answer(WireAnswer::Failed(Box::new(failure)));
 }
 
 fn answerer(line: &Arc<Line>, call: &proto::Request<Wiring>) -> Responder {
@@ -115,7 +115,7 @@ pub(super) fn start(
             let running = Running { line, answer: call.answer, bound, casting, deadline: call.deadline };
             running.begin(dispatch(object, bound, call, responder));
         }
-        Err(failure) => refuse(line, call, failure),
+        Err(failure) => refuse(line, call, *failure),
     }
 }
 
@@ -124,7 +124,7 @@ pub(super) fn start(
 fn start_traced(
     line: &Arc<Line>,
     object: &Arc<dyn Object>,
-    bound: Result<Bound, Failure>,
+    bound: Result<Bound, Box<Failure>>,
     call: &mut proto::Request<Wiring>,
     casting: Option<Casting>,
     span: &Span,
@@ -133,7 +133,7 @@ fn start_traced(
         Ok(bound) => bound,
         Err(failure) => {
             How::failed(&failure).record(span);
-            return refuse(line, call, failure);
+            return refuse(line, call, *failure);
         }
     };
     let running = Running { line, answer: call.answer, bound, casting, deadline: call.deadline };
@@ -212,19 +212,27 @@ fn start_cast(
 }
 
 /// The method that a name means for an object, looked up once for each class of objects in a row.
-fn find(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Failure> {
+#[inline(always)]
+fn find(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Box<Failure>> {
     let (class, facet) = object.class();
     if let Some((known_class, known_facet, bound)) = known.memo.0.get()
         && (class, facet) == (*known_class, *known_facet)
     {
         return Ok(*bound);
     }
-    // It traces the signature, which runs the user's `Deserialize`; nobody is there yet to answer for its panic.
-    let bound = catch_unwind(AssertUnwindSafe(|| bind(object, &known.text))).unwrap_or_else(|_| {
-        Err(Failure::new(FailureKind::Internal, Ran::No, "the method's signature could not be traced"))
-    })?;
+    let bound = find_anew(object, known)?;
     let _ = known.memo.0.set((class, facet, bound));
     Ok(bound)
+}
+
+/// Traces the signature, which runs the user's `Deserialize`; nobody is there yet to answer for its panic.
+#[cold]
+fn find_anew(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Box<Failure>> {
+    let untraced =
+        || Failure::new(FailureKind::Internal, Ran::No, "the method's signature could not be traced");
+    catch_unwind(AssertUnwindSafe(|| bind(object, &known.text)))
+        .unwrap_or_else(|_| Err(untraced()))
+        .map_err(Box::new)
 }
 
 /// Sends the call on over the target's own connection, or lets it wait for room there.
@@ -278,7 +286,7 @@ pub(super) fn send_on(distant: &Arc<dyn Distant>, request: Request) -> Option<Re
         Err(NotSent::Failed(failure)) => match survivor(distant.as_ref()) {
             Some(reference) => NotSent::Moved(reference),
             None => {
-                passing.settle(Delivered::Failed(failure));
+                passing.settle(Delivered::Failed(*failure));
                 return None;
             }
         },

@@ -1,3 +1,4 @@
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::chunks::Chunks;
 use super::counters::{Counters, Traffic};
 use super::link::Link;
 use super::onlookers::{self, Passing, record};
-use super::outgoing::Outgoing;
+use super::outgoing::{Call, Outgoing};
 use super::owed::HeldAnswer;
 use super::ready::Ready;
 use super::room::Room;
@@ -257,13 +258,16 @@ impl Line {
 
     /// The same for the reading task, which waits where there is nothing, and then learns what for.
     pub(super) fn take_or_rest(&self, ready: &mut Ready) -> Option<Rest> {
-        let (rest, after) = {
-            let mut state = self.lock();
-            let (_, after) = self.take_out(&mut state, ready, true);
-            (if ready.is_empty() { Some(state.rest()) } else { None }, after)
-        };
+        let (rest, after) = self.take_next(&mut self.lock(), Some(ready));
         self.follow(after);
         rest
+    }
+
+    /// The same under the lock; without `ready` nothing is taken out.
+    pub(super) fn take_next(&self, state: &mut State, ready: Option<&mut Ready>) -> (Option<Rest>, After) {
+        let Some(ready) = ready else { return (None, state.after(&self.room, None, Call::Nobody, false)) };
+        let (_, after) = self.take_out(state, ready, true);
+        (if ready.is_empty() { Some(state.rest()) } else { None }, after)
     }
 
     /// Calls are not started while too much waits to be written. `well`: the peer has done nothing wrong.
@@ -511,28 +515,28 @@ pub(super) struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    /// Puts one in, of a frame of so many bytes. Large and hot: it is decoded where it is put, and moved as little as can be.
+    /// Puts one in, of a frame of so many bytes. Large and hot: it stays where it was decoded, and what is needed is taken out of it.
     ///
     /// # Errors
     /// What the peer did wrong.
     #[inline(always)]
-    pub(super) fn put(&mut self, decoded: Decoded, bytes: usize) -> Result<(), Violation> {
+    pub(super) fn put(&mut self, decoded: &mut Decoded, bytes: usize) -> Result<(), Violation> {
         let Intake { connection, out, received, .. } = self;
         match decoded {
             Decoded::Message(message) => {
-                received.count(&message, bytes);
+                received.count(message, bytes);
                 if !out.recorders.is_empty() {
-                    record(&out.recorders, Passing::Received(&message), bytes);
+                    record(&out.recorders, Passing::Received(message), bytes);
                 }
                 self.goaway |= matches!(message, Message::Goaway(_));
-                connection.handle(message, self.now, *out)?;
+                connection.take_message(message, self.now, *out)?;
             }
             Decoded::Unknown { message_type, caps } => {
                 received.count_unknown(bytes);
                 if !out.recorders.is_empty() {
-                    record(&out.recorders, Passing::Unknown(message_type), bytes);
+                    record(&out.recorders, Passing::Unknown(*message_type), bytes);
                 }
-                connection.handle_unknown(message_type, caps, *out)?;
+                connection.handle_unknown(*message_type, mem::take(caps), *out)?;
             }
         }
         self.slack = self.connection.slack(self.out);

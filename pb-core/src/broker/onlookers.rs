@@ -282,10 +282,10 @@ mod tests {
         let payload = |body| Payload { caps: Vec::new(), body };
         let resolve = |body| Message::Resolve(Resolve { export: ExportId(1), payload: payload(body) });
         let whole = [SECRET, &end].concat();
-        let split = content(&resolve(Body::Ended(SECRET, &end)), false);
+        let split = content(&resolve(Body::ended(SECRET, &end)), false);
         assert!(!holds(&split.bytes) && split.bytes.len() < 10 && split.cut);
         let (split, lent) =
-            (content(&resolve(Body::Ended(SECRET, &end)), true), content(&resolve(Body::Lent(&whole)), true));
+            (content(&resolve(Body::ended(SECRET, &end)), true), content(&resolve(Body::lent(&whole)), true));
         assert!(split.bytes == lent.bytes && split.body_bytes == whole.len());
     }
 }

@@ -280,12 +280,12 @@ impl Outgoing {
     fn append(&mut self, message: &Message<Body<'_>>) {
         let Outgoing { waiting, .. } = self;
         let before = waiting.len();
-        match message.body() {
-            Some(Body::Own(end) | Body::Ended(_, end)) => {
+        match message.body().and_then(Body::end) {
+            Some(end) => {
                 frame::encode_front(message, |bytes| waiting.room(bytes));
                 waiting.push(Bytes::clone(end));
             }
-            Some(Body::Lent(_)) | None => frame::encode_into(message, |bytes| waiting.room(bytes)),
+            None => frame::encode_into(message, |bytes| waiting.room(bytes)),
         }
         let bytes = self.waiting.len() - before;
         self.frames += 1;
@@ -378,7 +378,7 @@ mod tests {
         let mut out = idle();
         out.send(ping(1));
         assert_eq!(out.backlog(), 0);
-        let payload = Payload { caps: Vec::new(), body: Body::Lent(&[0; 100]) };
+        let payload = Payload { caps: Vec::new(), body: Body::lent(&[0; 100]) };
         out.send(Message::Resolve(Resolve { export: ExportId(1), payload }));
         let backlog = out.backlog();
         assert!((100..120).contains(&backlog));
@@ -396,7 +396,7 @@ mod tests {
             [3, Body::LARGE_BYTES, 9, 40_000, 2 * Body::LARGE_BYTES, 1].into_iter().enumerate()
         {
             let own = Bytes::from(vec![number as u8; bytes]);
-            let body = if number % 2 == 0 { Body::Lent(&own) } else { Body::Own(&own) };
+            let body = if number % 2 == 0 { Body::lent(&own) } else { Body::own(&own) };
             let resolve =
                 Resolve { export: ExportId(number as i64 + 1), payload: Payload { caps: Vec::new(), body } };
             let message = Message::Resolve(resolve);
@@ -450,7 +450,7 @@ mod tests {
         let mut out = idle();
         let own = Bytes::from(vec![1; BATCH_BYTES]);
         for number in 1..=3 {
-            let payload = Payload { caps: Vec::new(), body: Body::Own(&own) };
+            let payload = Payload { caps: Vec::new(), body: Body::own(&own) };
             out.send(Message::Resolve(Resolve { export: ExportId(number), payload }));
         }
         let backlog = out.backlog();
@@ -533,7 +533,7 @@ mod tests {
     #[tokio::test]
     async fn what_the_socket_does_not_take_of_a_frame_goes_out_first() {
         let (mut out, _peer) = idle_on_a_socket();
-        let payload = Payload { caps: Vec::new(), body: Body::Lent(&[0; 100]) };
+        let payload = Payload { caps: Vec::new(), body: Body::lent(&[0; 100]) };
         out.send(Message::Resolve(Resolve { export: ExportId(1), payload }));
         let backlog = out.backlog();
         let mut alone = alone_of(&mut out).expect("nothing else waits");

@@ -132,7 +132,7 @@ impl Passing {
         let waits = self.state.lock().waits.take();
         match settled {
             Ok(_) => self.answer(WireAnswer::Reference(promise.end())),
-            Err(failure) => self.answer(WireAnswer::Failed(failure)),
+            Err(failure) => self.answer(WireAnswer::Failed(Box::new(failure))),
         }
         drop(waits);
     }
@@ -152,7 +152,7 @@ impl Waiter for Passing {
             Delivered::App(references, body) => {
                 self.answer(WireAnswer::App(&references, Body::received(body.bytes())))
             }
-            Delivered::Failed(failure) => self.answer(WireAnswer::Failed(failure)),
+            Delivered::Failed(failure) => self.answer(WireAnswer::Failed(Box::new(failure))),
         }
         self.give(given);
     }

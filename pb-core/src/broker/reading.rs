@@ -1,12 +1,17 @@
 //! The task that reads: frames into the tables, and everything that must happen in their order.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::mem;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
+use futures::future::OptionFuture;
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::chunks::Chunks;
@@ -91,11 +96,13 @@ pub(super) async fn run(
         batch: Chunks::of(line.chunk_bytes()),
         held: None,
         ready: Ready::default(),
+        rest: None,
         read_bytes: FIRST_READ_BYTES,
         most_read_bytes: READ_BYTES.min(line.frame_bytes as usize),
         due: None,
         due_from: 0,
         alarm: Box::pin(sleep_until(Instant::now() + line.handshake)),
+        armed: false,
         share: Share::new(lanes),
         left: false,
         tired: false,
@@ -133,6 +140,8 @@ struct Reading<'a> {
     held: Option<(Decoded, usize)>,
     /// What it has taken out of the tables to do, empty between turns of their lock.
     ready: Ready,
+    /// What to wait for, where the batch's end has left nothing to do.
+    rest: Option<Rest>,
     /// Bytes that one read may take: few at first, twice as many each time that a buffer is used up. A connection that was hardly used keeps no
     /// more than it needed, and one that is used makes no new buffer for every few calls.
     read_bytes: usize,
@@ -145,6 +154,8 @@ struct Reading<'a> {
     /// Rings when the tables have something to do, or before: each byte that comes puts their time off, and setting a clock costs more than
     /// looking at it once too often.
     alarm: Pin<Box<Sleep>>,
+    /// The alarm calls this task when it rings.
+    armed: bool,
     share: Share,
     /// There is something in the buffer that was not looked at.
     left: bool,
@@ -171,8 +182,10 @@ impl Reading<'_> {
             let now = Instant::now().into_std();
             let taken = self.take_frames(greeted, now);
             self.ready.run_some(self.line);
-            self.end_batch();
-            self.line.watchdog.is_done(self.line.peer_address(), now, Instant::now().into_std());
+            self.rest = self.end_batch(true);
+            if mem::take(&mut self.ready.started) {
+                self.line.watchdog.is_done(self.line.peer_address(), now, Instant::now().into_std());
+            }
             greeted = taken?;
             if !self.left {
                 self.set_due(greeted);
@@ -189,12 +202,18 @@ impl Reading<'_> {
         }
     }
 
-    fn end_batch(&mut self) {
-        match self.line.end_batch(self.direct.as_ref(), &mut self.batch, self.share.most_bytes()) {
+    /// Writes what a batch of frames has led to. `last`: nothing more comes of it, and what the tables have ready is taken out; says what to wait for
+    /// where that is nothing.
+    fn end_batch(&mut self, last: bool) -> Option<Rest> {
+        let Reading { line, direct, batch, share, ready, .. } = self;
+        let ready = last.then_some(ready);
+        let (written, rest) = line.end_batch(direct.as_ref(), batch, share.most_bytes(), ready);
+        match written {
             Ok(written) => self.tired |= self.share.spend_bytes(written),
             // The writer meets the same, and ends the connection; what the peer has said before, which may be why, is read until then.
             Err(_) => self.direct = None,
         }
+        rest
     }
 
     /// The peer has said its last: what it asked for before is still answered, until the tables close the connection.
@@ -272,7 +291,7 @@ impl Reading<'_> {
                 return Ok(greeted);
             }
             if turn.full {
-                self.end_batch();
+                self.end_batch(false);
             }
             if !greeted {
                 self.line.open();
@@ -303,36 +322,42 @@ impl Reading<'_> {
             {
                 return Ok(false);
             }
-            let (decoded, whole) = match held.take() {
-                Some(held) => held,
-                None => {
-                    alone |= !frame::is_plain(buffer);
-                    let Some(frame) = frame::split(buffer, limit)? else { return Ok(false) };
-                    *due = None;
-                    *paid = 0;
-                    if *grown {
-                        // While the frame waits or is worked on nothing else holds its bytes.
-                        *grown = false;
-                        *paid = counters::whole(frame.len());
-                        *buffer = BytesMut::from(&buffer[..]);
-                    }
-                    if share.spend_step() || line.arrivals.are_late() {
-                        (*left, *tired) = (true, true);
-                    }
-                    let whole = counters::whole(frame.len());
-                    (frame::decode(frame)?, whole)
-                }
+            if held.is_some()
+                && let Some((mut decoded, whole)) = held.take()
+            {
+                calls |= !decoded.is_answer();
+                (frames, bytes) = (frames + 1, bytes + whole);
+                intake.put(&mut decoded, whole)?;
+                return Ok::<_, End>(true);
+            }
+            alone |= !frame::is_plain(buffer);
+            let Some(frame) = frame::split(buffer, limit)? else { return Ok(false) };
+            *due = None;
+            *paid = 0;
+            if *grown {
+                // While the frame waits or is worked on nothing else holds its bytes.
+                *grown = false;
+                *paid = counters::whole(frame.len());
+                *buffer = BytesMut::from(&buffer[..]);
+            }
+            if share.spend_step() || line.arrivals.are_late() {
+                (*left, *tired) = (true, true);
+            }
+            let whole = counters::whole(frame.len());
+            let mut came = frame::decode(frame);
+            let decoded = match &mut came {
+                Ok(decoded) => decoded,
+                Err(malformed) => return Err((*malformed).into()),
             };
             let answers = decoded.is_answer();
             if frames > 0 && ((answers && calls) || decoded.names_result()) {
-                *held = Some((decoded, whole));
+                *held = came.ok().map(|decoded| (decoded, whole));
                 return Ok(false);
             }
             calls |= !answers;
-            frames += 1;
-            bytes += whole;
+            (frames, bytes) = (frames + 1, bytes + whole);
             intake.put(decoded, whole)?;
-            Ok::<_, End>(true)
+            Ok(true)
         });
         (frames, turn, taken)
     }
@@ -393,6 +418,7 @@ impl Reading<'_> {
             && (timeout < self.alarm.deadline() || self.alarm.is_elapsed())
         {
             self.alarm.as_mut().reset(timeout);
+            self.armed = false;
         }
     }
 
@@ -401,7 +427,13 @@ impl Reading<'_> {
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
         let mut patience = PATIENCE;
         loop {
-            let Rest { ended, timeout } = self.ready.run_by_turns(self.line, &mut self.share).await;
+            let Rest { ended, timeout } = match self.rest.take() {
+                Some(rest) => {
+                    self.line.send_parked();
+                    rest
+                }
+                None => self.ready.run_by_turns(self.line, &mut self.share).await,
+            };
             if ended {
                 return Ok(false);
             }
@@ -409,7 +441,7 @@ impl Reading<'_> {
                 // With the lane, if there is one: while what this peer has begun is on its way, nobody else begins more. Where it does
                 // not arrive, on another runtime, the connection goes on.
                 patience -= 1;
-                tokio::task::yield_now().await;
+                yield_now().await;
                 continue;
             }
             if self.tired {
@@ -422,39 +454,19 @@ impl Reading<'_> {
             }
             self.set_alarm(timeout);
             self.make_room()?;
-            let before = self.buffer.len();
-            let due = self.due;
-            let read = async {
-                let most = self.share.most_bytes();
-                let mut room = (&mut self.buffer).limit(most);
-                if let Some(read) = self.share.at_once(self.half.read_buf(&mut room)).await {
-                    return Some(read);
-                }
-                let mut room = (&mut self.buffer).limit(self.share.most_bytes());
-                let read = self.half.read_buf(&mut room);
-                match due {
-                    None => Some(read.await),
-                    Some(due) => timeout_at(due, read).await.ok(),
-                }
-            };
-            tokio::select! {
-                biased;
-                () = self.line.read.heard() => {}
-                read = read => {
-                    match read {
-                        None => return Err(late()),
-                        Some(Ok(0)) => return Err(End::Closed),
-                        Some(Ok(read)) => self.tired = self.share.spend_bytes(read),
-                        Some(Err(error)) => return Err(End::Lost(error)),
-                    }
-                    debug_assert!(self.buffer.len() > before);
+            match self.wait(timeout.is_some()).await {
+                Woken::Called => {}
+                Woken::Late => return Err(late()),
+                Woken::Read(Err(error)) => return Err(End::Lost(error)),
+                Woken::Read(Ok(0)) => return Err(End::Closed),
+                Woken::Read(Ok(read)) => {
+                    self.tired = self.share.spend_bytes(read);
                     if !self.tired {
                         return Ok(true);
                     }
                     self.left = true;
                 }
-                // Behind the reading: where this side was held up, what the peer has said meanwhile counts first.
-                () = self.alarm.as_mut(), if timeout.is_some() => {
+                Woken::Alarm => {
                     self.line.handle_timeout(Instant::now().into_std())?;
                     if self.buffer.is_empty() {
                         // Silence is what rings it: a peer that has nothing to say keeps no more than one that never had.
@@ -464,6 +476,50 @@ impl Reading<'_> {
             }
         }
     }
+
+    /// Waits for bytes, for a call, or for what is due; `timed`: for the alarm, too. By hand, since most calls wait here once, and a future of each
+    /// would be polled twice.
+    async fn wait(&mut self, timed: bool) -> Woken {
+        let mut late = pin!(OptionFuture::from(self.due.map(sleep_until)));
+        let Reading { line, half, buffer, share, alarm, armed, .. } = self;
+        let mut first = true;
+        poll_fn(|cx| {
+            if line.read.poll_heard(cx).is_ready() {
+                return Poll::Ready(Woken::Called);
+            }
+            let mut room = (&mut *buffer).limit(share.most_bytes());
+            if let Poll::Ready(read) = pin!(half.read_buf(&mut room)).poll(cx) {
+                return Poll::Ready(Woken::Read(read));
+            }
+            share.has_waited();
+            if let Poll::Ready(Some(())) = late.as_mut().poll(cx) {
+                return Poll::Ready(Woken::Late);
+            }
+            // Behind the reading: where this side was held up, what the peer has said meanwhile counts first. An alarm that knows this task calls it, so
+            // it is looked at when it may have done that.
+            let known = mem::take(&mut first) && *armed && !alarm.is_elapsed();
+            if timed && !known {
+                // Whatever the task has done in this turn: an alarm that is put off to its next would not know it.
+                *armed = pin!(unconstrained(alarm.as_mut())).poll(cx).is_pending();
+                if !*armed {
+                    return Poll::Ready(Woken::Alarm);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// What the reading task has waited for.
+enum Woken {
+    /// There is something to start or to tell.
+    Called,
+    Read(std::io::Result<usize>),
+    /// What was due by some time has not come.
+    Late,
+    /// The tables have something to do, or nearly so.
+    Alarm,
 }
 
 /// Turns of the runtime that what was begun may take to arrive there.

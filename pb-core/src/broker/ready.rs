@@ -13,13 +13,15 @@ use super::owed::Casting;
 use super::parked::Echo;
 use super::wiring::Wiring;
 use crate::objects::{Delivered, Leads, Names, drop_quietly};
-use crate::proto::{Notice, Outcome, Start, Task};
+use crate::proto::{self, Notice, Outcome, Start, Task};
 
 /// What was taken out and is not done yet.
 #[derive(Default)]
 pub(super) struct Ready {
     pub(super) notices: VecDeque<Notice<Wiring>>,
     pub(super) tasks: VecDeque<Task<Wiring>>,
+    /// Something was started since this was last taken back: only that may hold the connection up.
+    pub(super) started: bool,
 }
 
 impl Ready {
@@ -59,7 +61,9 @@ impl Ready {
     /// Dropping the future leaves the rest in the tables.
     pub(super) async fn run_by_turns(&mut self, line: &Arc<Line>, share: &mut Share) -> Rest {
         loop {
-            if let Some(rest) = line.take_or_rest(self) {
+            if self.is_empty()
+                && let Some(rest) = line.take_or_rest(self)
+            {
                 line.send_parked();
                 return rest;
             }
@@ -134,6 +138,7 @@ impl Doing<'_> {
             return false;
         }
         let Some(task) = self.ready.tasks.pop_front() else { return false };
+        self.ready.started = true;
         start(self.line, task);
         true
     }
@@ -147,7 +152,14 @@ impl Drop for Doing<'_> {
     }
 }
 
-fn start(line: &Arc<Line>, task: Task<Wiring>) {
+fn start(line: &Arc<Line>, mut task: Task<Wiring>) {
+    // What most are, taken from where it lies.
+    if let Task::Start(start) = &mut task
+        && !line.is_over()
+        && begin_here(line, start)
+    {
+        return;
+    }
     match task {
         Task::Start(start) if line.is_over() => drop_quietly(start),
         Task::Start(start) => begin(line, start),
@@ -183,16 +195,28 @@ fn tell(line: &Arc<Line>, notice: Notice<Wiring>) {
     }
 }
 
-fn begin(line: &Arc<Line>, start: Start<Wiring>) {
-    let Start { target, on_root, request: mut call } = start;
-    let by_name = on_root && &*call.method.text.name == Names::METHOD;
-    let target = if by_name { line.names.as_reference() } else { target };
-    let casting = call.answer.is_none().then(|| Casting::new(line, call.cost));
-    match target.leads() {
-        // What most lead to, without a way round.
-        Leads::Local(object) => forward::start(line, object, &mut call, casting),
-        _ => forward::deliver(&target, Request { line: Arc::clone(line), call, casting }),
+/// Begins a call on an object of this process. Says whether it is one.
+fn begin_here(line: &Arc<Line>, start: &mut Start<Wiring>) -> bool {
+    let Start { target, on_root, request: call } = start;
+    if *on_root && is_by_name(call) {
+        return false;
     }
+    let Leads::Local(object) = target.leads() else { return false };
+    let casting = call.answer.is_none().then(|| Casting::new(line, call.cost));
+    forward::start(line, object, call, casting);
+    true
+}
+
+fn begin(line: &Arc<Line>, start: Start<Wiring>) {
+    let Start { target, on_root, request: call } = start;
+    let target = if on_root && is_by_name(&call) { line.names.as_reference() } else { target };
+    let casting = call.answer.is_none().then(|| Casting::new(line, call.cost));
+    forward::deliver(&target, Request { line: Arc::clone(line), call, casting });
+}
+
+/// Whether a call on the root asks for an object by name.
+fn is_by_name(call: &proto::Request<Wiring>) -> bool {
+    &*call.method.text.name == Names::METHOD
 }
 
 /// What is done in one go of what a few frames led to.

@@ -4,7 +4,7 @@ use super::line::Line;
 use super::wiring::Wiring;
 use crate::message::{ExportId, Failure, FailureKind, ImportId, Reply};
 use crate::objects::{self, Answerer, Encoded, NotSent, Onward, Waiting, WireAnswer};
-use crate::proto::{self, Answer, Refused, TimeLimit};
+use crate::proto::{self, Refused, TimeLimit};
 
 impl objects::Carrier for Line {
     fn address(&self) -> usize {
@@ -26,16 +26,18 @@ impl objects::Carrier for Line {
     fn call(
         &self,
         target: ImportId,
-        call: Encoded<'_>,
+        mut call: Encoded<'_>,
         reply: Reply,
         waiter: Waiting,
     ) -> Result<ImportId, NotSent> {
+        // By reference: it was put together just now, and would be moved for nothing.
+        let call = &mut call;
         let sent = self.with(|connection, out| connection.call(outgoing(target, call), reply, waiter, out));
-        sent.map_err(|(refused, _waiter)| not_sent(refused))
+        sent.map_err(|unsent| not_sent(unsent.0))
     }
 
-    fn cast(&self, target: ImportId, call: Encoded<'_>) -> Result<(), NotSent> {
-        self.with(|connection, out| connection.cast(outgoing(target, call), out)).map_err(not_sent)
+    fn cast(&self, target: ImportId, mut call: Encoded<'_>) -> Result<(), NotSent> {
+        self.with(|connection, out| connection.cast(outgoing(target, &mut call), out)).map_err(not_sent)
     }
 
     fn is_crowded(&self) -> bool {
@@ -83,12 +85,6 @@ impl objects::Carrier for Line {
 
 impl Answerer for Line {
     fn answer(&self, id: ExportId, answer: WireAnswer<'_>) {
-        let answer = match answer {
-            WireAnswer::Value(references, body) => Answer::Value(references, body),
-            WireAnswer::Reference(reference) => Answer::Reference(reference),
-            WireAnswer::App(references, body) => Answer::App(references, body),
-            WireAnswer::Failed(failure) => Answer::Failed(failure),
-        };
         self.with(|connection, out| connection.answer(id, answer, out));
     }
 
@@ -97,10 +93,12 @@ impl Answerer for Line {
     }
 }
 
-fn outgoing(target: ImportId, call: Encoded<'_>) -> proto::OwnCall<'_, Wiring> {
+#[inline]
+fn outgoing<'a>(target: ImportId, call: &mut Encoded<'a>) -> proto::OwnCall<'a, Wiring> {
     let Encoded { method, options, deadline, references, body } = call;
+    let (options, deadline) = (options.take(), *deadline);
     let within = deadline.map(|deadline| TimeLimit { deadline, now: tokio::time::Instant::now().into_std() });
-    proto::OwnCall { target, method, options, within, handles: references, body }
+    proto::OwnCall { target, method, options, within, handles: references, body: *body }
 }
 
 fn not_sent(refused: Refused<Wiring>) -> NotSent {

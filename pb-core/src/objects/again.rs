@@ -66,7 +66,7 @@ impl Kept {
             options: self.options.clone(),
             deadline: self.deadline,
             references: &self.references,
-            body: Body::Own(&self.body),
+            body: Body::own(&self.body),
         }
     }
 
@@ -208,7 +208,7 @@ fn send(distant: &Arc<dyn Distant>, kept: &Arc<Kept>, slot: &Arc<dyn Repeating>)
         Ok(id) => Arc::clone(slot).sent(lost, distant, id),
         Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant.as_ref()) {
             Some(reference) => go(&reference, kept, slot),
-            None => fail(slot, failure),
+            None => fail(slot, *failure),
         },
         Err(NotSent::Moved(reference)) => go(&reference.callee(), kept, slot),
     }

@@ -116,11 +116,11 @@ pub struct Encoded<'a> {
 /// Why a call was not sent.
 pub enum NotSent {
     /// It cannot be.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// What it was to be called on is settled: call this.
     Moved(Reference),
     /// Not now: the peer's grants, or this side's bytes for answers, are used up.
-    Full(Failure),
+    Full(Box<Failure>),
 }
 
 /// Who is told a call's answer. Runs no user code but wakers.

@@ -96,7 +96,7 @@ impl EncodedCall {
             Ok(id) => slot.set_sent(distant, id),
             Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant.as_ref()) {
                 Some(reference) => self.send(&reference, slot),
-                None => slot.fail(failure),
+                None => slot.fail(*failure),
             },
             Err(NotSent::Moved(reference)) => self.send(&reference.callee(), slot),
         }
@@ -163,7 +163,7 @@ impl Answerer for Here {
             (_, WireAnswer::App(references, body)) => {
                 Delivered::App(references.to_vec(), AnswerBody::Free(body.to_bytes()))
             }
-            (_, WireAnswer::Failed(failure)) => Delivered::Failed(failure),
+            (_, WireAnswer::Failed(failure)) => Delivered::Failed(*failure),
             (_, WireAnswer::Value(..) | WireAnswer::Reference(_)) => {
                 Delivered::Failed(Failure::new(FailureKind::Incompatible, Ran::Yes, Failure::OTHER_REPLY))
             }

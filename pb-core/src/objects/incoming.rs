@@ -16,6 +16,7 @@ use super::{
     Agreed, CallContext, Codecs, Errors, MethodFlags, Reference, Signature, Terms, Values, Waiter, scope,
 };
 use crate::message::{Body, ExportId, Failure, FailureKind, Ran, Reply};
+use crate::proto::Answer;
 use crate::wire::body::{BodyError, Draft, Received};
 
 /// A method found in an object.
@@ -74,16 +75,7 @@ pub trait Answerer: Send + Sync {
 }
 
 /// What a method ended with, encoded.
-pub enum WireAnswer<'a> {
-    /// A value and the references in it.
-    Value(&'a [Reference], Body<'a>),
-    /// The one reference that was asked for.
-    Reference(Reference),
-    /// The method's own error and the references in it.
-    App(&'a [Reference], Body<'a>),
-    /// A failure of the broker.
-    Failed(Failure),
-}
+pub type WireAnswer<'a> = Answer<'a, Reference>;
 
 /// Answers one call of a peer's, once; dropped without an answer, it says so.
 pub struct Responder {
@@ -111,7 +103,7 @@ impl Responder {
     }
 
     pub(super) fn fail(self, kind: FailureKind, ran: Ran, message: String) {
-        self.answer(WireAnswer::Failed(Failure::new(kind, ran, message)));
+        self.answer(WireAnswer::Failed(Box::new(Failure::new(kind, ran, message))));
     }
 
     /// Encodes what a method returned. Runs the user's `Serialize`, under no lock.
@@ -147,13 +139,13 @@ impl Responder {
         answer: impl for<'a> FnOnce(&'a [Reference], Body<'a>) -> WireAnswer<'a>,
     ) {
         super::scratch::with_scratch(|out| {
-            let (encoded, references) = scope::encode_with(|| encode(&value, out));
+            let (encoded, references) = scope::encode_with(|| encode(&value, out).map_err(Box::new));
             match encoded {
                 Ok(()) => match out.take_large() {
                     Some(own) => {
                         // What is large need not be there twice while it waits for the peer.
                         super::executor::drop_quietly(value);
-                        self.answer(answer(&references, Body::Own(&own)));
+                        self.answer(answer(&references, Body::own(&own)));
                     }
                     None => self.answer(answer(&references, out.body())),
                 },
@@ -169,7 +161,7 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         if let Some((id, _)) = self.to.take() {
-            self.line.answer(id, WireAnswer::Failed(Failure::unanswered()));
+            self.line.answer(id, WireAnswer::Failed(Box::new(Failure::unanswered())));
         }
     }
 }
@@ -291,7 +283,7 @@ impl<'a> Incoming<'a> {
         match decode::<(String,)>(&codecs, references, &body, self.agreed) {
             Ok((name,)) => responder.answer(match find(&name) {
                 Ok(reference) => WireAnswer::Reference(reference.followed()),
-                Err(failure) => WireAnswer::Failed(failure),
+                Err(failure) => WireAnswer::Failed(Box::new(failure)),
             }),
             Err(message) => responder.fail(FailureKind::Failed, Ran::No, message),
         }
@@ -316,7 +308,7 @@ impl<'a> Incoming<'a> {
         let Some((references, body, responder)) = self.take_wire() else { return Started::Done };
         match decode::<()>(&(), references, &body, self.agreed).map(|()| describe()) {
             Ok(Ok(description)) => responder.answer(WireAnswer::Value(&[], Body::of(&description))),
-            Ok(Err(failure)) => responder.answer(WireAnswer::Failed(failure)),
+            Ok(Err(failure)) => responder.answer(WireAnswer::Failed(Box::new(failure))),
             Err(message) => responder.fail(FailureKind::Failed, Ran::No, message),
         }
         Started::Done

@@ -121,7 +121,7 @@ fn send_bytes<A: Values, R: Send + 'static, K: Errors>(
     });
     match bytes {
         Ok(call) => local::start_encoded(object, call, slot),
-        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => slot.fail(failure),
+        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => slot.fail(*failure),
         Err(NotSent::Moved(_)) => unreachable!("encoding sends nothing"),
     }
 }
@@ -137,7 +137,7 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     {
         return match encoded(&call, |encoded| Ok(Kept::new(&encoded, reply, renewal))) {
             Ok(kept) => again::start(distant, kept, &(Arc::clone(slot) as Arc<dyn Repeating>)),
-            Err(NotSent::Failed(failure) | NotSent::Full(failure)) => slot.fail(failure),
+            Err(NotSent::Failed(failure) | NotSent::Full(failure)) => slot.fail(*failure),
             Err(NotSent::Moved(_)) => unreachable!("encoding sends nothing"),
         };
     }
@@ -149,7 +149,7 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
         Ok(id) => slot.set_sent(distant, id),
         Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant.as_ref()) {
             Some(reference) => send(&reference, call, slot),
-            None => slot.fail(failure),
+            None => slot.fail(*failure),
         },
         Err(NotSent::Moved(reference)) => send(&reference.callee(), call, slot),
     }
@@ -189,15 +189,16 @@ fn encoded<A: Values, R, K: Errors, T>(
     };
     scratch::with_scratch(|body| {
         let mut needed = Needed::new(A::Codecs::COUNT, defaults);
-        let (result, references) = scope::encode_with(|| codecs.encode(&call.arguments, body, &mut needed));
+        let (result, references) =
+            scope::encode_with(|| codecs.encode(&call.arguments, body, &mut needed).map_err(Box::new));
         if let Err(error) = result {
-            return Err(NotSent::Failed(cannot_be_sent(call.method, &error)));
+            return Err(NotSent::Failed(Box::new(cannot_be_sent(call.method, &error))));
         }
         let options = options(call.method, &call.terms);
         let method = call.method.text_for(needed.optional());
         let deadline = call.terms.deadline;
         let own = body.take_large();
-        let body = own.as_ref().map_or_else(|| body.body(), Body::Own);
+        let body = own.as_ref().map_or_else(|| body.body(), Body::own);
         send(Encoded { method, options, deadline, references: &references, body })
     })
 }

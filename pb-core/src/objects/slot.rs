@@ -544,8 +544,22 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         }
     }
 
-    /// Turns an answer into what the caller gets. Runs the user's `Deserialize`, so under no lock.
-    fn open(&self, phase: Phase<R, K>) -> Result<R, K::Caller> {
+    /// Turns an answer into what the caller gets, in the form in which it is asked for, so that nothing of it is moved. Runs the user's `Deserialize`,
+    /// so under no lock.
+    fn open(&self, mut phase: Phase<R, K>) -> Poll<Result<R, K::Caller>> {
+        match &mut phase {
+            Phase::Delivered(Delivered::Value(references, body)) => {
+                match decode(mem::take(references), body.bytes(), self.answer.value) {
+                    Ok(value) => Poll::Ready(Ok(value)),
+                    Err(message) => Poll::Ready(Err(K::failed(self.explained(undecodable(&message))))),
+                }
+            }
+            _ => Poll::Ready(self.open_other(phase)),
+        }
+    }
+
+    /// The same for all that is no value.
+    fn open_other(&self, phase: Phase<R, K>) -> Result<R, K::Caller> {
         let failure = match phase {
             Phase::Local(Ok(value)) => return Ok(value),
             Phase::Local(Err(error)) => return Err(K::app(error)),
@@ -561,12 +575,6 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 }
                 None => undecodable("a reference came where a value was due"),
             },
-            Phase::Delivered(Delivered::Value(references, body)) => {
-                match decode(references, body.bytes(), self.answer.value) {
-                    Ok(value) => return Ok(value),
-                    Err(message) => undecodable(&message),
-                }
-            }
             Phase::Delivered(Delivered::App(references, body)) => match self.answer.error {
                 Some(error) => match decode(references, body.bytes(), error) {
                     Ok(error) => return Err(K::app(error)),
@@ -576,7 +584,9 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                     undecodable("the method failed with an error of its own, which this side does not know")
                 }
             },
-            Phase::Waiting | Phase::Taken => unreachable!("only an end is opened"),
+            Phase::Waiting | Phase::Taken | Phase::Delivered(Delivered::Value(..)) => {
+                unreachable!("only an end is opened, and no value here")
+            }
         };
         Err(K::failed(self.explained(failure)))
     }
@@ -641,7 +651,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
                 Phase::Delivered(_) | Phase::Local(_) => {
                     let phase = mem::replace(&mut state.phase, Phase::Taken);
                     drop(state);
-                    return Poll::Ready(self.open(phase));
+                    return self.open(phase);
                 }
             }
         }

@@ -219,7 +219,7 @@ impl How {
         match answer {
             WireAnswer::Value(..) | WireAnswer::Reference(_) => How::OK,
             WireAnswer::App(..) => How::ERROR,
-            WireAnswer::Failed(failure) if *failure == Failure::unanswered() => How("unanswered"),
+            WireAnswer::Failed(failure) if **failure == Failure::unanswered() => How("unanswered"),
             WireAnswer::Failed(failure) => How::failed(failure),
         }
     }

@@ -14,7 +14,7 @@ use crate::message::{
 impl<H: Host> Connection<H> {
     /// Sends what a call of the peer's ended with, and lets go what waited for it.
     /// An answer that cannot be sent becomes a failure. After the end of the connection nothing happens.
-    pub fn answer(&mut self, id: ExportId, answer: Answer<'_, H>, out: &mut impl Outbox) {
+    pub fn answer(&mut self, id: ExportId, answer: Answer<'_, H::Handle>, out: &mut impl Outbox) {
         let Some(running) = self.exports.end(id) else {
             if let Answer::Reference(handle) = answer {
                 self.garbage.push(Garbage::Handle(handle));
@@ -46,7 +46,7 @@ impl<H: Host> Connection<H> {
                 }
                 Err(failure) => self.reject_running(id, running, failure, out),
             },
-            (_, Answer::Failed(failure)) => self.reject_running(id, running, failure, out),
+            (_, Answer::Failed(failure)) => self.reject_running(id, running, *failure, out),
             (reply, answer @ (Answer::Value(..) | Answer::Reference(_))) => {
                 if let (Reply::Value, Answer::Reference(handle)) = (reply, answer) {
                     self.garbage.push(Garbage::Handle(handle));

@@ -133,9 +133,27 @@ impl<H: Host> Connection<H> {
     ///
     /// # Errors
     /// What the peer did wrong. The owner sends `abort`, closes, and calls [`Connection::end`]; until then the tables keep what they had.
-    // Inlined, as is what it leads to, so that a message is not moved from one to the next.
+    pub fn handle(
+        &mut self,
+        mut message: Message,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) -> Result<(), Violation> {
+        self.take_message(&mut message, now, out)
+    }
+
+    /// The same where the message stays where it was decoded: what is needed of it is taken out, and the rest is worth nothing then. Messages
+    /// are large, and moving one as soon as it is made costs more than taking it in.
+    ///
+    /// # Errors
+    /// As [`Connection::handle`].
     #[inline(always)]
-    pub fn handle(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
+    pub fn take_message(
+        &mut self,
+        message: &mut Message,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) -> Result<(), Violation> {
         if self.ended.is_some() {
             return Ok(());
         }
@@ -146,34 +164,39 @@ impl<H: Host> Connection<H> {
         self.check_budget(out)
     }
 
-    fn greet(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
+    fn greet(&mut self, message: &Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
         match message {
-            Message::Hello(hello) => self.on_hello(&hello, now, out),
-            Message::Abort(abort) => self.on_abort(&abort),
+            Message::Hello(hello) => self.on_hello(hello, now, out),
+            Message::Abort(abort) => self.on_abort(abort),
             _ => Err(Violation::BeforeHello),
         }
     }
 
     #[inline(always)]
-    fn dispatch(&mut self, message: Message, now: Instant, out: &mut impl Outbox) -> Result<(), Violation> {
+    fn dispatch(
+        &mut self,
+        message: &mut Message,
+        now: Instant,
+        out: &mut impl Outbox,
+    ) -> Result<(), Violation> {
         match message {
             Message::Hello(_) => Err(Violation::SecondHello),
             Message::Call(call) => self.on_call(call, now, out),
             Message::Cast(cast) => self.on_cast(cast, now, out),
             Message::Resolve(resolve) => self.on_resolve(resolve, out),
             Message::Reject(reject) => self.on_reject(reject),
-            Message::Release(release) => self.on_release(&release),
-            Message::Cancel(cancel) => self.on_cancel(cancel, out),
-            Message::Disembargo(disembargo) => self.on_disembargo(disembargo),
-            Message::Ping(Ping { nonce }) => {
-                out.send(Message::Pong(Ping { nonce }));
+            Message::Release(release) => self.on_release(release),
+            Message::Cancel(cancel) => self.on_cancel(*cancel, out),
+            Message::Disembargo(disembargo) => self.on_disembargo(*disembargo),
+            Message::Ping(ping) => {
+                out.send(Message::Pong(*ping));
                 Ok(())
             }
-            Message::Abort(abort) => self.on_abort(&abort),
-            Message::Credit(credit) => self.on_credit(credit),
+            Message::Abort(abort) => self.on_abort(abort),
+            Message::Credit(credit) => self.on_credit(*credit),
             Message::Goaway(goaway) => self.on_goaway(goaway, now),
             Message::Pong(Ping { nonce }) => {
-                self.notices.push_back(Notice::Pong(nonce));
+                self.notices.push_back(Notice::Pong(*nonce));
                 Ok(())
             }
             Message::Unimplemented(_) => Ok(()),

@@ -268,6 +268,8 @@ impl<H: Host> Exports<H> {
 
     /// What the peer means by a target, or by a capability of ours. `calls`: how many calls on it are to be
     /// counted, where it is no result.
+    // A handle that goes through a large result is moved as soon as it is written, which takes longer than all else here.
+    #[inline(always)]
     pub(super) fn target(&mut self, id: ExportId, calls: u64) -> Result<Target<'_, H>, Violation> {
         let clock = self.clock;
         if id == ExportId::ROOT {

@@ -192,6 +192,7 @@ impl<H: Host> Imports<H> {
     }
 
     /// Ends a call of ours whose answer has come.
+    #[inline(always)]
     pub(super) fn settle(&mut self, id: ImportId) -> Result<Asked<H>, Violation> {
         match self.open.remove(&id.0) {
             Some(Import::Asked(asked)) => {

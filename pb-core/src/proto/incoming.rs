@@ -18,7 +18,7 @@ use crate::message::{
 impl<H: Host> Connection<H> {
     pub(super) fn on_call(
         &mut self,
-        call: Call,
+        call: &mut Call,
         now: Instant,
         out: &mut impl Outbox,
     ) -> Result<(), Violation> {
@@ -33,8 +33,8 @@ impl<H: Host> Connection<H> {
             began: self.exports.clock.micros,
             method: self.names.number(&call.method),
         };
-        let method = self.names.known(call.method, self.limits.names)?;
-        let arguments = self.take_in(call.payload, true)?;
+        let method = self.names.known(&call.method, self.limits.names)?;
+        let arguments = self.take_in(&mut call.payload, true)?;
         let cost = Cost::new(arguments.body.len(), arguments.handles.len(), call.options.as_deref());
         let over = self.over_the_grant(cost.body, call.reply, out);
         let held_against = over.is_some();
@@ -50,7 +50,7 @@ impl<H: Host> Connection<H> {
             self.tell_called(Some(id), seen.target, &method.text, arguments.body.len());
         }
         let answer = Some((id, call.reply));
-        let request = Request { answer, method, options: call.options, deadline, arguments, cost };
+        let request = Request { answer, method, options: call.options.take(), deadline, arguments, cost };
         if let Some(failure) = refused {
             self.garbage.push(Garbage::Handles(request.arguments.handles));
             if held_against {
@@ -70,12 +70,12 @@ impl<H: Host> Connection<H> {
     /// A cast that cannot be delivered, whose time is over, or that is over a grant or the budget, has ended as it comes: nobody is told.
     pub(super) fn on_cast(
         &mut self,
-        cast: Cast,
+        cast: &mut Cast,
         now: Instant,
         out: &mut impl Outbox,
     ) -> Result<(), Violation> {
-        let method = self.names.known(cast.method, self.limits.names)?;
-        let arguments = self.take_in(cast.payload, true)?;
+        let method = self.names.known(&cast.method, self.limits.names)?;
+        let arguments = self.take_in(&mut cast.payload, true)?;
         let cost = Cost::new(arguments.body.len(), arguments.handles.len(), cast.options.as_deref());
         let over = self.over_the_grant(cost.body, Reply::Value, out).is_some();
         let dropped = over
@@ -87,7 +87,8 @@ impl<H: Host> Connection<H> {
         self.casts.add(cost.body);
         self.casts_extra += cost.extra;
         let deadline = timers::deadline(cast.options.as_deref(), now);
-        let request = Request { answer: None, method, options: cast.options, deadline, arguments, cost };
+        let request =
+            Request { answer: None, method, options: cast.options.take(), deadline, arguments, cost };
         let left = match dropped {
             true => Some(request),
             false => {
@@ -196,7 +197,11 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    pub(super) fn on_resolve(&mut self, resolve: Resolve, out: &mut impl Outbox) -> Result<(), Violation> {
+    pub(super) fn on_resolve(
+        &mut self,
+        resolve: &mut Resolve,
+        out: &mut impl Outbox,
+    ) -> Result<(), Violation> {
         let id = resolve.export.turned();
         if !id.is_result() {
             return Err(Violation::NotOffered { feature: "promises as capabilities" });
@@ -209,7 +214,7 @@ impl<H: Host> Connection<H> {
             };
             return self.on_reference(id, *cap, out);
         }
-        let carried = self.take_in(resolve.payload, false)?;
+        let carried = self.take_in(&mut resolve.payload, false)?;
         let asked = self.imports.settle(id)?;
         match asked.waiter {
             Some(waiter) => self.notices.push_back(Notice::Settled(waiter, Outcome::Value(carried))),
@@ -274,18 +279,18 @@ impl<H: Host> Connection<H> {
         promise
     }
 
-    pub(super) fn on_reject(&mut self, reject: Reject) -> Result<(), Violation> {
+    pub(super) fn on_reject(&mut self, reject: &mut Reject) -> Result<(), Violation> {
         let id = reject.export.turned();
         if !id.is_result() {
-            return self.on_break(id, reject.rejection);
+            return self.on_break(id, &mut reject.rejection);
         }
         self.imports.asked_reply(id, reject.rejection.body_len())?;
-        let (cause, outcome) = match reject.rejection {
+        let (cause, outcome) = match &mut reject.rejection {
             Rejection::App(payload) => {
                 let carried = self.take_in(payload, false)?;
                 (Cause::of_error(&carried.body, !carried.handles.is_empty()), Outcome::App(carried))
             }
-            Rejection::Broker(failure) => (Cause::Broker(failure.clone()), Outcome::Failed(failure)),
+            Rejection::Broker(failure) => (Cause::Broker(failure.clone()), Outcome::Failed(failure.clone())),
         };
         let asked = self.imports.settle(id)?;
         self.settle_failed(id, asked, cause, outcome);
@@ -322,7 +327,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// An object of the peer's, or its root, is broken from now on.
-    fn on_break(&mut self, id: ImportId, rejection: Rejection) -> Result<(), Violation> {
+    fn on_break(&mut self, id: ImportId, rejection: &mut Rejection) -> Result<(), Violation> {
         if !self.imports.was_given(id) {
             return Err(Violation::NeverGiven { id: id.0 });
         }
@@ -333,7 +338,7 @@ impl<H: Host> Connection<H> {
                 self.garbage.push(Garbage::Handles(carried.handles));
                 cause
             }
-            Rejection::Broker(failure) => Cause::Broker(failure),
+            Rejection::Broker(failure) => Cause::Broker(failure.clone()),
         };
         let failure = Failure::broken_by(cause);
         if id == ImportId::ROOT {

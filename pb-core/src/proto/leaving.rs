@@ -94,7 +94,7 @@ impl<H: Host> Connection<H> {
         Some(Failure::new(FailureKind::Disconnected, Ran::No, message))
     }
 
-    pub(super) fn on_goaway(&mut self, goaway: Goaway, now: Instant) -> Result<(), Violation> {
+    pub(super) fn on_goaway(&mut self, goaway: &Goaway, now: Instant) -> Result<(), Violation> {
         let last = goaway.last.turned();
         if last != ImportId::ROOT && !self.imports.was_given(last) {
             return Err(Violation::NeverGiven { id: last.0 });
@@ -103,7 +103,7 @@ impl<H: Host> Connection<H> {
             return Err(Violation::GoawayChanged { last: last.0, before: before.last.0 });
         }
         let until = now + Duration::from_millis(goaway.drain_ms).min(LONGEST_TIME);
-        self.leaving.theirs = Some(Farewell { last, until, reason: goaway.reason });
+        self.leaving.theirs = Some(Farewell { last, until, reason: goaway.reason.clone() });
         Ok(())
     }
 

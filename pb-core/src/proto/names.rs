@@ -88,23 +88,33 @@ impl<H: Host> Names<H> {
     }
 
     /// What the peer means by `name`.
-    pub(super) fn known(&mut self, name: MethodName, limit: u64) -> Result<Arc<Known<H::Memo>>, Violation> {
+    #[inline(always)]
+    pub(super) fn known(&mut self, name: &MethodName, limit: u64) -> Result<Arc<Known<H::Memo>>, Violation> {
+        if let MethodName::Known(number) = name
+            && let Some(known) = self.received.get((*number as usize).wrapping_sub(1))
+        {
+            return Ok(Arc::clone(known));
+        }
+        self.learn(name, limit)
+    }
+
+    fn learn(&mut self, name: &MethodName, limit: u64) -> Result<Arc<Known<H::Memo>>, Violation> {
         match name {
-            MethodName::Known(number) => (number as usize)
-                .checked_sub(1)
-                .and_then(|index| self.received.get(index))
-                .cloned()
-                .ok_or(Violation::UndefinedMethod { number, defined: self.received.len() }),
+            MethodName::Known(number) => {
+                Err(Violation::UndefinedMethod { number: *number, defined: self.received.len() })
+            }
             MethodName::Defined(_) if self.received.len() as u64 >= limit => {
                 Err(Violation::Limit { what: "method names", limit })
             }
             MethodName::Defined(text) => {
-                self.charged += cost(&text);
-                let known = Arc::new(Known { text, memo: H::Memo::default() });
+                self.charged += cost(text);
+                let known = Arc::new(Known { text: Arc::clone(text), memo: H::Memo::default() });
                 self.received.push(Arc::clone(&known));
                 Ok(known)
             }
-            MethodName::Once(text) => Ok(Arc::new(Known { text, memo: H::Memo::default() })),
+            MethodName::Once(text) => {
+                Ok(Arc::new(Known { text: Arc::clone(text), memo: H::Memo::default() }))
+            }
         }
     }
 

@@ -30,27 +30,31 @@ pub struct OwnCall<'a, H: Host> {
 /// Why a call was not sent. Nothing is recorded.
 pub enum Refused<H: Host> {
     /// It cannot be.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// What it names is settled by now; it goes there.
     Moved(H::Handle),
     /// Not now: a grant is used up. It can be sent later, when something has ended.
-    Full(Failure),
+    Full(Box<Failure>),
 }
+
+/// A call that was not sent, with its waiter that was not needed.
+pub type Unsent<H> = (Refused<H>, <H as Host>::Waiter);
 
 impl<H: Host> Connection<H> {
     /// Sends a call and returns the id that its answer will settle.
     ///
     /// # Errors
     /// [`Refused`], with the waiter that was not needed; nothing was sent or recorded.
+    #[inline]
     pub fn call(
         &mut self,
         call: OwnCall<'_, H>,
         reply: Reply,
         waiter: H::Waiter,
         out: &mut impl Outbox,
-    ) -> Result<ImportId, (Refused<H>, H::Waiter)> {
+    ) -> Result<ImportId, Box<Unsent<H>>> {
         match self.prepare(&call, Some(reply)) {
-            Err(refused) => Err((refused, waiter)),
+            Err(refused) => Err(Box::new((refused, waiter))),
             Ok((method, caps)) => {
                 let answer_bytes = answer_limit(call.options.as_deref());
                 let deadline = call.within.map(|limit| limit.deadline);
@@ -80,32 +84,32 @@ impl<H: Host> Connection<H> {
     }
 
     /// Checks everything before anything is counted. What it returns must be sent.
+    #[inline(always)]
     fn prepare(
         &mut self,
         call: &OwnCall<'_, H>,
         reply: Option<Reply>,
     ) -> Result<(MethodName, Vec<Cap>), Refused<H>> {
         if let Some(failure) = &self.ended {
-            return Err(Refused::Failed(Failure { ran: Ran::No, ..failure.clone() }));
+            return Err(failed(Failure { ran: Ran::No, ..failure.clone() }));
         }
         if let Some(failure) = self.unwelcome(call.target) {
-            return Err(Refused::Failed(failure));
+            return Err(failed(failure));
         }
         if call.within.is_some_and(|limit| limit.left_ms() == 0) {
-            return Err(Refused::Failed(exceeded(Ran::No)));
+            return Err(failed(exceeded(Ran::No)));
         }
         match self.imports.reach(call.target) {
             Reached::Object => {}
             Reached::Asked(asked) if asked.reply == Reply::Reference => {}
             Reached::Moved(handle) => return Err(Refused::Moved(handle)),
-            Reached::Dead(failure) => return Err(Refused::Failed(failure)),
+            Reached::Dead(failure) => return Err(failed(failure)),
             Reached::Asked(_) | Reached::Unknown => return Err(overdue()),
         }
-        self.fits("call", call.body.len(), call.handles.len(), call.options.as_deref())
-            .map_err(Refused::Failed)?;
-        self.could_fit(call, reply).map_err(Refused::Failed)?;
-        self.check_grants(call, reply).map_err(Refused::Full)?;
-        let planned = self.plan(call.handles).map_err(Refused::Failed)?;
+        self.fits("call", call.body.len(), call.handles.len(), call.options.as_deref()).map_err(failed)?;
+        self.could_fit(call, reply).map_err(failed)?;
+        self.check_grants(call, reply).map_err(|failure| Refused::Full(Box::new(failure)))?;
+        let planned = self.plan(call.handles).map_err(failed)?;
         let passed_on = call.options.as_deref().is_some_and(|options| options.hops > 0);
         let method = self.names.name(call.method, self.granted.names, passed_on);
         if call.target.is_result()
@@ -233,6 +237,11 @@ fn timed(options: Option<Box<CallOptions>>, within: Option<TimeLimit>) -> Option
     Some(options)
 }
 
+/// What is rare is on the heap: what is not need not make way for it.
+fn failed<H: Host>(failure: Failure) -> Refused<H> {
+    Refused::Failed(Box::new(failure))
+}
+
 fn overdue<H: Host>() -> Refused<H> {
-    Refused::Failed(Failure::new(FailureKind::Broken, Ran::No, "the reference that was called is gone"))
+    failed(Failure::new(FailureKind::Broken, Ran::No, "the reference that was called is gone"))
 }

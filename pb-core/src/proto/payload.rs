@@ -1,5 +1,9 @@
 //! Capabilities into handles and back.
 
+use std::mem;
+
+use bytes::Bytes;
+
 use super::imports::Reached;
 use super::limits::{CAP_BYTES, ENVELOPE_BYTES};
 use super::{Carried, Connection, Garbage, Host, Key, Outbox, Place, Violation};
@@ -16,13 +20,18 @@ pub(super) enum Planned<H> {
 impl<H: Host> Connection<H> {
     /// Turns a received payload's capabilities into handles.
     /// `unasked`: they are not part of an answer to a call of ours.
-    pub(super) fn take_in(&mut self, payload: Payload, unasked: bool) -> Result<Carried<H>, Violation> {
-        if payload.caps.is_empty() {
-            return Ok(Carried { handles: Vec::new(), body: payload.body });
-        }
-        let mut handles = Vec::with_capacity(payload.caps.len());
-        for cap in payload.caps {
-            match self.take_in_cap(cap, unasked) {
+    // Mostly there are none, and then nothing is moved about.
+    #[inline(always)]
+    pub(super) fn take_in(&mut self, payload: &mut Payload, unasked: bool) -> Result<Carried<H>, Violation> {
+        let handles =
+            if payload.caps.is_empty() { Vec::new() } else { self.take_in_caps(&payload.caps, unasked)? };
+        Ok(Carried { handles, body: mem::take(&mut payload.body) })
+    }
+
+    fn take_in_caps(&mut self, caps: &[Cap], unasked: bool) -> Result<Vec<H::Handle>, Violation> {
+        let mut handles = Vec::with_capacity(caps.len());
+        for cap in caps {
+            match self.take_in_cap(*cap, unasked) {
                 Ok(handle) => handles.push(handle),
                 Err(violation) => {
                     self.garbage.push(Garbage::Handles(handles));
@@ -30,7 +39,7 @@ impl<H: Host> Connection<H> {
                 }
             }
         }
-        Ok(Carried { handles, body: payload.body })
+        Ok(handles)
     }
 
     /// Turns one received capability into a handle.
@@ -64,17 +73,20 @@ impl<H: Host> Connection<H> {
         if !self.is_greeted() {
             return Err(Violation::BeforeHello);
         }
-        let carried = self.take_in(Payload { caps, body: bytes::Bytes::new() }, true)?;
+        let carried = self.take_in(&mut Payload { caps, body: Bytes::new() }, true)?;
         self.garbage.push(Garbage::Handles(carried.handles));
         out.send(Message::Unimplemented(Unimplemented { message_type }));
         self.check_budget(out)
     }
 
     /// Looks at what `handles` would be on the wire; counts nothing yet.
+    // Mostly there are none.
+    #[inline(always)]
     pub(super) fn plan(&mut self, handles: &[H::Handle]) -> Result<Vec<Planned<H::Handle>>, Failure> {
-        if handles.is_empty() {
-            return Ok(Vec::new());
-        }
+        if handles.is_empty() { Ok(Vec::new()) } else { self.plan_all(handles) }
+    }
+
+    fn plan_all(&mut self, handles: &[H::Handle]) -> Result<Vec<Planned<H::Handle>>, Failure> {
         if handles.len() > MAX_CAPS {
             let message = format!("{} references in one message; {MAX_CAPS} are allowed", handles.len());
             return Err(Failure::new(FailureKind::Failed, Ran::No, message));
@@ -115,7 +127,7 @@ impl<H: Host> Connection<H> {
         for _ in 0..MAX_STEPS {
             // Even a clone may be the last one by now, so none is dropped here.
             if let Some(next) = self.host.settled(&handle) {
-                self.garbage.push(Garbage::Handle(std::mem::replace(&mut handle, next)));
+                self.garbage.push(Garbage::Handle(mem::replace(&mut handle, next)));
                 continue;
             }
             let id = match self.host.place(&handle) {
@@ -165,10 +177,12 @@ impl<H: Host> Connection<H> {
 
     /// Counts what was planned. From here on the message must be sent.
     /// `asked`: it is an answer.
+    #[inline(always)]
     pub(super) fn commit(&mut self, planned: Vec<Planned<H::Handle>>, asked: bool) -> Vec<Cap> {
-        if planned.is_empty() {
-            return Vec::new();
-        }
+        if planned.is_empty() { Vec::new() } else { self.commit_all(planned, asked) }
+    }
+
+    fn commit_all(&mut self, planned: Vec<Planned<H::Handle>>, asked: bool) -> Vec<Cap> {
         planned
             .into_iter()
             .map(|plan| match plan {

@@ -262,7 +262,7 @@ impl Node {
             options: options.clone().boxed(),
             within: queued.deadline.map(|deadline| TimeLimit { deadline, now: side.now() }),
             handles: &queued.handles,
-            body: Body::Lent(&queued.body),
+            body: Body::lent(&queued.body),
         };
         match queued.answering.clone() {
             Answering::Nobody | Answering::Cast(_) => {
@@ -283,10 +283,12 @@ impl Node {
                         call.sent_on(&side, id);
                         call.hold(target);
                     }
-                    Err((Refused::Failed(failure) | Refused::Full(failure), _)) => {
-                        call.end(Ended::Failed(failure))
-                    }
-                    Err((Refused::Moved(handle), _)) => self.deliver(&handle, queued),
+                    Err(unsent) => match unsent.0 {
+                        Refused::Failed(failure) | Refused::Full(failure) => {
+                            call.end(Ended::Failed(*failure));
+                        }
+                        Refused::Moved(handle) => self.deliver(&handle, queued),
+                    },
                 }
             }
             Answering::Peer(from, export, reply) => {
@@ -294,10 +296,10 @@ impl Node {
                 let onward = Rc::clone(&passing.onward);
                 let waiter = Waiter::Passing(passing);
                 let sent = side.with(|connection, out| connection.call(outgoing(), reply, waiter, out));
-                match sent {
+                match sent.map_err(|unsent| *unsent) {
                     Ok(id) => self.passed(&side, id, onward, &from, (export, reply)),
                     Err((Refused::Failed(failure) | Refused::Full(failure), Waiter::Passing(passing))) => {
-                        passing.settle(Ended::Failed(failure));
+                        passing.settle(Ended::Failed(*failure));
                     }
                     Err((Refused::Moved(handle), Waiter::Passing(passing))) => {
                         passing.disarm(); // The answer goes where the call goes now.
@@ -409,13 +411,15 @@ impl Node {
             }
             Answering::Peer(side, id, _) => side.with(|connection, out| match &ended {
                 Ended::Value(handles, body) => {
-                    connection.answer(*id, Answer::Value(handles, Body::Lent(body)), out)
+                    connection.answer(*id, Answer::Value(handles, Body::lent(body)), out)
                 }
                 Ended::Reference(handle) => connection.answer(*id, Answer::Reference(handle.clone()), out),
                 Ended::App(handles, body) => {
-                    connection.answer(*id, Answer::App(handles, Body::Lent(body)), out)
+                    connection.answer(*id, Answer::App(handles, Body::lent(body)), out)
                 }
-                Ended::Failed(failure) => connection.answer(*id, Answer::Failed(failure.clone()), out),
+                Ended::Failed(failure) => {
+                    connection.answer(*id, Answer::Failed(Box::new(failure.clone())), out)
+                }
             }),
         }
     }

@@ -190,7 +190,9 @@ fn finish(responder: Responder, result: Result<Value, CallError<Value>>, ok: &Sh
             let message = "the method failed with an error of its own, and its description has none";
             return responder.fail(FailureKind::Failed, Ran::Yes, message.to_owned());
         }
-        (Err(CallError::Broker(failure)), _) => return responder.answer(WireAnswer::Failed(failure)),
+        (Err(CallError::Broker(failure)), _) => {
+            return responder.answer(WireAnswer::Failed(Box::new(failure)));
+        }
     };
     match encoded {
         Ok(Payload { references, body }) if is_ok => {

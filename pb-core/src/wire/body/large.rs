@@ -90,8 +90,8 @@ impl Draft {
     #[inline]
     pub fn body(&self) -> Body<'_> {
         match &self.end {
-            None => Body::Lent(&self.bytes),
-            Some(end) => Body::Ended(&self.bytes, end),
+            None => Body::lent(&self.bytes),
+            Some(end) => Body::ended(&self.bytes, end),
         }
     }
 
