@@ -19,8 +19,9 @@ use super::wiring::{Memo, Wiring};
 use crate::message::{Body, ExportId, Failure, FailureKind, Ran, Reply};
 use crate::objects::trace::{self, How};
 use crate::objects::{
-    Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, NotSent, Object, Queued,
-    Reference, Responder, Started, Stop, Terms, Waiter, Waiting, WireAnswer, bind, first_poll_or, survivor,
+    Answerer, Bound, BoxTask, Delivered, Distant, Encoded, Incoming, Leads, MethodFlags, NotSent, Object,
+    Queued, Reference, Responder, Started, Stop, Terms, Waiter, Waiting, WireAnswer, bind, first_poll_or,
+    survivor,
 };
 use crate::proto::{self, Carried, Known, MAX_HOPS, exceeded};
 
@@ -103,20 +104,23 @@ pub(super) fn start(
     if call.options.is_some() {
         line.forget_bad_trace(call);
     }
-    let bound = find(object.as_ref(), &call.method);
     if trace::enabled()
         && let Some(span) = line.span(call)
     {
-        return start_traced(line, object, bound, call, casting, &span);
+        return start_traced(line, object, call, casting, &span);
     }
-    match bound {
-        Ok(bound) => {
-            let responder = answerer(line, call);
-            let running = Running { line, answer: call.answer, bound, casting, deadline: call.deadline };
-            running.begin(dispatch(object, bound, call, responder));
-        }
-        Err(failure) => refuse(line, call, *failure),
-    }
+    // As it is, and in no result: it would be moved out of that.
+    let bound = match find(object.as_ref(), &call.method) {
+        Some(bound) => *bound,
+        None => match find_anew(object.as_ref(), &call.method) {
+            Ok(bound) => bound,
+            Err(failure) => return refuse(line, call, *failure),
+        },
+    };
+    let responder = answerer(line, call);
+    let (answer, deadline) = (call.answer, call.deadline);
+    let started = dispatch(object, bound, call, responder);
+    Running { line, answer, flags: bound.flags, casting, deadline }.begin(started);
 }
 
 /// The same where somebody looks on.
@@ -124,19 +128,19 @@ pub(super) fn start(
 fn start_traced(
     line: &Arc<Line>,
     object: &Arc<dyn Object>,
-    bound: Result<Bound, Box<Failure>>,
     call: &mut proto::Request<Wiring>,
     casting: Option<Casting>,
     span: &Span,
 ) {
-    let bound = match bound {
+    let found = find(object.as_ref(), &call.method).copied();
+    let bound = match found.map_or_else(|| find_anew(object.as_ref(), &call.method), Ok) {
         Ok(bound) => bound,
         Err(failure) => {
             How::failed(&failure).record(span);
             return refuse(line, call, *failure);
         }
     };
-    let running = Running { line, answer: call.answer, bound, casting, deadline: call.deadline };
+    let running = Running { line, answer: call.answer, flags: bound.flags, casting, deadline: call.deadline };
     let answered = call.answer.is_some();
     let responder = Responder::new(TracedLine::between(line, span), call.answer);
     running.begin(match span.in_scope(|| dispatch(object, bound, call, responder)) {
@@ -164,7 +168,7 @@ fn dispatch(
 struct Running<'a> {
     line: &'a Arc<Line>,
     answer: Option<(ExportId, Reply)>,
-    bound: Bound,
+    flags: MethodFlags,
     casting: Option<Casting>,
     deadline: Option<Instant>,
 }
@@ -172,7 +176,7 @@ struct Running<'a> {
 impl Running<'_> {
     #[inline]
     fn begin(self, started: Started) {
-        let flags = self.bound.flags;
+        let flags = self.flags;
         let arrivals = &self.line.arrivals;
         let stop = match started {
             Started::Task(task) if self.answer.is_none() => {
@@ -211,28 +215,24 @@ fn start_cast(
     }
 }
 
-/// The method that a name means for an object, looked up once for each class of objects in a row.
-#[inline(always)]
-fn find(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Box<Failure>> {
-    let (class, facet) = object.class();
-    if let Some((known_class, known_facet, bound)) = known.memo.0.get()
-        && (class, facet) == (*known_class, *known_facet)
-    {
-        return Ok(*bound);
-    }
-    let bound = find_anew(object, known)?;
-    let _ = known.memo.0.set((class, facet, bound));
-    Ok(bound)
+/// The method that a name means for an object, where it meant the same class of objects the first time.
+#[inline]
+fn find<'a>(object: &dyn Object, known: &'a Known<Memo>) -> Option<&'a Bound> {
+    let (known_class, known_facet, bound) = known.memo.0.get()?;
+    (object.class() == (*known_class, *known_facet)).then_some(bound)
 }
 
-/// Traces the signature, which runs the user's `Deserialize`; nobody is there yet to answer for its panic.
+/// The same, looked up. Traces the signature, which runs the user's `Deserialize`; nobody is there yet to answer for its panic.
 #[cold]
 fn find_anew(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Box<Failure>> {
     let untraced =
         || Failure::new(FailureKind::Internal, Ran::No, "the method's signature could not be traced");
-    catch_unwind(AssertUnwindSafe(|| bind(object, &known.text)))
+    let bound = catch_unwind(AssertUnwindSafe(|| bind(object, &known.text)))
         .unwrap_or_else(|_| Err(untraced()))
-        .map_err(Box::new)
+        .map_err(Box::new)?;
+    let (class, facet) = object.class();
+    let _ = known.memo.0.set((class, facet, bound));
+    Ok(bound)
 }
 
 /// Sends the call on over the target's own connection, or lets it wait for room there.

@@ -369,6 +369,7 @@ impl Line {
 
     /// An answer's body, which counts against this side's bytes for answers until it is dropped. Small ones don't: they may be kept as causes
     /// of failures, and cost no more than the call that asked for them.
+    #[inline(always)]
     pub(super) fn hold_answer(self: &Arc<Self>, body: Bytes) -> AnswerBody {
         if body.len() <= MAX_CAUSE_BYTES {
             return AnswerBody::Free(body);

@@ -91,7 +91,13 @@ impl Responder {
     }
 
     /// Sends the answer.
+    #[inline]
     pub fn answer(mut self, answer: WireAnswer<'_>) {
+        self.answer_once(answer);
+    }
+
+    #[inline]
+    fn answer_once(&mut self, answer: WireAnswer<'_>) {
         if let Some((id, _)) = self.to.take() {
             self.line.answer(id, answer);
         }
@@ -107,7 +113,7 @@ impl Responder {
     }
 
     /// Encodes what a method returned. Runs the user's `Serialize`, under no lock.
-    fn finish<R, K: Errors>(self, result: Result<R, K::Method>, writer: &AnswerWriter<R, K>) {
+    fn finish<R, K: Errors>(mut self, result: Result<R, K::Method>, writer: &AnswerWriter<R, K>) {
         if self.to.is_none() {
             return;
         }
@@ -132,26 +138,27 @@ impl Responder {
     }
 
     fn encode<T>(
-        self,
+        &mut self,
         what: &str,
         value: T,
         encode: impl FnOnce(&T, &mut Draft) -> Result<(), BodyError>,
         answer: impl for<'a> FnOnce(&'a [Reference], Body<'a>) -> WireAnswer<'a>,
     ) {
         super::scratch::with_scratch(|out| {
-            let (encoded, references) = scope::encode_with(|| encode(&value, out).map_err(Box::new));
-            match encoded {
+            let mut references = Vec::new();
+            match scope::encode_into(&mut references, || encode(&value, out).map_err(Box::new)) {
                 Ok(()) => match out.take_large() {
                     Some(own) => {
                         // What is large need not be there twice while it waits for the peer.
                         super::executor::drop_quietly(value);
-                        self.answer(answer(&references, Body::own(&own)));
+                        self.answer_once(answer(&references, Body::own(&own)));
                     }
-                    None => self.answer(answer(&references, out.body())),
+                    None => self.answer_once(answer(&references, out.body())),
                 },
                 Err(error) => {
                     let message = format!("the method's {what} cannot be sent: {error}");
-                    self.fail(FailureKind::Failed, Ran::Yes, message);
+                    let failure = Failure::new(FailureKind::Failed, Ran::Yes, message);
+                    self.answer_once(WireAnswer::Failed(Box::new(failure)));
                 }
             }
         });
@@ -204,8 +211,13 @@ impl<'a> Incoming<'a> {
         terms: Terms,
         agreed: Agreed,
     ) -> Self {
-        let arguments = Arguments::Wire { references, body, responder: Some(responder) };
-        Incoming { arguments, this, terms, agreed, remote: true }
+        Incoming {
+            arguments: Arguments::Wire { references, body, responder: Some(responder) },
+            this,
+            terms,
+            agreed,
+            remote: true,
+        }
     }
 
     /// Where the call comes from. Asked before anything is taken out of it.

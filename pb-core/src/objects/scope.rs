@@ -38,10 +38,12 @@ impl Scope {
         Scope { outer_mode: MODE.replace(mode), outer }
     }
 
-    /// The references of this scope; it has none from here on.
+    /// The references of this scope, into `references`, which is empty; it has none from here on.
     #[inline]
-    fn take(&self) -> Vec<Reference> {
-        if COUNT.get() == 0 { Vec::new() } else { exchange(Vec::new()) }
+    fn take_into(&self, references: &mut Vec<Reference>) {
+        if COUNT.get() > 0 {
+            *references = exchange(Vec::new());
+        }
     }
 }
 
@@ -62,11 +64,19 @@ fn exchange(references: Vec<Reference>) -> Vec<Reference> {
 }
 
 /// Runs `encode` and returns with its result the references that it met, in the order of their indices.
-#[inline]
 pub fn encode_with<T>(encode: impl FnOnce() -> T) -> (T, Vec<Reference>) {
+    let mut references = Vec::new();
+    let result = encode_into(&mut references, encode);
+    (result, references)
+}
+
+/// The same, with the references in `references`, which is empty before: mostly there are none, and nothing is moved about then.
+#[inline]
+pub(super) fn encode_into<T>(references: &mut Vec<Reference>, encode: impl FnOnce() -> T) -> T {
     let scope = Scope::enter(Mode::Encoding);
     let result = encode();
-    (result, scope.take())
+    scope.take_into(references);
+    result
 }
 
 /// Runs `decode`, in which indices stand for `references`.

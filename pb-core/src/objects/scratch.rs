@@ -7,6 +7,8 @@ thread_local! {
 }
 
 /// Lends this thread's buffer, empty. A user's `Serialize` that calls a stub gets another one meanwhile.
+// Inlined, since what it runs is put together just before, and would be moved.
+#[inline(always)]
 pub(super) fn with_scratch<T>(run: impl FnOnce(&mut Draft) -> T) -> T {
     let mut buffer = SCRATCH.take();
     buffer.clear();

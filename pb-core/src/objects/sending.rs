@@ -189,9 +189,9 @@ fn encoded<A: Values, R, K: Errors, T>(
     };
     scratch::with_scratch(|body| {
         let mut needed = Needed::new(A::Codecs::COUNT, defaults);
-        let (result, references) =
-            scope::encode_with(|| codecs.encode(&call.arguments, body, &mut needed).map_err(Box::new));
-        if let Err(error) = result {
+        let mut references = Vec::new();
+        let encode = || codecs.encode(&call.arguments, body, &mut needed).map_err(Box::new);
+        if let Err(error) = scope::encode_into(&mut references, encode) {
             return Err(NotSent::Failed(Box::new(cannot_be_sent(call.method, &error))));
         }
         let options = options(call.method, &call.terms);

@@ -422,7 +422,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     }
 
     /// The one place where a call ends, and whether it did. A second end changes nothing.
-    fn fill(&self, mut phase: Phase<R, K>) -> bool {
+    fn fill(&self, phase: Phase<R, K>) -> bool {
         // Encoding runs the user's `Serialize`, so it is done before the lock, and only where somebody may ask.
         let cause = match &phase {
             Phase::Local(Err(error)) if self.answer.reference.is_some() => {
@@ -436,6 +436,28 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             drop_quietly(phase);
             return false;
         }
+        if state.rare.is_some() || state.pledged.is_some() || state.promise.strong_count() > 0 {
+            self.fill_known(state, phase, cause);
+            return true;
+        }
+        state.cause = cause;
+        state.phase = phase;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Ends a call that somebody but its Deferred has to do with.
+    #[inline(never)]
+    fn fill_known(
+        &self,
+        mut state: MutexGuard<'_, State<R, K>>,
+        mut phase: Phase<R, K>,
+        cause: Option<Box<Failure>>,
+    ) {
         let rare = state.rare.take();
         if let (Some(rare), Phase::Delivered(Delivered::Failed(failure))) = (&rare, &mut phase)
             && let Some(again) = &rare.again
@@ -475,7 +497,6 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             waker.wake();
         }
         drop(keep);
-        true
     }
 
     /// The reference that the call ended with.

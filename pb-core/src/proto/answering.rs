@@ -58,6 +58,8 @@ impl<H: Host> Connection<H> {
         self.exports.answering = 0;
     }
 
+    // Nothing is what is mostly planned.
+    #[inline(always)]
     fn plan_answer(
         &mut self,
         running: &RunningCall<H>,

@@ -41,11 +41,22 @@ impl<H: Host> Names<H> {
 
     /// How to name `text` to the peer; the caller sends it, so a definition holds from there on. `passed_on`: the name is somebody else's, who
     /// may make up any number of them; such names take at most half of what is granted.
+    #[inline(always)]
     pub(super) fn name(&mut self, text: &Arc<MethodText>, granted: u64, passed_on: bool) -> MethodName {
         let address = Arc::as_ptr(text) as usize;
         if self.latest.0 == address {
             return MethodName::Known(self.latest.1);
         }
+        self.find_name(text, address, granted, passed_on)
+    }
+
+    fn find_name(
+        &mut self,
+        text: &Arc<MethodText>,
+        address: usize,
+        granted: u64,
+        passed_on: bool,
+    ) -> MethodName {
         if let Some(number) = self.known.get(&address) {
             self.latest = (address, *number);
             return MethodName::Known(*number);

@@ -1,5 +1,6 @@
 //! The fields of each message, in the order of `docs/protocol.md`, "Messages", each checked as it is read.
 
+use std::mem;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -23,13 +24,13 @@ use crate::message::{
 /// # Errors
 /// [`Malformed`] for everything that sections 2 to 4 of `docs/protocol.md` do not allow.
 #[inline]
-pub fn decode(frame: Bytes) -> Result<Decoded, Malformed> {
+pub fn decode(mut frame: Bytes) -> Result<Decoded, Malformed> {
     let message_type = Reader::new(&frame, 0).byte()?;
     match message_type {
-        types::CALL => call(frame),
-        types::CAST => cast(frame),
-        types::RESOLVE => resolve(frame),
-        types::REJECT => reject(frame),
+        types::CALL => call(&mut frame),
+        types::CAST => cast(&mut frame),
+        types::RESOLVE => resolve(&mut frame),
+        types::REJECT => reject(&mut frame),
         1..=14 => without_body(message_type, &frame),
         32..=127 => unknown(message_type, &frame),
         _ => Err(Malformed::UnknownType { message_type }),
@@ -62,8 +63,8 @@ fn without_body(message_type: u8, frame: &Bytes) -> Result<Decoded, Malformed> {
 }
 
 #[inline]
-fn call(frame: Bytes) -> Result<Decoded, Malformed> {
-    let mut from = Reader::new(&frame, TYPE_BYTES);
+fn call(frame: &mut Bytes) -> Result<Decoded, Malformed> {
+    let mut from = Reader::new(frame, TYPE_BYTES);
     let caps = capabilities(&mut from)?;
     let flags = flags_of(types::CALL, flags::REFERENCE | flags::ONCE | OPTIONS, &mut from)?;
     Ok(Decoded::Message(Message::Call(Call {
@@ -76,8 +77,8 @@ fn call(frame: Bytes) -> Result<Decoded, Malformed> {
     })))
 }
 
-fn cast(frame: Bytes) -> Result<Decoded, Malformed> {
-    let mut from = Reader::new(&frame, TYPE_BYTES);
+fn cast(frame: &mut Bytes) -> Result<Decoded, Malformed> {
+    let mut from = Reader::new(frame, TYPE_BYTES);
     let caps = capabilities(&mut from)?;
     let flags = flags_of(types::CAST, flags::ONCE | OPTIONS, &mut from)?;
     Ok(Decoded::Message(Message::Cast(Cast {
@@ -89,16 +90,16 @@ fn cast(frame: Bytes) -> Result<Decoded, Malformed> {
 }
 
 #[inline]
-fn resolve(frame: Bytes) -> Result<Decoded, Malformed> {
-    let mut from = Reader::new(&frame, TYPE_BYTES);
+fn resolve(frame: &mut Bytes) -> Result<Decoded, Malformed> {
+    let mut from = Reader::new(frame, TYPE_BYTES);
     let caps = capabilities(&mut from)?;
     let export = from.export()?;
     let payload = Payload { caps, body: behind(from.at(), frame) };
     Ok(Decoded::Message(Message::Resolve(Resolve { export, payload })))
 }
 
-fn reject(frame: Bytes) -> Result<Decoded, Malformed> {
-    let mut from = Reader::new(&frame, TYPE_BYTES);
+fn reject(frame: &mut Bytes) -> Result<Decoded, Malformed> {
+    let mut from = Reader::new(frame, TYPE_BYTES);
     let caps = capabilities(&mut from)?;
     let export = from.export()?;
     let rejection = match from.byte()? {
@@ -117,11 +118,12 @@ fn reject(frame: Bytes) -> Result<Decoded, Malformed> {
     Ok(Decoded::Message(Message::Reject(Reject { export, rejection })))
 }
 
-/// The body: all of `frame` from `at` on, without a copy.
-#[inline]
-fn behind(at: usize, mut frame: Bytes) -> Bytes {
-    frame.advance(at);
-    frame
+/// The body: all of `frame` from `at` on, without a copy. Nothing is left of the frame.
+#[inline(always)]
+fn behind(at: usize, frame: &mut Bytes) -> Bytes {
+    let mut body = mem::take(frame);
+    body.advance(at);
+    body
 }
 
 fn hello(from: &mut Reader) -> Result<Message, Malformed> {
