@@ -20,8 +20,10 @@ mod leaving;
 mod limits;
 mod looking;
 mod names;
+mod objects;
 mod onward;
 mod outgoing;
+mod pages;
 mod payload;
 mod queue;
 mod silence;
@@ -70,6 +72,9 @@ pub trait Host {
     fn settled(&self, handle: &Self::Handle) -> Option<Self::Handle>;
     /// Where `handle` lives, seen from this connection. It is no promise that has settled to something.
     fn place(&self, handle: &Self::Handle) -> Place;
+    /// What tells a handle apart that [`Host::place`] calls ours, the same as long as it lives: the key that it had as it was exported, whatever it may have settled to
+    /// since.
+    fn key(&self, handle: &Self::Handle) -> Key;
     /// Counts one mention of the peer's object on the handles behind `proxy`, or makes a new handle with a count of one and replaces
     /// `proxy`. Says whether it made one.
     fn mention(&self, id: ImportId, proxy: &mut Option<Self::Proxy>) -> (Self::Handle, bool);

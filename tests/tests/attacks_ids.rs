@@ -30,7 +30,10 @@ impl Host for Bare {
         None
     }
     fn place(&self, handle: &i64) -> Place {
-        Place::Ours(Key { object: *handle as usize, facet: 0 })
+        Place::Ours(self.key(handle))
+    }
+    fn key(&self, handle: &i64) -> Key {
+        Key { object: *handle as usize, facet: 0 }
     }
     fn mention(&self, id: ImportId, proxy: &mut Option<()>) -> (i64, bool) {
         (id.0, proxy.replace(()).is_none())

@@ -23,8 +23,11 @@ impl Host for Rooted {
     fn settled(&self, _: &&'static str) -> Option<&'static str> {
         None
     }
-    fn place(&self, _: &&'static str) -> Place {
-        Place::Ours(Key { object: 1, facet: 0 })
+    fn place(&self, root: &&'static str) -> Place {
+        Place::Ours(self.key(root))
+    }
+    fn key(&self, _: &&'static str) -> Key {
+        Key { object: 1, facet: 0 }
     }
     fn mention(&self, _: ImportId, proxy: &mut Option<()>) -> (&'static str, bool) {
         ("theirs", proxy.replace(()).is_none())

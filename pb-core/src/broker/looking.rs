@@ -20,11 +20,11 @@ pub struct Backlog {
 
 impl Broker {
     /// Some of what the peer holds of this process, its root included: at most `most` objects and the root, in one turn of the connection's lock; and from where
-    /// to go on, for the next piece. `from` is `None` for the first. What is held from the first piece to the last is in one of them; what moves
-    /// meanwhile may be in two.
+    /// to go on, for the next piece. `from` is `None` for the first. What is held from the first piece to the last is in one of them, and what comes
+    /// meanwhile in none.
     ///
     /// What this returns holds the objects: they are dropped with it, and so is the last of one that the peer released meanwhile.
-    pub fn held(&self, from: Option<usize>, most: usize) -> (Vec<Held<Reference>>, Option<usize>) {
+    pub fn held(&self, from: Option<ExportId>, most: usize) -> (Vec<Held<Reference>>, Option<ExportId>) {
         let now = tokio::time::Instant::now().into_std();
         let mut state = self.link.line().lock();
         state.connection.look_at(now);

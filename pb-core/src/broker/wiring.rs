@@ -6,7 +6,7 @@ use super::onlookers::Witness;
 use crate::message::ImportId;
 use crate::objects::Leads;
 use crate::objects::{Bound, Promise, Reference, Stop, Waiting};
-use crate::proto::{Happening, Host, Place};
+use crate::proto::{Happening, Host, Key, Place};
 
 /// What the tables keep for the broker.
 pub(super) struct Wiring {
@@ -54,6 +54,10 @@ impl Host for Wiring {
             };
             at = next;
         }
+    }
+
+    fn key(&self, handle: &Reference) -> Key {
+        handle.key()
     }
 
     fn mention(&self, id: ImportId, proxy: &mut Option<Weak<Proxy>>) -> (Reference, bool) {

@@ -2,7 +2,7 @@
 
 use super::exports::{Bonds, Export, RunningCall};
 use super::limits::ENVELOPE_BYTES;
-use super::payload::Planned;
+use super::payload::{Planned, new_entries};
 use super::timers::exceeded;
 use super::watching::End;
 use super::{Answer, Connection, Garbage, Host, Outbox, Start, Task};
@@ -73,8 +73,7 @@ impl<H: Host> Connection<H> {
             return Err(answer_too_big(bytes, running.answer_bytes));
         }
         let planned = self.plan(handles).map_err(has_run)?;
-        let new = planned.iter().filter(|plan| self.is_new(plan)).count() as u64;
-        match self.answer_over_budget(bytes as u64, new, out) {
+        match self.answer_over_budget(bytes as u64, new_entries(&planned), out) {
             Some(failure) => Err(self.unplan(planned, failure)),
             None => Ok(planned),
         }

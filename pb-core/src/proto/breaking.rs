@@ -27,7 +27,7 @@ impl<H: Host> Connection<H> {
         }
         let failure = failure.brief(MAX_REASON_BYTES);
         let broken = match self.watched {
-            false => self.exports.break_object(id, &failure, &mut self.garbage),
+            false => self.exports.break_object(&self.host, id, &failure, &mut self.garbage),
             true => self.break_watched(id, &failure),
         };
         if broken {

@@ -4,7 +4,7 @@ use std::mem;
 use super::table::Table;
 
 /// Entries by ids. Results have ids that go up by one, and most are gone soon: each has one place in a ring, and no id is hashed to find it.
-/// What finds its place taken by one that stays, objects, and what is more than the ring may have, stands in a [`Table`].
+/// What finds its place taken by one that stays, and what is more than the ring may have, stands in a [`Table`].
 ///
 /// The ring has as many places as twice what was ever in it at once, up to [`MOST_PLACES`], whatever ids a peer chooses.
 /// Results are looked through in pieces, so those that are not in the ring are in an order of their own: a peer with few calls at once pays nothing for it.

@@ -2,8 +2,8 @@ use std::time::Instant;
 
 use super::dense::Dense;
 use super::limits::{CALL_BYTES, OBJECT_BYTES, RESULT_BYTES};
+use super::objects::{Leads, Left, Objects};
 use super::queue::Queue;
-use super::table::Table;
 use super::timers::Timers;
 use super::usage::{Clock, Methods, Use};
 use super::{Cost, Garbage, Host, Key, Request, Violation};
@@ -14,13 +14,9 @@ use crate::message::{Cause, ExportId, Failure, FailureKind, Ran, Reply};
 pub(super) struct Exports<H: Host> {
     root: Root<H>,
     pub(super) root_used: Use,
+    /// Results, by positive ids.
     pub(super) open: Dense<Export<H>>,
-    /// Objects that are not broken.
-    ids: Table<Key, i64>,
-    /// Objects, broken ones too.
-    objects: usize,
-    /// Id of the object exported last: 0, -1, -2 …
-    last_object: i64,
+    pub(super) objects: Objects<H>,
     /// Id of the result that the peer's last call took.
     last_result: i64,
     /// Calls without an answer.
@@ -37,8 +33,6 @@ pub(super) struct Exports<H: Host> {
     charged: u64,
     /// The deadlines of those that have one.
     pub(super) due: Timers,
-    /// The ids of objects, broken ones too, each at its `place`.
-    pub(super) order: Vec<i64>,
     pub(super) clock: Clock,
     /// The method whose answer is being made.
     pub(super) answering: u16,
@@ -52,23 +46,9 @@ enum Root<H: Host> {
     Broken(Cause),
 }
 
-/// One thing the peer may name.
+/// The result of a call of the peer's.
 pub(super) enum Export<H: Host> {
-    /// An object, under a negative id, with the mentions that the peer has not given back.
-    /// `asked`: it came about as an answer of ours, and the peer's budget is charged for it. `watch` tells when one that is not of this
-    /// process breaks.
-    Object {
-        handle: H::Handle,
-        key: Key,
-        mentions: u64,
-        asked: bool,
-        watch: Option<H::Watch>,
-        place: u32,
-        used: Use,
-    },
-    /// An object that is broken, until the peer has given back what it holds.
-    Broken { cause: Box<Cause>, mentions: u64, asked: bool, place: u32, used: Use },
-    /// A call that has no answer yet, under a positive id.
+    /// It is not there yet.
     Running(RunningCall<H>),
     /// A reference result, until the peer's last word. `home`: it is the peer's own. `of`: the object's own id.
     Settled { handle: H::Handle, home: bool, of: ExportId },
@@ -159,9 +139,7 @@ impl<H: Host> Exports<H> {
             root: root.map_or(Root::None, |handle| Root::Served { handle, watch: None }),
             root_used: Use::default(),
             open: Dense::new(),
-            ids: Table::new(),
-            objects: 0,
-            last_object: 0,
+            objects: Objects::new(),
             last_result: 0,
             running: 0,
             running_bytes: 0,
@@ -170,7 +148,6 @@ impl<H: Host> Exports<H> {
             expired: 0,
             charged: 0,
             due: Timers::default(),
-            order: Vec::new(),
             clock: Clock::default(),
             answering: 0,
             methods: Methods::default(),
@@ -282,14 +259,11 @@ impl<H: Host> Exports<H> {
                 Root::None => Target::Dead(failure(FailureKind::Refused, "this side serves no root object")),
             });
         }
+        if !id.is_result() {
+            return self.object_target(id, calls);
+        }
         let given = self.was_given(id);
         match self.open.get_mut(&id.0) {
-            Some(Export::Object { handle, used, .. }) => {
-                if calls > 0 {
-                    used.count(calls, clock);
-                }
-                Ok(Target::Handle(handle.clone()))
-            }
             Some(Export::Settled { handle, .. }) => Ok(Target::Handle(handle.clone())),
             Some(Export::Running(running)) if running.reply == Reply::Reference => match running.bonds() {
                 Bonds { onward: Some(onward), .. } => Ok(Target::Handle(onward.clone())),
@@ -298,12 +272,21 @@ impl<H: Host> Exports<H> {
             },
             Some(Export::Running(_)) => Err(Violation::NotAReference { id: id.0 }),
             Some(Export::Rejected(cause)) => Ok(Target::Dead(Failure::broken_by(cause.clone()))),
-            Some(Export::Broken { cause, .. }) => Ok(Target::Dead(Failure::broken_by(Cause::clone(cause)))),
-            None if given => Ok(Target::Dead(failure(
-                FailureKind::Broken,
-                "the reference was released before this call arrived",
-            ))),
-            None => Err(Violation::NeverGiven { id: id.0 }),
+            None => gone(id, given),
+        }
+    }
+
+    fn object_target(&mut self, id: ExportId, calls: u64) -> Result<Target<'_, H>, Violation> {
+        let (clock, given) = (self.clock, self.was_given(id));
+        let Some(object) = self.objects.get_mut(id) else { return gone(id, given) };
+        match &object.leads {
+            Leads::To(handle) => {
+                if calls > 0 {
+                    object.used.count(calls, clock);
+                }
+                Ok(Target::Handle(handle.clone()))
+            }
+            Leads::Nowhere(cause) => Ok(Target::Dead(Failure::broken_by(Cause::clone(cause)))),
         }
     }
 
@@ -325,31 +308,18 @@ impl<H: Host> Exports<H> {
         }
     }
 
-    /// Counts one mention of an object and returns its id, with the handle where the table has one already.
-    /// `asked`: the mention is part of an answer.
-    pub(super) fn mention(
-        &mut self,
-        key: Key,
-        handle: H::Handle,
-        asked: bool,
-    ) -> (ExportId, Option<H::Handle>) {
-        if let Some(&id) = self.ids.get(&key)
-            && let Some(Export::Object { mentions, .. }) = self.open.get_mut(&id)
-        {
-            *mentions += 1;
-            return (ExportId(id), Some(handle));
-        }
-        self.last_object -= 1;
-        let id = self.last_object;
-        self.ids.insert(key, id);
-        let used = Use { since: self.clock.ticks, by: self.answering, ..Use::default() };
-        let place = self.order.len() as u32;
-        self.order.push(id);
-        let object = Export::Object { handle, key, mentions: 1, asked, watch: None, place, used };
-        self.charged += object.cost();
-        self.objects += 1;
-        self.open.insert(id, object);
-        (ExportId(id), None)
+    /// Counts one mention of the object of this key and returns its id, where the peer holds it and it is not broken.
+    pub(super) fn mention_again(&mut self, host: &H, key: Key) -> Option<ExportId> {
+        let id = self.objects.find(host, key)?;
+        self.objects.get_mut(id)?.mentions += 1;
+        Some(id)
+    }
+
+    /// Exports an object that the peer does not hold, with one mention. `asked`: that is part of an answer.
+    pub(super) fn export(&mut self, host: &H, handle: H::Handle, asked: bool) -> ExportId {
+        let used = Use { since: self.clock.ticks, by: self.answering, asked, ..Use::default() };
+        self.charged += charge(asked);
+        self.objects.export(host, handle, used)
     }
 
     /// What the peer may call without having been given it, or why that is broken.
@@ -362,35 +332,41 @@ impl<H: Host> Exports<H> {
     }
 
     /// Whether mentioning an object of this key would take a new entry.
-    pub(super) fn is_new(&self, key: Key) -> bool {
-        !self.ids.contains_key(&key)
-    }
-
-    /// The id of the object of this key, where it is not broken.
-    pub(super) fn id_of(&self, key: Key) -> Option<ExportId> {
-        self.ids.get(&key).copied().map(ExportId)
+    pub(super) fn is_new(&self, host: &H, key: Key) -> bool {
+        self.objects.find(host, key).is_none()
     }
 
     /// Gives back `count` mentions.
     pub(super) fn release(
         &mut self,
+        host: &H,
         id: ExportId,
         count: u64,
         garbage: &mut Vec<Garbage<H>>,
     ) -> Result<(), Violation> {
-        let held = match self.open.get_mut(&id.0) {
-            Some(Export::Object { mentions, .. } | Export::Broken { mentions, .. }) if *mentions > count => {
-                *mentions -= count;
-                return Ok(());
+        let held = if id.is_result() {
+            match self.open.get(&id.0) {
+                Some(Export::Settled { .. } | Export::Rejected(_)) => 1,
+                Some(Export::Running(_)) | None => 0,
             }
-            Some(Export::Object { mentions, .. } | Export::Broken { mentions, .. }) => *mentions,
-            Some(Export::Settled { .. } | Export::Rejected(_)) => 1,
-            Some(Export::Running(_)) | None => 0,
+        } else {
+            match self.objects.get_mut(id) {
+                Some(object) if object.mentions > count => {
+                    object.mentions -= count;
+                    return Ok(());
+                }
+                object => object.map_or(0, |object| object.mentions),
+            }
         };
         if held != count {
             return Err(Violation::ReleasedTooMany { id: id.0, held, released: count });
         }
-        self.discard(id, garbage);
+        if id.is_result() {
+            self.discard(id, garbage);
+        } else if let Some((used, left)) = self.objects.remove(host, id) {
+            self.charged -= charge(used.asked);
+            scrap(left, garbage);
+        }
         Ok(())
     }
 
@@ -398,17 +374,7 @@ impl<H: Host> Exports<H> {
     pub(super) fn discard(&mut self, id: ExportId, garbage: &mut Vec<Garbage<H>>) {
         let export = self.open.remove(&id.0);
         self.charged -= export.as_ref().map_or(0, Export::cost);
-        if let Some(Export::Object { place, .. } | Export::Broken { place, .. }) = &export {
-            self.leave_place(*place);
-        }
         match export {
-            Some(Export::Object { handle, key, watch, .. }) => {
-                self.ids.remove(&key);
-                self.objects -= 1;
-                garbage.push(Garbage::Handle(handle));
-                garbage.extend(watch.map(Garbage::Watch));
-            }
-            Some(Export::Broken { .. }) => self.objects -= 1,
             Some(Export::Settled { handle, .. }) => garbage.push(Garbage::Handle(handle)),
             Some(Export::Rejected(_)) | None => {}
             Some(running @ Export::Running(_)) => {
@@ -420,6 +386,7 @@ impl<H: Host> Exports<H> {
     /// An object is broken from now on: mentioned again it is a new export. Says whether the peer holds it and has not been told.
     pub(super) fn break_object(
         &mut self,
+        host: &H,
         id: ExportId,
         cause: &Failure,
         garbage: &mut Vec<Garbage<H>>,
@@ -427,22 +394,10 @@ impl<H: Host> Exports<H> {
         if id == ExportId::ROOT {
             return self.break_root(cause, garbage);
         }
-        let Some(Export::Object { mentions, asked, place, used, .. }) = self.open.get(&id.0) else {
-            return false;
-        };
-        let broken = Export::Broken {
-            cause: Box::new(Cause::Broker(cause.clone())),
-            mentions: *mentions,
-            asked: *asked,
-            place: *place,
-            used: *used,
-        };
-        if let Some(Export::Object { handle, key, watch, .. }) = self.open.insert(id.0, broken) {
-            self.ids.remove(&key);
-            garbage.push(Garbage::Handle(handle));
-            garbage.extend(watch.map(Garbage::Watch));
-        }
-        true
+        let left = self.objects.break_with(host, id, Cause::Broker(cause.clone()));
+        let broken = left.is_some();
+        left.into_iter().for_each(|left| scrap(left, garbage));
+        broken
     }
 
     fn break_root(&mut self, cause: &Failure, garbage: &mut Vec<Garbage<H>>) -> bool {
@@ -458,15 +413,11 @@ impl<H: Host> Exports<H> {
 
     /// Keeps what watches an export, as long as that is open.
     pub(super) fn set_watch(&mut self, id: ExportId, watched: H::Watch) -> Result<(), H::Watch> {
-        let kept = match (&mut self.root, self.open.get_mut(&id.0)) {
-            (Root::Served { watch, .. }, _) if id == ExportId::ROOT => watch,
-            (_, Some(Export::Object { watch, .. })) => watch,
-            _ => return Err(watched),
+        let before = match &mut self.root {
+            Root::Served { watch, .. } if id == ExportId::ROOT => watch.replace(watched),
+            _ => self.objects.watch(id, watched)?,
         };
-        match kept.replace(watched) {
-            None => Ok(()),
-            Some(before) => Err(before),
-        }
+        before.map_or(Ok(()), Err)
     }
 
     /// Whether the result is settled and is the peer's own.
@@ -476,12 +427,12 @@ impl<H: Host> Exports<H> {
 
     /// Whether something stands under `id`.
     pub(super) fn is_open(&self, id: ExportId) -> bool {
-        self.open.get(&id.0).is_some()
+        if id.is_result() { self.open.get(&id.0).is_some() } else { self.objects.get(id).is_some() }
     }
 
     /// Whether `id` was given at some time, open or not.
     pub(super) fn was_given(&self, id: ExportId) -> bool {
-        id.0 >= self.last_object && id.0 <= self.last_result
+        id >= self.objects.last() && id.0 <= self.last_result
     }
 
     /// The caller does not want the call any more. Gives what stops it, if it runs and can be stopped; `None` where it is not running.
@@ -535,22 +486,22 @@ impl<H: Host> Exports<H> {
     /// Everything that the peer may name, but for the root.
     #[inline]
     pub(super) fn len(&self) -> u64 {
-        self.open.len() as u64
+        (self.open.len() + self.objects.len()) as u64
     }
 
     /// Objects that the peer holds.
     pub(super) fn held_count(&self) -> u64 {
-        self.objects as u64
+        self.objects.len() as u64
     }
 
     /// Settled reference results without the peer's last word.
     pub(super) fn settled_count(&self) -> u64 {
-        (self.open.len() - self.objects) as u64 - self.running
+        self.open.len() as u64 - self.running
     }
 
     /// Objects, and everything under a positive id.
     pub(super) fn sizes(&self) -> (usize, usize) {
-        (self.objects, self.open.len() - self.objects)
+        (self.objects.len(), self.open.len())
     }
 
     /// Empties the table; the root goes too. Returns what stops the running calls, and the promises of their results.
@@ -562,12 +513,8 @@ impl<H: Host> Exports<H> {
         }
         for export in self.open.take_values() {
             match export {
-                Export::Object { handle, watch, .. } => {
-                    garbage.push(Garbage::Handle(handle));
-                    garbage.extend(watch.map(Garbage::Watch));
-                }
                 Export::Settled { handle, .. } => garbage.push(Garbage::Handle(handle)),
-                Export::Rejected(_) | Export::Broken { .. } => {}
+                Export::Rejected(_) => {}
                 Export::Running(mut running) => {
                     let Bonds { queue, promise, onward, .. } = running.take_bonds();
                     promises.extend(promise);
@@ -578,15 +525,13 @@ impl<H: Host> Exports<H> {
                 }
             }
         }
-        self.ids = Table::new();
-        self.objects = 0;
+        self.objects.take().for_each(|left| scrap(left, garbage));
         self.running = 0;
         self.running_bytes = 0;
         self.running_extra = 0;
         self.cancelled = 0;
         self.expired = 0;
         self.charged = 0;
-        self.order = Vec::new();
         self.due.clear();
         (cancellers, promises)
     }
@@ -596,16 +541,30 @@ impl<H: Host> Export<H> {
     /// Bytes that the peer's budget is charged as long as it is kept; running calls are charged apart.
     fn cost(&self) -> u64 {
         match self {
-            Export::Object { asked: false, .. }
-            | Export::Broken { asked: false, .. }
-            | Export::Running(_) => 0,
-            // That it broke is not the peer's doing.
-            Export::Object { .. } | Export::Broken { .. } => OBJECT_BYTES,
+            Export::Running(_) => 0,
             Export::Settled { .. } => RESULT_BYTES,
             Export::Rejected(Cause::Broker(failure)) => RESULT_BYTES + failure.size() as u64,
             Export::Rejected(Cause::App(cause)) => RESULT_BYTES + cause.body.len() as u64,
         }
     }
+}
+
+/// What the peer's budget is charged for an object. That it broke is not the peer's doing, and changes nothing.
+fn charge(asked: bool) -> u64 {
+    if asked { OBJECT_BYTES } else { 0 }
+}
+
+fn scrap<H: Host>((handle, watch): Left<H>, garbage: &mut Vec<Garbage<H>>) {
+    garbage.extend(handle.map(Garbage::Handle));
+    garbage.extend(watch.map(Garbage::Watch));
+}
+
+/// What a target leads to that is not there. `given`: it was at some time.
+fn gone<'a, H: Host>(id: ExportId, given: bool) -> Result<Target<'a, H>, Violation> {
+    if !given {
+        return Err(Violation::NeverGiven { id: id.0 });
+    }
+    Ok(Target::Dead(failure(FailureKind::Broken, "the reference was released before this call arrived")))
 }
 
 fn failure(kind: FailureKind, message: &str) -> Failure {

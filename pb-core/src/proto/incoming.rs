@@ -357,7 +357,7 @@ impl<H: Host> Connection<H> {
 
     pub(super) fn on_release(&mut self, release: &Release) -> Result<(), Violation> {
         release.mentions.iter().try_for_each(|(id, count)| match self.watched {
-            false => self.exports.release(id.turned(), *count, &mut self.garbage),
+            false => self.exports.release(&self.host, id.turned(), *count, &mut self.garbage),
             true => self.release_watched(id.turned(), *count),
         })
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::exports::{Export, Exports, RunningCall};
+use super::objects::{Leads, Object};
 use super::usage::{Ended, How, Kinds, TICK_MICROS, Times, Use};
 use super::{Connection, Garbage, Host, Key, Outbox, Task};
 use crate::message::{Cause, ExportId, Failure, FailureKind, MethodText, Reply};
@@ -123,19 +124,23 @@ impl MethodUse {
 }
 
 impl<H: Host> Connection<H> {
-    /// Some of what the peer holds, at most `most`, and where the rest begins: `from` is `None` for the first. Whatever is held from the first
-    /// piece to the last is in one of them; what moves meanwhile may be in two.
-    pub fn held(&self, from: Option<usize>, most: usize) -> (Vec<Held<H::Handle>>, Option<usize>) {
-        let exports = &self.exports;
-        let mut found = Vec::with_capacity(most.min(exports.order.len()) + 1);
+    /// Some of what the peer holds, at most `most` and the root, and from where to go on: `from` is `None` for the first. Whatever is held from the first
+    /// piece to the last is in one of them, and what comes meanwhile in none.
+    pub fn held(&self, from: Option<ExportId>, most: usize) -> (Vec<Held<H::Handle>>, Option<ExportId>) {
+        let objects = &self.exports.objects;
+        let mut found = Vec::with_capacity(most.min(objects.len()) + 1);
         if from.is_none() {
             found.extend(self.held_root());
         }
-        // From the end: what goes makes room for the last one, which was seen then.
-        let from = from.unwrap_or(usize::MAX).min(exports.order.len());
-        let until = from.saturating_sub(most);
-        found.extend(exports.order[until..from].iter().rev().filter_map(|id| self.held_at(ExportId(*id))));
-        (found, (until > 0).then_some(until))
+        // From the newest down: what comes meanwhile makes it no longer, and what goes moves nothing.
+        let mut rest = objects.before(from.unwrap_or(ExportId(i64::MIN)));
+        let mut last = from;
+        for (id, object) in rest.by_ref().take(most) {
+            found.push(self.tell_object(id, object));
+            last = Some(id);
+        }
+        let next = rest.next().and(last);
+        (found, next)
     }
 
     /// The root, if there is one.
@@ -146,20 +151,21 @@ impl<H: Host> Connection<H> {
 
     /// The object of this key, if the peer holds it; nothing of one that is broken, nor of the root.
     pub fn held_as(&self, key: Key) -> Option<Held<H::Handle>> {
-        self.held_at(self.exports.id_of(key)?)
+        self.held_at(self.exports.objects.find(&self.host, key)?)
     }
 
     /// The object that the peer holds by this id, which may be broken; nothing of the root.
     pub fn held_at(&self, id: ExportId) -> Option<Held<H::Handle>> {
-        match self.exports.open.get(&id.0)? {
-            Export::Object { handle, mentions, used, .. } => {
-                Some(self.tell(id, Ok(handle.clone()), *mentions, *used))
-            }
-            Export::Broken { cause, mentions, used, .. } => {
-                Some(self.tell(id, Err(Cause::clone(cause)), *mentions, *used))
-            }
-            _ => None,
-        }
+        let object = (!id.is_result()).then(|| self.exports.objects.get(id)).flatten();
+        object.map(|object| self.tell_object(id, object))
+    }
+
+    fn tell_object(&self, id: ExportId, object: &Object<H>) -> Held<H::Handle> {
+        let leads = match &object.leads {
+            Leads::To(handle) => Ok(handle.clone()),
+            Leads::Nowhere(cause) => Err(Cause::clone(cause)),
+        };
+        self.tell(id, leads, object.mentions, object.used)
     }
 
     fn tell(
@@ -171,7 +177,7 @@ impl<H: Host> Connection<H> {
     ) -> Held<H::Handle> {
         let now = self.exports.clock.ticks;
         let ago = |tick: u32| Duration::from_micros(u64::from(now.saturating_sub(tick)) * TICK_MICROS);
-        let Use { calls, failed, since, last, by } = used;
+        let Use { calls, failed, since, last, by, asked: _ } = used;
         let idle = (calls > 0).then(|| ago(last));
         let by = self.names.text(by).cloned();
         Held { id, handle, mentions, calls, failed: failed.into(), age: ago(since), idle, by }
@@ -310,36 +316,19 @@ impl<H: Host> Exports<H> {
             Some(Export::Settled { of, .. }) => *of,
             _ => id,
         };
-        match self.open.get_mut(&of.0) {
-            Some(Export::Object { used, .. } | Export::Broken { used, .. }) => Some(used),
-            _ => None,
-        }
-    }
-
-    /// The last object takes the place of one that goes.
-    pub(super) fn leave_place(&mut self, left: u32) {
-        self.order.swap_remove(left as usize);
-        if let Some(moved) = self.order.get(left as usize)
-            && let Some(Export::Object { place, .. } | Export::Broken { place, .. }) =
-                self.open.get_mut(moved)
-        {
-            *place = left;
-        }
-        if self.order.capacity() > KEPT_PLACES && self.order.len() < self.order.capacity() / 4 {
-            self.order.shrink_to(self.order.len() * 2);
-        }
+        if of.is_result() { None } else { self.objects.get_mut(of).map(|object| &mut object.used) }
     }
 
     pub(super) fn leads_to(&self, id: ExportId) -> Option<H::Handle> {
         if id == ExportId::ROOT {
             return self.served_root().and_then(Result::ok);
         }
+        if !id.is_result() {
+            return self.objects.get(id).and_then(Object::handle).cloned();
+        }
         match self.open.get(&id.0) {
-            Some(Export::Object { handle, .. } | Export::Settled { handle, .. }) => Some(handle.clone()),
+            Some(Export::Settled { handle, .. }) => Some(handle.clone()),
             _ => None,
         }
     }
 }
-
-/// Places that are kept though they are not used.
-const KEPT_PLACES: usize = 2048;

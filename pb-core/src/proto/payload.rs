@@ -8,13 +8,20 @@ use super::imports::Reached;
 use super::limits::{CAP_BYTES, ENVELOPE_BYTES};
 use super::{Carried, Connection, Garbage, Host, Key, Outbox, Place, Violation};
 use crate::message::{
-    CallOptions, Cap, Cause, Failure, FailureKind, ImportId, MAX_CAPS, Message, Payload, Ran, Unimplemented,
+    CallOptions, Cap, Cause, ExportId, Failure, FailureKind, ImportId, MAX_CAPS, Message, Payload, Ran,
+    Unimplemented,
 };
 
 /// A capability that can be sent, before anything is counted for it.
 pub(super) enum Planned<H> {
-    Mine(Key, H),
+    /// Of ours; whether the peer does not hold it yet.
+    Mine(Key, H, bool),
     Yours(ImportId),
+}
+
+/// How many entries sending them takes.
+pub(super) fn new_entries<H>(planned: &[Planned<H>]) -> u64 {
+    planned.iter().filter(|planned| matches!(planned, Planned::Mine(_, _, true))).count() as u64
 }
 
 impl<H: Host> Connection<H> {
@@ -98,8 +105,7 @@ impl<H: Host> Connection<H> {
                 Err(failure) => return Err(self.unplan(planned, failure)),
             }
         }
-        let new = planned.iter().filter(|plan| self.is_new(plan)).count() as u64;
-        let (new, limit) = (new, self.granted.imports.min(self.limits.exports));
+        let (new, limit) = (new_entries(&planned), self.granted.imports.min(self.limits.exports));
         let held = self.exports.held_count();
         if new > 0 && held + new > limit {
             let message = format!("the peer holds {held} of our objects and may hold {limit}");
@@ -108,14 +114,9 @@ impl<H: Host> Connection<H> {
         Ok(planned)
     }
 
-    /// Whether sending it takes a new entry.
-    pub(super) fn is_new(&self, planned: &Planned<H::Handle>) -> bool {
-        matches!(planned, Planned::Mine(key, _) if self.exports.is_new(*key))
-    }
-
     pub(super) fn unplan(&mut self, planned: Vec<Planned<H::Handle>>, failure: Failure) -> Failure {
         for plan in planned {
-            if let Planned::Mine(_, handle) = plan {
+            if let Planned::Mine(_, handle, _) = plan {
                 self.garbage.push(Garbage::Handle(handle));
             }
         }
@@ -131,7 +132,12 @@ impl<H: Host> Connection<H> {
                 continue;
             }
             let id = match self.host.place(&handle) {
-                Place::Ours(key) => return Ok(Planned::Mine(key, handle)),
+                // Else it has settled meanwhile.
+                Place::Ours(key) if key == self.host.key(&handle) => {
+                    let new = self.exports.is_new(&self.host, key);
+                    return Ok(Planned::Mine(key, handle, new));
+                }
+                Place::Ours(_) => continue,
                 Place::Peers(id) => id,
             };
             self.garbage.push(Garbage::Handle(handle));
@@ -186,22 +192,40 @@ impl<H: Host> Connection<H> {
         planned
             .into_iter()
             .map(|plan| match plan {
-                Planned::Mine(key, handle) => {
-                    let watched = self.exports.is_new(key) && self.host.may_break(&handle);
-                    let watched = watched.then(|| handle.clone());
-                    let seen = (self.watched && self.exports.is_new(key)).then(|| handle.clone());
-                    let (id, spare) = self.exports.mention(key, handle, asked);
-                    if let Some(handle) = seen {
-                        self.tell_exported(id, &handle);
-                        self.garbage.push(Garbage::Handle(handle));
-                    }
-                    self.garbage.extend(spare.map(Garbage::Handle));
-                    self.exported.extend(watched.map(|handle| (id, handle)));
-                    Cap::Mine(id)
-                }
+                Planned::Mine(key, handle, new) => Cap::Mine(self.commit_one(key, handle, new, asked)),
                 Planned::Yours(id) => Cap::Yours(id),
             })
             .collect()
+    }
+
+    /// Counts one mention. `new`: the peer did not hold it as the message was planned, of which this may be the second mention.
+    fn commit_one(&mut self, key: Key, handle: H::Handle, new: bool, asked: bool) -> ExportId {
+        let told = new && (self.watched || self.host.may_break(&handle));
+        let known = self.exports.mention_again(&self.host, key);
+        match known {
+            Some(id) => {
+                self.garbage.push(Garbage::Handle(handle));
+                id
+            }
+            None => {
+                let seen = told.then(|| handle.clone());
+                let id = self.exports.export(&self.host, handle, asked);
+                seen.into_iter().for_each(|handle| self.has_exported(id, handle));
+                id
+            }
+        }
+    }
+
+    #[cold]
+    fn has_exported(&mut self, id: ExportId, handle: H::Handle) {
+        if self.watched {
+            self.tell_exported(id, &handle);
+        }
+        if self.host.may_break(&handle) {
+            self.exported.push((id, handle));
+        } else {
+            self.garbage.push(Garbage::Handle(handle));
+        }
     }
 
     /// Whether a message of this size is one that the peer takes.

@@ -35,6 +35,8 @@ pub(super) struct Use {
     pub(super) last: u32,
     /// The number of the method that gave it; 0 where none did, or nobody knows.
     pub(super) by: u16,
+    /// It was handed out in an answer.
+    pub(super) asked: bool,
 }
 
 impl Use {

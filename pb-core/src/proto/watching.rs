@@ -173,7 +173,7 @@ impl<H: Host> Connection<H> {
         let is_object = |exports: &super::exports::Exports<H>| !id.is_result() && exports.is_open(id);
         let handle = self.exports.leads_to(id);
         let before = is_object(&self.exports);
-        let released = self.exports.release(id, count, &mut self.garbage);
+        let released = self.exports.release(&self.host, id, count, &mut self.garbage);
         if released.is_ok() && before && !is_object(&self.exports) {
             self.host.happened(Happening::Released { id, handle: handle.as_ref() });
         }
@@ -185,7 +185,7 @@ impl<H: Host> Connection<H> {
     #[cold]
     pub(super) fn break_watched(&mut self, id: ExportId, failure: &Failure) -> bool {
         let handle = self.exports.leads_to(id);
-        let broken = self.exports.break_object(id, failure, &mut self.garbage);
+        let broken = self.exports.break_object(&self.host, id, failure, &mut self.garbage);
         if broken {
             self.host.happened(Happening::Broken { id, handle: handle.as_ref(), failure });
         }

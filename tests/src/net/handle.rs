@@ -210,18 +210,28 @@ impl Host for TestHost {
     }
 
     fn place(&self, handle: &Handle) -> Place {
-        let distant = |side: &Weak<Side>, id: ImportId| {
-            if Weak::ptr_eq(side, &self.side) {
-                return Place::Peers(id);
-            }
-            // Something of another connection, known by that and its id there, as the broker knows it.
-            Place::Ours(Key { object: Weak::as_ptr(side) as usize, facet: id.0 as usize })
+        let distant = |side: &Weak<Side>, id: ImportId| match Weak::ptr_eq(side, &self.side) {
+            true => Place::Peers(id),
+            false => Place::Ours(self.key(handle)),
+        };
+        match handle {
+            Handle::Proxy(proxy) => distant(&proxy.side, proxy.id),
+            Handle::Result(call) => distant(&call.side(), call.id()),
+            Handle::Object(_) | Handle::Promise(_) | Handle::Lent(_) => Place::Ours(self.key(handle)),
+        }
+    }
+
+    fn key(&self, handle: &Handle) -> Key {
+        // Something of another connection is known by that and its id there, as the broker knows it.
+        let distant = |side: &Weak<Side>, id: ImportId| Key {
+            object: Weak::as_ptr(side) as usize,
+            facet: id.0 as usize,
         };
         match handle {
             Handle::Proxy(proxy) => distant(&proxy.side, proxy.id),
             Handle::Result(call) => distant(&call.side(), call.id()),
             Handle::Object(_) | Handle::Promise(_) | Handle::Lent(_) => {
-                Place::Ours(Key { object: handle.address(), facet: 0 })
+                Key { object: handle.address(), facet: 0 }
             }
         }
     }
