@@ -89,7 +89,7 @@ impl Line {
 }
 
 /// Drops what left the tables, where it may run a user's `Drop`: under no lock.
-fn discard(garbage: Garbage<Wiring>) {
+pub(super) fn discard(garbage: Garbage<Wiring>) {
     match garbage {
         Garbage::Handles(references) => references.into_iter().for_each(|one| discard(Garbage::Handle(one))),
         Garbage::Handle(reference) => drop_quietly(reference),

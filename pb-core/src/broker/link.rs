@@ -91,7 +91,8 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         if self.id != ImportId::ROOT {
             let mentions = *self.mentions.get_mut();
-            self.link.line.with(|connection, _| connection.let_go(self.id, mentions));
+            let left = self.link.line.with(|connection, _| connection.let_go(self.id, mentions));
+            drop(left);
         }
     }
 }

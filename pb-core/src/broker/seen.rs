@@ -1,5 +1,6 @@
 //! A connection as references and running methods see it.
 
+use super::after::discard;
 use super::line::Line;
 use super::wiring::Wiring;
 use crate::message::{ExportId, Failure, FailureKind, ImportId, Reply};
@@ -67,7 +68,7 @@ impl objects::Carrier for Line {
     }
 
     fn cancel(&self, id: ImportId) {
-        self.with(|connection, out| connection.cancel(id, out));
+        self.with(|connection, out| connection.cancel(id, out)).into_iter().for_each(discard);
     }
 
     fn give_up(&self, id: ImportId, kind: FailureKind) {
@@ -75,7 +76,7 @@ impl objects::Carrier for Line {
     }
 
     fn detach(&self, id: ImportId) {
-        self.with(|connection, _| connection.detach(id));
+        self.with(|connection, _| connection.detach(id)).into_iter().for_each(discard);
     }
 
     fn break_result(&self, id: ImportId, failure: Failure) {

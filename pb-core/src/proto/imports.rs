@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::casts::Casts;
 use super::dense::Dense;
 use super::limits::IMPORT_BYTES;
-use super::table::Table;
+use super::pages::Pages;
 use super::timers::{Timers, given_up};
 use super::{Garbage, Host, Violation};
 use crate::message::{Cause, ExportId, Failure, FailureKind, ImportId, Reply};
@@ -13,8 +13,8 @@ use crate::message::{Cause, ExportId, Failure, FailureKind, ImportId, Reply};
 pub(super) struct Imports<H: Host> {
     /// The results, by positive ids.
     open: Dense<Import<H>>,
-    /// The objects, by negative ids: of their own, since there may be a million of them, and a call's entry is three times as large.
-    held: Table<i64, Held<H>>,
+    /// The objects, by their ids' numbers: of their own, since there may be a million of them, and a call's entry is several times as large.
+    held: Pages<Held<H>>,
     /// Why the root, which has no entry, is broken.
     pub(super) root_broken: Option<Failure>,
     /// How many of the objects came unasked.
@@ -105,7 +105,7 @@ impl<H: Host> Imports<H> {
         Imports {
             freed: 0,
             open: Dense::new(),
-            held: Table::new(),
+            held: Pages::new(),
             root_broken: None,
             unasked: 0,
             last_object: 0,
@@ -223,7 +223,7 @@ impl<H: Host> Imports<H> {
             return self.root_broken.clone().map_or(Reached::Object, Reached::Dead);
         }
         if !id.is_result() {
-            return match self.held.get(&id.0) {
+            return match self.held.get(number_of(id)) {
                 Some(Held { broken: Some(failure), .. }) => Reached::Dead(Failure::clone(failure)),
                 Some(_) => Reached::Object,
                 None => Reached::Unknown,
@@ -240,6 +240,11 @@ impl<H: Host> Imports<H> {
         }
     }
 
+    /// A call of ours that has no answer, and is not over for its caller.
+    pub(super) fn reach_asked(&mut self, id: ImportId) -> Option<&mut Asked<H>> {
+        self.asked(id).filter(|asked| asked.over.is_none())
+    }
+
     /// Takes in a mention of an object of the peer's.
     pub(super) fn mention(
         &mut self,
@@ -253,7 +258,8 @@ impl<H: Host> Imports<H> {
             return Err(Violation::ObjectNotNext { id: id.0, next });
         }
         self.last_object = self.last_object.min(id.0);
-        if let Some(held) = self.held.get_mut(&id.0) {
+        let number = number_of(id.turned());
+        if let Some(held) = self.held.get_mut(number) {
             let (handle, made) = host.mention(id.turned(), &mut held.proxy);
             held.handles += u32::from(made);
             return Ok(handle);
@@ -264,31 +270,32 @@ impl<H: Host> Imports<H> {
         self.unasked += u64::from(unasked);
         let mut proxy = None;
         let (handle, _) = host.mention(id.turned(), &mut proxy);
-        self.held.insert(id.0, Held { proxy, broken: None, handles: 1, unasked });
+        self.held.insert(number, Held { proxy, broken: None, handles: 1, unasked });
         Ok(handle)
     }
 
-    /// One of our handles of an object has died. Says whether the object came unasked.
-    pub(super) fn let_go(&mut self, id: ImportId, garbage: &mut Vec<Garbage<H>>) -> bool {
-        let Some(held) = self.held.get_mut(&id.0) else { return false };
+    /// One of our handles of an object has died. Says whether the object came unasked, and gives what held its handles where that was the last.
+    pub(super) fn let_go(&mut self, id: ImportId) -> (bool, Option<H::Proxy>) {
+        let Some(held) = self.held.get_mut(number_of(id)) else { return (false, None) };
         let unasked = held.unasked;
         held.handles -= 1;
-        if held.handles == 0 {
-            self.unasked -= u64::from(unasked);
-            let held = self.held.remove(&id.0);
-            garbage.extend(held.and_then(|held| held.proxy).map(Garbage::Proxy));
+        if held.handles > 0 {
+            return (unasked, None);
         }
-        unasked
+        self.unasked -= u64::from(unasked);
+        let held = self.held.remove(number_of(id));
+        (unasked, held.and_then(|held| held.proxy))
     }
 
-    /// Nobody names the promise of a settled result any more.
-    pub(super) fn forget(&mut self, id: ImportId, garbage: &mut Vec<Garbage<H>>) {
+    /// Nobody names the promise of a settled result any more. Gives what was kept for it.
+    pub(super) fn forget(&mut self, id: ImportId) -> Option<Garbage<H>> {
         match self.open.get_mut(&id.0) {
-            Some(Import::Moved(_) | Import::Rejected(_)) => {
-                garbage.extend(self.open.remove(&id.0).and_then(leftover));
+            Some(Import::Moved(_) | Import::Rejected(_)) => self.open.remove(&id.0).and_then(leftover),
+            Some(Import::Asked(asked)) => {
+                asked.named = false;
+                None
             }
-            Some(Import::Asked(asked)) => asked.named = false,
-            None => {}
+            None => None,
         }
     }
 
@@ -301,7 +308,7 @@ impl<H: Host> Imports<H> {
         id: ImportId,
         failure: &Failure,
     ) -> Result<Option<H::Proxy>, Violation> {
-        match self.held.get_mut(&id.0) {
+        match self.held.get_mut(number_of(id)) {
             Some(Held { broken: Some(_), .. }) => Err(Violation::BrokenTwice { id: id.0 }),
             Some(held) => {
                 held.broken = Some(Box::new(failure.clone()));
@@ -385,6 +392,12 @@ impl<H: Host> Imports<H> {
         self.due.clear();
         (self.open.take_values(), self.held.take_values().filter_map(|held| held.proxy))
     }
+}
+
+/// Of an object.
+#[inline]
+fn number_of(id: ImportId) -> u64 {
+    id.0.unsigned_abs()
 }
 
 fn leftover<H: Host>(import: Import<H>) -> Option<Garbage<H>> {

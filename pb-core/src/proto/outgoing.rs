@@ -164,36 +164,44 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    /// The caller wants neither the answer nor the run.
-    pub fn cancel(&mut self, id: ImportId, out: &mut impl Outbox) {
-        match self.imports.reach(id) {
-            Reached::Asked(asked) if asked.pinned => self.detach(id),
-            Reached::Asked(asked) if asked.wanted == Wanted::Answer => {
+    /// The caller wants neither the answer nor the run. Gives back, as other garbage, what is dropped for it: a list is not made for that, since this is how
+    /// most calls end that were answered with a reference.
+    #[must_use]
+    pub fn cancel(&mut self, id: ImportId, out: &mut impl Outbox) -> Option<Garbage<H>> {
+        match self.imports.reach_asked(id) {
+            Some(asked) if asked.pinned => self.detach(id),
+            Some(asked) if asked.wanted == Wanted::Answer => {
                 asked.wanted = Wanted::Nothing;
-                self.garbage.extend(asked.waiter.take().map(Garbage::Waiter));
+                let waiter = asked.waiter.take();
                 out.send(Message::Cancel(Cancel { result: id }));
+                waiter.map(Garbage::Waiter)
             }
-            _ => self.imports.forget(id, &mut self.garbage),
+            _ => self.imports.forget(id),
         }
     }
 
-    /// The caller wants the run, but not the answer.
-    pub fn detach(&mut self, id: ImportId) {
-        match self.imports.reach(id) {
-            Reached::Asked(asked) if asked.wanted == Wanted::Answer => {
+    /// The caller wants the run, but not the answer. Gives back, as other garbage, what is dropped for it.
+    #[must_use]
+    pub fn detach(&mut self, id: ImportId) -> Option<Garbage<H>> {
+        match self.imports.reach_asked(id) {
+            Some(asked) if asked.wanted == Wanted::Answer => {
                 asked.wanted = Wanted::Run;
-                self.garbage.extend(asked.waiter.take().map(Garbage::Waiter));
+                asked.waiter.take().map(Garbage::Waiter)
             }
-            _ => self.imports.forget(id, &mut self.garbage),
+            _ => self.imports.forget(id),
         }
     }
 
-    /// A handle of the peer's object has died; `mentions` is what it had received.
-    pub fn let_go(&mut self, id: ImportId, mentions: u64) {
-        if self.ended.is_none() {
-            let unasked = self.imports.let_go(id, &mut self.garbage);
-            self.releases.push(id, mentions, unasked);
+    /// A handle of the peer's object has died; `mentions` is what it had received. Gives back, as other garbage, the hold on the handles of an object
+    /// of which that was the last one: a list is not made for it, since objects are let go of one by one, and often many.
+    #[must_use]
+    pub fn let_go(&mut self, id: ImportId, mentions: u64) -> Option<H::Proxy> {
+        if self.ended.is_some() {
+            return None;
         }
+        let (unasked, left) = self.imports.let_go(id);
+        self.releases.push(id, mentions, unasked);
+        left
     }
 
     /// Sends the echo that a [`Task::Echo`](super::Task::Echo) asked for, now that everything before it was sent on.

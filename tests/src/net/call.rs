@@ -276,11 +276,10 @@ impl Drop for CallState {
         let Some(side) = side.upgrade() else { return };
         let waiting = self.ended.borrow().is_none();
         if waiting || self.reply == Reply::Reference {
-            side.with(
-                |connection, out| {
-                    if self.detached.get() { connection.detach(id) } else { connection.cancel(id, out) }
-                },
-            );
+            let left = side.with(|connection, out| {
+                if self.detached.get() { connection.detach(id) } else { connection.cancel(id, out) }
+            });
+            drop(left);
             node.ready();
         }
     }

@@ -103,7 +103,8 @@ impl Drop for Proxy {
         let Some(side) = self.side.upgrade() else { return };
         side.assert_unlocked("a proxy");
         if self.id != ImportId::ROOT {
-            side.with(|connection, _| connection.let_go(self.id, self.mentions.get()));
+            let left = side.with(|connection, _| connection.let_go(self.id, self.mentions.get()));
+            drop(left);
         }
     }
 }
