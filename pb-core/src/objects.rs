@@ -57,7 +57,6 @@ pub use executor::{BoxTask, Executor, Stop, first_poll, first_poll_or, install};
 pub use fate::Fate;
 pub use incoming::{Answerer, Bound, Incoming, Responder, Started, WireAnswer};
 pub use interface::{Agreed, Interface, Method, MethodFlags, MethodShape};
-pub use local::LocalQueue;
 pub use names::{NameError, Names, named};
 pub use object::{IntoObject, Object, Offer, Referenceable, bind};
 pub use promise::{Promise, Source};

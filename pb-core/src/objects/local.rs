@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::task::{Context, Poll};
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tracing::{Instrument, Span};
 
@@ -18,21 +19,42 @@ use super::trace;
 use super::{Errors, Incoming, Method, Object, Started, Terms, Values, Waiter, bind};
 use crate::message::{Failure, FailureKind, MethodText, Ran, Reply};
 
-/// The calls of one object that have not started, while a task starts them. Idle objects have none.
-#[derive(Default)]
-#[allow(clippy::box_collection, reason = "idle objects, of which there may be millions, pay one word")]
-pub struct LocalQueue(Mutex<Option<Box<VecDeque<LocalCall>>>>);
+/// The calls that have not started, by the addresses of the objects that they are on, while a task starts them. Objects hold nothing for it: there may be
+/// millions of them, and most are idle.
+static QUEUES: LazyLock<[Mutex<Queues>; SHARDS]> = LazyLock::new(Default::default);
 
-impl LocalQueue {
-    /// The next call; without one the queue is gone, and whoever calls next makes another with a starter of its own.
-    fn next(&self) -> Option<LocalCall> {
-        let mut queue = self.0.lock();
-        let call = queue.as_mut().and_then(|queue| queue.pop_front());
-        if call.is_none() {
-            *queue = None;
-        }
-        call
+type Queues = HashMap<usize, VecDeque<LocalCall>>;
+
+/// Locks that share what would be one, so that threads seldom wait for each other.
+const SHARDS: usize = 32;
+/// Queues that a lock's map keeps room for while there are none.
+const KEPT_QUEUES: usize = 64;
+
+/// The address of an object that somebody holds, and the map that its queue stands in.
+fn queues(object: &Arc<dyn Object>) -> (usize, &'static Mutex<Queues>) {
+    let address = Arc::as_ptr(object).cast::<()>() as usize;
+    // Addresses of neighbours differ in these bits first: what is allocated has at least 32 bytes.
+    (address, &QUEUES[(address >> 5) % SHARDS])
+}
+
+/// The next call of an object; without one its queue is gone, and whoever calls next makes another with a starter of its own.
+fn next(object: &Arc<dyn Object>) -> Option<LocalCall> {
+    let (address, queues) = queues(object);
+    let mut queues = queues.lock();
+    let call = queues.get_mut(&address)?.pop_front();
+    if call.is_none() {
+        forget(&mut queues, address);
     }
+    call
+}
+
+/// Takes a queue out, with what is in it.
+fn forget(queues: &mut Queues, address: usize) -> Option<VecDeque<LocalCall>> {
+    let queue = queues.remove(&address);
+    if queues.is_empty() && queues.capacity() > KEPT_QUEUES {
+        *queues = Queues::new();
+    }
+    queue
 }
 
 /// A call on its way to an object of this process.
@@ -116,11 +138,12 @@ pub(super) fn start_encoded<R: Send + 'static, K: Errors>(
 
 fn enqueue(object: &Arc<dyn Object>, call: LocalCall) {
     {
-        let mut queue = object.local_queue().0.lock();
-        if let Some(queue) = queue.as_mut() {
+        let (address, queues) = queues(object);
+        let mut queues = queues.lock();
+        if let Some(queue) = queues.get_mut(&address) {
             return queue.push_back(call);
         }
-        *queue = Some(Box::new(VecDeque::from([call])));
+        queues.insert(address, VecDeque::from([call]));
     }
     // Where it cannot be spawned it is dropped, and refuses what it was to start.
     drop(executor::spawn(Box::pin(Starter { object: Arc::clone(object), done: false })));
@@ -141,7 +164,7 @@ impl Future for Starter {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..STARTS_A_TURN {
-            let Some(call) = self.object.local_queue().next() else {
+            let Some(call) = next(&self.object) else {
                 self.done = true;
                 return Poll::Ready(());
             };
@@ -158,8 +181,9 @@ impl Drop for Starter {
         if self.done {
             return;
         }
-        let left = self.object.local_queue().0.lock().take();
-        for call in left.into_iter().flat_map(|queue| *queue) {
+        let (address, queues) = queues(&self.object);
+        let left = forget(&mut queues.lock(), address);
+        for call in left.into_iter().flatten() {
             if let Some(caller) = call.caller.upgrade() {
                 let message = "no runtime runs here; call from inside a tokio runtime";
                 caller.refused(Failure::new(FailureKind::Internal, Ran::No, message));

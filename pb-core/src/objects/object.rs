@@ -1,7 +1,6 @@
 use std::any::{Any, TypeId};
 use std::sync::Arc;
 
-use super::local::LocalQueue;
 use super::{Bound, Description, Incoming, Interface, Shown, Started};
 use crate::message::{Failure, FailureKind, MethodText, Ran};
 use crate::proto::Key;
@@ -96,9 +95,6 @@ pub trait Object: Send + Sync {
     fn interfaces(&self) -> Vec<String>;
     /// Runs the `Debug` of what the struct shows of itself.
     fn inspect(&self, shown: &mut Shown);
-    /// Calls from this process that have not started yet.
-    #[doc(hidden)]
-    fn local_queue(&self) -> &LocalQueue;
     /// Whether it has no types, so that calls of this process, too, bring it their arguments encoded.
     fn takes_bytes(&self) -> bool {
         false
@@ -109,12 +105,11 @@ pub trait Object: Send + Sync {
 pub(super) struct Served<T> {
     object: Arc<T>,
     first: Offer<T>,
-    queue: LocalQueue,
 }
 
 impl<T: Referenceable> Served<T> {
     pub(super) fn new(object: Arc<T>, first: Offer<T>) -> Self {
-        Served { object, first, queue: LocalQueue::default() }
+        Served { object, first }
     }
 
     fn offer(&self, index: usize) -> Option<Offer<T>> {
@@ -209,10 +204,6 @@ impl<T: Referenceable> Object for Served<T> {
 
     fn inspect(&self, shown: &mut Shown) {
         self.object.inspect(shown);
-    }
-
-    fn local_queue(&self) -> &LocalQueue {
-        &self.queue
     }
 }
 

@@ -9,8 +9,7 @@ use super::{Description, MethodDescription, Value};
 use crate::message::{Body, Failure, FailureKind, MethodText, Ran};
 use crate::objects::encoded::Payload;
 use crate::objects::{
-    Bound, CallContext, CallError, Incoming, LocalQueue, Object, Reference, Responder, Shown, Started,
-    WireAnswer,
+    Bound, CallContext, CallError, Incoming, Object, Reference, Responder, Shown, Started, WireAnswer,
 };
 use crate::proto::Key;
 use crate::wire::shape::Shape;
@@ -101,14 +100,12 @@ pub struct DescriptionError {
 /// [`DescriptionError`]; it is not.
 pub(crate) fn dynamic_reference<T: DynamicObject>(object: Arc<T>) -> Result<Reference, DescriptionError> {
     let described = Described::of(object.describe()).map_err(|problem| DescriptionError { problem })?;
-    let queue = LocalQueue::default();
-    Ok(Reference::local(Arc::new(Dynamic { object, described, queue })))
+    Ok(Reference::local(Arc::new(Dynamic { object, described })))
 }
 
 struct Dynamic<T> {
     object: Arc<T>,
     described: Arc<Described>,
-    queue: LocalQueue,
 }
 
 /// The facet of all objects of this kind: an object is handed out in one way.
@@ -167,10 +164,6 @@ impl<T: DynamicObject> Object for Dynamic<T> {
     }
 
     fn inspect(&self, _: &mut Shown) {}
-
-    fn local_queue(&self) -> &LocalQueue {
-        &self.queue
-    }
 
     fn takes_bytes(&self) -> bool {
         true
