@@ -4,12 +4,15 @@
 #   benches/instructions.sh                 prints the figure, and fails where it is more than benches/instructions.txt allows
 #   benches/instructions.sh --keep          writes it there
 #   benches/instructions.sh --profile [N]   prints the N functions that take the most, with what they call (default 40)
-# PEER=floor, IN_FLIGHT=1 measure another peer of the benchmark, or fewer calls in flight; those are only printed. FEATURES=peers builds more peers.
+# PEER=floor, IN_FLIGHT=1 measure another peer of the benchmark, or fewer calls in flight, OBJECTS=1 an object that is made, called and dropped in the place of a
+# call; those are only printed. FEATURES=peers builds more peers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 peer=${PEER:-ours}
 in_flight=${IN_FLIGHT:-64}
+objects=${OBJECTS:+--objects}
+what=${OBJECTS:+cycle}
 kept=benches/instructions.txt
 margin_percent=5
 few=2048
@@ -24,19 +27,19 @@ trap 'rm -rf "$scratch"' EXIT
 # Instructions of a whole run with so many calls. What start and end take stands in both, and in no difference.
 instructions() {
   valgrind --tool=callgrind --callgrind-out-file="$scratch/$1" \
-    "$bench" solo "$peer" --calls "$1" --in-flight "$in_flight" >"$scratch/out" 2>&1 || { cat "$scratch/out" >&2; exit 1; }
+    "$bench" solo "$peer" --calls "$1" --in-flight "$in_flight" $objects >"$scratch/out" 2>&1 || { cat "$scratch/out" >&2; exit 1; }
   sed -n 's/^summary: \([0-9]*\).*/\1/p; s/^totals: \([0-9]*\).*/\1/p' "$scratch/$1" | head -1
 }
 fewer=$(instructions "$few")
 more=$(instructions "$many")
 each=$(((more - fewer) / (many - few)))
-echo "$each instructions a call: $peer, $in_flight in flight, both ends"
+echo "$each instructions a ${what:-call}: $peer, $in_flight in flight, both ends"
 
 case "${1:-}" in
   --keep) echo "$each" >"$kept" ;;
   --profile) callgrind_annotate --inclusive=yes --threshold=100 "$scratch/$many" | sed -n "1,$((${2:-40} + 20))p" ;;
   *)
-    [ "$peer $in_flight" = "ours 64" ] || exit 0
+    [ "$peer $in_flight$objects" = "ours 64" ] || exit 0
     most=$(($(cat "$kept") * (100 + margin_percent) / 100))
     if [ "$each" -gt "$most" ]; then
       echo "FAILED: more than $most, which is $margin_percent % beyond the $(cat "$kept") of $kept. Where it is worth it: $0 --keep" >&2

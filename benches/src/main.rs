@@ -75,6 +75,9 @@ enum Role {
         calls: u64,
         #[arg(long, default_value_t = 1)]
         in_flight: u64,
+        /// Each makes an object, calls it and drops it, in the place of a call.
+        #[arg(long)]
+        objects: bool,
     },
     /// (internal) Serves a peer until its standard input closes.
     #[command(hide = true)]
@@ -110,7 +113,7 @@ fn main() -> Result<()> {
     match cli.role {
         None => run::everything(&cli.options),
         Some(Role::Graphs(which)) => graphs::run(&cli.options, &which),
-        Some(Role::Solo { peer, calls, in_flight }) => solo::solo(&peer, calls, in_flight),
+        Some(Role::Solo { peer, calls, in_flight, objects }) => solo::solo(&peer, calls, in_flight, objects),
         Some(Role::Serve { peer, workload, place }) => {
             machine::raise_descriptors()?;
             serve::serve(&peer, &workload, place)
