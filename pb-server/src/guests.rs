@@ -161,7 +161,7 @@ pub(crate) struct Arrival<'a> {
     /// Who looks at it from its first frame on.
     pub(crate) onlookers: Vec<Onlooker>,
     /// Why it has ended, where that is known.
-    pub(crate) reason: Option<Failure>,
+    pub(crate) reason: Option<Box<Failure>>,
     since: Instant,
     /// Whether its hello has come: the end is kept with the guest's, then.
     pub(crate) greeted: bool,
@@ -169,13 +169,13 @@ pub(crate) struct Arrival<'a> {
 
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
-        if let Some(reason) = self.reason.as_ref().filter(|_| !self.greeted) {
+        if let Some(reason) = self.reason.as_deref().filter(|_| !self.greeted) {
             self.guests.keep_end(self.peer, reason, self.since, None);
         }
         let mut inside = self.guests.lock();
         for (viewer, seats) in &mut inside.viewers {
             seats.remove(&self.peer.number());
-            viewer.left(self.peer, self.reason.as_ref());
+            viewer.left(self.peer, self.reason.as_deref());
         }
     }
 }

@@ -3,13 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use pb_core::{Broker, Failure};
+use pb_core::{Broker, Failure, FailureKind, Ran};
 use tokio::time::Instant;
 
-use crate::guests::{Arrival, Guests};
+use crate::guests::Arrival;
 use crate::house::House;
 use crate::peer::Peer;
-use crate::statistics::Counters;
 
 /// How a connection has ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,42 +56,34 @@ fn quietly(peer: &Peer, hook: impl FnOnce()) {
 
 /// Somebody who has greeted, until he is gone: then the hooks are told, once, also where the server is dropped in the middle.
 pub(crate) struct Guest<'a> {
-    hooks: &'a Hooks,
-    counters: &'a Counters,
-    guests: &'a Guests,
+    house: &'a House,
     peer: &'a Peer,
     broker: &'a Broker,
     since: Instant,
-    pub(crate) reason: Failure,
+    /// Why he went, where that is known: else the server was dropped.
+    pub(crate) reason: Option<Box<Failure>>,
 }
 
 impl<'a> Guest<'a> {
-    /// `reason` is what ended the connection where nothing else is said before this is dropped.
-    pub(crate) fn new(
-        house: &'a House,
-        peer: &'a Peer,
-        arrival: &Arrival<'_>,
-        broker: &'a Broker,
-        reason: Failure,
-    ) -> Self {
-        let House { hooks, counters, guests, .. } = house;
-        guests.come(arrival, broker);
+    pub(crate) fn new(house: &'a House, peer: &'a Peer, arrival: &Arrival<'_>, broker: &'a Broker) -> Self {
+        house.guests.come(arrival, broker);
         // From here on: whoever is told of the beginning is told of the end.
-        let guest = Guest { hooks, counters, guests, peer, broker, since: Instant::now(), reason };
-        hooks.greet(peer, broker);
+        let guest = Guest { house, peer, broker, since: Instant::now(), reason: None };
+        house.hooks.greet(peer, broker);
         guest
     }
 }
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
-        self.guests.go(self.peer, &self.reason);
-        let ended = Ended {
-            reason: self.reason.clone(),
-            lasted: self.since.elapsed(),
-            counters: self.broker.counters(),
+        let reason = match self.reason.take() {
+            Some(reason) => *reason,
+            None => Failure::new(FailureKind::Disconnected, Ran::Maybe, "the server was dropped"),
         };
-        self.counters.ended.count();
-        self.hooks.part(self.peer, &ended);
+        let House { hooks, counters, guests, .. } = self.house;
+        guests.go(self.peer, &reason);
+        let ended = Ended { reason, lasted: self.since.elapsed(), counters: self.broker.counters() };
+        counters.ended.count();
+        hooks.part(self.peer, &ended);
     }
 }

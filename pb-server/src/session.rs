@@ -34,7 +34,7 @@ pub(crate) fn begin(
     let peer = Peer::new(house.counters.accepted.count(), stream.peer(), url);
     match house.crowd.let_in(&peer) {
         Ok(place) => {
-            connections.spawn(serve(stream, peer, place, Arc::clone(house), stopped.clone()));
+            connections.spawn(serve(Box::new(stream), peer, place, Arc::clone(house), stopped.clone()));
         }
         Err(refusal) => {
             house.counters.refused.count();
@@ -55,44 +55,46 @@ pub(crate) fn begin(
 }
 
 /// Serves one connection until it ends or the server does.
-async fn serve(
-    stream: Stream,
+#[expect(
+    clippy::manual_async_fn,
+    reason = "it would have room for each argument twice, as long as the connection lives"
+)]
+fn serve(
+    stream: Box<Stream>,
     peer: Peer,
     mut place: Place,
     house: Arc<House>,
     mut stopped: watch::Receiver<Stop>,
-) {
-    let mut arrival = house.guests.arrive(&peer);
-    let Some(config) = house.config(&peer, arrival.onlookers.clone()) else {
-        house.counters.failed.count();
-        tracing::error!(peer = peer.address(), "making a root for a peer panicked");
-        let why = "the server cannot serve you: it failed to make your root object";
-        arrival.reason = Some(Failure::new(FailureKind::Internal, Ran::No, why));
-        return Box::pin(refuse(stream, why)).await;
-    };
-    let broker = Closing(Broker::start(stream, config));
-    // What comes once, at the beginning or the end, is on the heap: a connection has room for it as long as it lives, else.
-    if let Err(failure) = Box::pin(greeted(&broker.0, &mut place, &mut stopped)).await {
-        house.counters.failed.count();
-        tracing::debug!(peer = peer.address(), %failure, "no connection");
-        arrival.reason = Some(failure);
-        return;
-    }
-    place.greeted();
-    let gone = Failure::new(FailureKind::Disconnected, Ran::Maybe, "the server was dropped");
-    let mut guest = Guest::new(&house, &peer, &arrival, &broker.0, gone);
-    arrival.greeted = true;
-    arrival.onlookers = Vec::new();
-    let reason = tokio::select! {
-        reason = broker.0.closed() => reason,
-        until = told_to_stop(&mut stopped) => {
-            Box::pin(leave(&broker.0, until, &mut stopped)).await;
-            broker.0.closed().await
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let mut arrival = house.guests.arrive(&peer);
+        let Some(config) = house.config(&peer, arrival.onlookers.clone()) else {
+            house.counters.failed.count();
+            tracing::error!(peer = peer.address(), "making a root for a peer panicked");
+            let why = "the server cannot serve you: it failed to make your root object";
+            arrival.reason = Some(Box::new(Failure::new(FailureKind::Internal, Ran::No, why)));
+            return Box::pin(refuse(*stream, why)).await;
+        };
+        let broker = Closing(Broker::start(*stream, config));
+        // What comes once, at the beginning or the end, is on the heap: a connection has room for it as long as it lives, else.
+        if let Err(failure) = Box::pin(greeted(&broker.0, &mut place, &mut stopped)).await {
+            house.counters.failed.count();
+            tracing::debug!(peer = peer.address(), %failure, "no connection");
+            arrival.reason = Some(Box::new(failure));
+            return;
         }
-    };
-    tracing::debug!(peer = peer.address(), %reason, "connection ended");
-    arrival.reason = Some(reason.clone());
-    guest.reason = reason;
+        place.greeted();
+        let mut guest = Guest::new(&house, &peer, &arrival, &broker.0);
+        arrival.greeted = true;
+        arrival.onlookers = Vec::new();
+        let reason = tokio::select! {
+            reason = broker.0.closed() => reason,
+            until = told_to_stop(&mut stopped) => Box::pin(leave(&broker.0, until, &mut stopped)).await,
+        };
+        tracing::debug!(peer = peer.address(), %reason, "connection ended");
+        arrival.reason = Some(Box::new(reason.clone()));
+        guest.reason = Some(Box::new(reason));
+    }
 }
 
 /// Waits for the peer's hello.
@@ -114,8 +116,8 @@ async fn greeted(
     Err(broker.closed().await)
 }
 
-/// Ends a connection with its server: in good order up to `until`, unless it is told to hurry.
-async fn leave(broker: &Broker, until: Option<Instant>, stopped: &mut watch::Receiver<Stop>) {
+/// Ends a connection with its server: in good order up to `until`, unless it is told to hurry. Why it has ended.
+async fn leave(broker: &Broker, until: Option<Instant>, stopped: &mut watch::Receiver<Stop>) -> Failure {
     if let Some(until) = until {
         tokio::select! {
             () = broker.leave(until.saturating_duration_since(Instant::now()), REASON) => {}
@@ -124,6 +126,7 @@ async fn leave(broker: &Broker, until: Option<Instant>, stopped: &mut watch::Rec
     }
     broker.close_saying(REASON);
     broker.finished().await;
+    broker.closed().await
 }
 
 /// Closes the connection when its task goes, also when the server is dropped in the middle.

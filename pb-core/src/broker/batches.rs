@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use super::chunks::Chunks;
+use super::lanes::Share;
 use super::line::{Line, Rest, State};
 use super::outgoing::{Alone, Call, Taken};
 use super::ready::Ready;
@@ -38,13 +39,13 @@ impl Line {
     }
 
     /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
-    /// left to the writer, as is everything without `direct` and what goes beyond `most` bytes. Says how many bytes were written, or the socket's
+    /// left to the writer, as is everything without `direct` and what goes beyond what `share` has. Says how many bytes were written, or the socket's
     /// error; and, where nothing is to be done next, what to wait for: that is taken out into `ready`, if there is one, in the last turn of the lock.
     pub(super) fn end_batch(
         &self,
         direct: Option<&Direct>,
         batch: &mut Chunks,
-        most: usize,
+        share: &mut Share,
         mut ready: Option<&mut Ready>,
     ) -> (std::io::Result<usize>, Option<Rest>) {
         let (writes, (rest, after), call) = {
@@ -65,6 +66,7 @@ impl Line {
         if !writes {
             return (Ok(0), rest);
         }
+        let most = share.most_bytes(batch.len());
         let tried = match direct.map(|direct| direct.try_write_vectored(&batch.slices(most))) {
             None => Ok(0),
             Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => Ok(0),
@@ -81,6 +83,11 @@ impl Line {
         }
         self.follow(after);
         (tried, rest)
+    }
+
+    /// Whether so much waits that it is a batch, whoever else is about to send.
+    pub(super) fn has_much(&self) -> bool {
+        self.lock().out.waiting() >= MUCH
     }
 
     /// What was taken has been written. Says whether there is more.
@@ -122,3 +129,7 @@ impl State {
         self.connection.has_last_words() || self.connection.ended().is_some()
     }
 }
+
+/// Bytes that are written without waiting for others to join them: that takes longer than a write of its own, and wakes another thread of the
+/// runtime, which finds nothing to do.
+const MUCH: usize = 16 << 10;

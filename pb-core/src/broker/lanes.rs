@@ -1,10 +1,7 @@
 //! How the connections of one server share its threads: whoever asks little is not made to wait behind those who ask much.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -68,45 +65,52 @@ impl Drop for Waits<'_> {
 pub(super) struct Share {
     lanes: Option<Lanes>,
     lane: Option<OwnedSemaphorePermit>,
-    work: usize,
+    steps: usize,
+    /// In [`WORK_BYTES`].
+    moved: usize,
 }
 
 impl Share {
     pub(super) fn new(lanes: Option<Lanes>) -> Self {
-        Share { lanes, lane: None, work: 0 }
+        Share { lanes, lane: None, steps: 0, moved: 0 }
     }
 
     /// A frame was handled, or one thing done that followed from it. Says whether the next must wait for [`Share::turn`].
     pub(super) fn spend_step(&mut self) -> bool {
-        self.spend(1)
+        self.steps += 1;
+        self.is_spent()
     }
 
     /// So many bytes were read or written. Says the same.
     pub(super) fn spend_bytes(&mut self, bytes: usize) -> bool {
-        self.spend(bytes / WORK_BYTES)
+        self.moved += bytes / WORK_BYTES;
+        self.is_spent()
     }
 
-    fn spend(&mut self, work: usize) -> bool {
-        self.work += work;
-        if self.work < LIGHT {
+    fn is_spent(&mut self) -> bool {
+        let work = self.steps + self.moved;
+        if work < LIGHT {
             return false;
         }
-        let Some(lanes) = &self.lanes else { return self.work >= TURN };
+        // The system moves them in a fraction of the time that frames take; where somebody waits they count like frames all the same.
+        let over = self.steps + self.moved / BYTES_ALONE >= TURN;
+        let Some(lanes) = &self.lanes else { return over };
         if self.lane.is_none() {
             self.lane = lanes.try_enter();
             if self.lane.is_none() {
                 return true;
             }
         }
-        self.work >= TURN || (self.work >= SHORT && lanes.are_wanted())
+        over || (work >= SHORT && lanes.are_wanted())
     }
 
-    /// How many bytes may be read or written at once: beside others, no more than a turn has.
-    pub(super) fn most_bytes(&self) -> usize {
-        match &self.lanes {
-            Some(lanes) if self.lane.is_none() || lanes.are_wanted() => SHORT * WORK_BYTES,
-            _ => usize::MAX,
+    /// How many bytes may be read or written at once, where there are so many: beside others, no more than a turn has. What is more takes a lane.
+    pub(super) fn most_bytes(&mut self, bytes: usize) -> usize {
+        let Some(lanes) = &self.lanes else { return usize::MAX };
+        if bytes > SHORT * WORK_BYTES && self.lane.is_none() {
+            self.lane = lanes.try_enter();
         }
+        if self.lane.is_none() || lanes.are_wanted() { SHORT * WORK_BYTES } else { usize::MAX }
     }
 
     /// Lets others have their turn, and waits for the next. Whoever does little goes first: the next turn begins when the runtime has nothing
@@ -116,9 +120,13 @@ impl Share {
     /// Dropping the future gives up the place in line.
     pub(super) async fn turn(&mut self) {
         self.lane = None;
-        self.work = 0;
+        (self.steps, self.moved) = (0, 0);
         if let Some(lanes) = &self.lanes {
-            self.lane = lanes.enter().await;
+            self.lane = lanes.try_enter();
+            if self.lane.is_none() {
+                // On the heap: each of a connection's tasks has room for it as long as it lives, else.
+                self.lane = Box::pin(lanes.enter()).await;
+            }
         }
         tokio::task::yield_now().await;
     }
@@ -126,20 +134,7 @@ impl Share {
     /// Gives the lane back: it waits now, or has nothing more to do, and what comes next begins anew.
     pub(super) fn has_waited(&mut self) {
         self.lane = None;
-        self.work = 0;
-    }
-
-    /// What `work` comes to at once. Where it must wait, that is without a lane, and what comes then begins anew.
-    pub(super) async fn at_once<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
-        let polled = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
-        match polled {
-            Poll::Ready(done) => Some(done),
-            Poll::Pending => {
-                self.has_waited();
-                None
-            }
-        }
+        (self.steps, self.moved) = (0, 0);
     }
 }
 
@@ -150,9 +145,14 @@ const SHORT: usize = 32;
 /// Work after which others have their turn.
 const TURN: usize = 128;
 const WORK_BYTES: usize = 1024;
+/// How many times as many of them are a turn where nobody waits for a lane.
+const BYTES_ALONE: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
     use super::*;
 
     fn busy(lanes: &Lanes) -> Share {
@@ -168,11 +168,16 @@ mod tests {
         let mut share = Share::new(Some(lanes.clone()));
         assert!((1..LIGHT).all(|_| !share.spend_step()));
         assert!(share.spend_step(), "the only lane is taken");
-        assert_eq!(share.most_bytes(), SHORT * WORK_BYTES);
+        assert_eq!(share.most_bytes(usize::MAX), SHORT * WORK_BYTES);
         drop(holder);
         share.turn().await;
         assert!(!share.spend_step());
-        assert_eq!(share.most_bytes(), usize::MAX);
+        assert_eq!(share.most_bytes(1), usize::MAX);
+        share.has_waited();
+        assert_eq!(share.most_bytes(SHORT * WORK_BYTES), SHORT * WORK_BYTES);
+        assert!(lanes.try_enter().is_some(), "few bytes take no lane");
+        assert_eq!(share.most_bytes(SHORT * WORK_BYTES + 1), usize::MAX);
+        assert!(lanes.try_enter().is_none(), "more take one");
     }
 
     #[tokio::test]
@@ -194,12 +199,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn bytes_make_a_longer_turn_where_nobody_waits_and_count_like_frames_where_somebody_does() {
+        let lanes = Lanes::new(1);
+        let mut share = Share::new(Some(lanes.clone()));
+        assert!((1..BYTES_ALONE * TURN).all(|_| !share.spend_bytes(WORK_BYTES)));
+        assert!(share.spend_bytes(WORK_BYTES), "the turn is over");
+        share.turn().await;
+        assert!(!share.spend_bytes((SHORT - 1) * WORK_BYTES));
+        let mut other = Share::new(Some(lanes));
+        let mut waits = Box::pin(other.turn());
+        assert!(poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx))).await.is_pending());
+        assert!(share.spend_bytes(WORK_BYTES), "somebody waits");
+    }
+
+    #[tokio::test]
     async fn who_waits_for_the_peer_keeps_no_lane() {
         let lanes = Lanes::new(1);
         let mut share = busy(&lanes);
-        assert_eq!(share.at_once(async { 1 }).await, Some(1));
         assert!(lanes.try_enter().is_none());
-        assert_eq!(share.at_once(std::future::pending::<()>()).await, None);
+        share.has_waited();
         assert!(lanes.try_enter().is_some());
     }
 
@@ -211,6 +229,6 @@ mod tests {
             assert!(share.spend_step());
             share.turn().await;
         }
-        assert_eq!(share.most_bytes(), usize::MAX);
+        assert_eq!(share.most_bytes(usize::MAX), usize::MAX);
     }
 }

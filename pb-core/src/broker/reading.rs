@@ -8,7 +8,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
-use futures::future::OptionFuture;
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::task::{unconstrained, yield_now};
@@ -114,13 +113,13 @@ pub(super) async fn run(
         let abort = end.abort_code().map(|code| (code, text.as_str()));
         may_have_said_why = abort.is_some();
         line.end(Failure::new(end.kind(), Ran::Maybe, text.as_str()), abort);
-        reading.ready.run_by_turns(&line, &mut reading.share).await;
+        // On the heap, as what comes once at the end: a connection has room for it as long as it lives, else.
+        Box::pin(reading.ready.run_by_turns(&line, &mut reading.share)).await;
     }
     reading.share.has_waited();
     drop((ending, stay));
     reading.direct = None;
     if may_have_said_why {
-        // On the heap, as what comes once at the end: a connection has room for it as long as it lives, else.
         Box::pin(reading.linger()).await;
     }
 }
@@ -207,7 +206,7 @@ impl Reading<'_> {
     fn end_batch(&mut self, last: bool) -> Option<Rest> {
         let Reading { line, direct, batch, share, ready, .. } = self;
         let ready = last.then_some(ready);
-        let (written, rest) = line.end_batch(direct.as_ref(), batch, share.most_bytes(), ready);
+        let (written, rest) = line.end_batch(direct.as_ref(), batch, share, ready);
         match written {
             Ok(written) => self.tired |= self.share.spend_bytes(written),
             // The writer meets the same, and ends the connection; what the peer has said before, which may be why, is read until then.
@@ -452,11 +451,10 @@ impl Reading<'_> {
             if self.left {
                 return Ok(true);
             }
-            self.set_alarm(timeout);
+            self.set_alarm(self.due.map(Instant::into_std).into_iter().chain(timeout).min());
             self.make_room()?;
-            match self.wait(timeout.is_some()).await {
+            match self.wait(timeout.is_some() || self.due.is_some()).await {
                 Woken::Called => {}
-                Woken::Late => return Err(late()),
                 Woken::Read(Err(error)) => return Err(End::Lost(error)),
                 Woken::Read(Ok(0)) => return Err(End::Closed),
                 Woken::Read(Ok(read)) => {
@@ -467,6 +465,9 @@ impl Reading<'_> {
                     self.left = true;
                 }
                 Woken::Alarm => {
+                    if self.due.is_some_and(|due| due <= Instant::now()) {
+                        return Err(late());
+                    }
                     self.line.handle_timeout(Instant::now().into_std())?;
                     if self.buffer.is_empty() {
                         // Silence is what rings it: a peer that has nothing to say keeps no more than one that never had.
@@ -480,21 +481,19 @@ impl Reading<'_> {
     /// Waits for bytes, for a call, or for what is due; `timed`: for the alarm, too. By hand, since most calls wait here once, and a future of each
     /// would be polled twice.
     async fn wait(&mut self, timed: bool) -> Woken {
-        let mut late = pin!(OptionFuture::from(self.due.map(sleep_until)));
-        let Reading { line, half, buffer, share, alarm, armed, .. } = self;
+        let Reading { line, half, buffer, grown, share, alarm, armed, .. } = self;
         let mut first = true;
         poll_fn(|cx| {
             if line.read.poll_heard(cx).is_ready() {
                 return Poll::Ready(Woken::Called);
             }
-            let mut room = (&mut *buffer).limit(share.most_bytes());
+            // How much comes is known of a large frame only.
+            let most = share.most_bytes(if *grown { buffer.capacity() - buffer.len() } else { 0 });
+            let mut room = (&mut *buffer).limit(most);
             if let Poll::Ready(read) = pin!(half.read_buf(&mut room)).poll(cx) {
                 return Poll::Ready(Woken::Read(read));
             }
             share.has_waited();
-            if let Poll::Ready(Some(())) = late.as_mut().poll(cx) {
-                return Poll::Ready(Woken::Late);
-            }
             // Behind the reading: where this side was held up, what the peer has said meanwhile counts first. An alarm that knows this task calls it, so
             // it is looked at when it may have done that.
             let known = mem::take(&mut first) && *armed && !alarm.is_elapsed();
@@ -516,9 +515,7 @@ enum Woken {
     /// There is something to start or to tell.
     Called,
     Read(std::io::Result<usize>),
-    /// What was due by some time has not come.
-    Late,
-    /// The tables have something to do, or nearly so.
+    /// The tables have something to do, or nearly so, or what was due has not come.
     Alarm,
 }
 
@@ -534,7 +531,7 @@ const RUN_BYTES: usize = 16 << 10;
 /// Bytes that one read may take.
 const READ_BYTES: usize = 64 << 10;
 /// The first: hello and some calls, a small part of a page.
-const FIRST_READ_BYTES: usize = 1 << 10;
+const FIRST_READ_BYTES: usize = 512;
 /// How long, and how much, is read without looking after an abort.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 4 << 20;

@@ -1,6 +1,10 @@
 //! The task that writes what the tables have sent, a batch at a time.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -14,10 +18,23 @@ use crate::message::{Failure, FailureKind, Ran};
 use crate::reactor::WriteHalf;
 
 /// Writes until the connection has ended and everything before the end is written.
-pub(super) async fn run(line: Arc<Line>, lanes: Option<Lanes>, half: WriteHalf) {
-    let gone = Gone(Arc::clone(&line));
-    write_all(&line, Share::new(lanes), half).await;
-    drop(gone);
+#[expect(
+    clippy::manual_async_fn,
+    reason = "it would have room for each argument twice, as long as the connection lives"
+)]
+pub(super) fn run(line: Arc<Line>, lanes: Option<Lanes>, half: WriteHalf) -> impl Future<Output = ()> + Send {
+    async move {
+        let gone = Gone(Arc::clone(&line));
+        // A local, since those go in the opposite order: the socket is given back before anybody is told.
+        let mut half = half;
+        let mut share = Share::new(lanes);
+        if write_all(&line, &mut share, &mut half).await {
+            half.finish().await;
+        } else {
+            drop(half);
+        }
+        drop(gone);
+    }
 }
 
 /// Tells those who wait for it that nothing more is written, also when the runtime drops the task.
@@ -29,34 +46,39 @@ impl Drop for Gone {
     }
 }
 
-async fn write_all(line: &Arc<Line>, mut share: Share, mut half: WriteHalf) {
+/// Says whether all is written.
+async fn write_all(line: &Arc<Line>, share: &mut Share, half: &mut WriteHalf) -> bool {
     let mut batch = Chunks::of(line.chunk_bytes());
     loop {
         line.write.heard().await;
-        // One turn of the runtime: whoever is about to send joins this batch instead of making one of its own.
-        tokio::task::yield_now().await;
+        if !line.has_much() {
+            // One turn of the runtime: whoever is about to send joins this batch instead of making one of its own.
+            tokio::task::yield_now().await;
+        }
         let taken = loop {
             match line.take_batch(&mut batch) {
                 Taken::Batch => {}
                 taken => break taken,
             }
-            if let Err(Unwritten { reason, stalled }) = write(&mut half, &mut batch, &mut share).await {
+            if let Err(Unwritten { reason, stalled }) = write(half, &mut batch, share).await {
                 share.has_waited();
                 if !stalled {
-                    // Why it takes nothing more the peer may have said before: that counts, and is still read.
-                    let _ = timeout(HEARD_OUT, line.heard_out()).await;
+                    // Why it takes nothing more the peer may have said before: that counts, and is still read. On the heap, as what comes
+                    // once, or seldom: a connection has room for it as long as it lives, else.
+                    let _ = Box::pin(timeout(HEARD_OUT, line.heard_out())).await;
                 }
                 line.end(Failure::new(FailureKind::Disconnected, Ran::Maybe, reason), None);
-                return run_ready(line);
+                run_ready(line);
+                return false;
             }
-            if line.written() {
+            if line.written() && !line.has_much() {
                 // Others join what has come meanwhile.
                 tokio::task::yield_now().await;
             }
         };
         share.has_waited();
         if taken == Taken::Nothing && line.ended().is_some() {
-            return half.finish().await;
+            return true;
         }
     }
 }
@@ -75,14 +97,14 @@ const HEARD_OUT: Duration = Duration::from_secs(1);
 async fn write(half: &mut WriteHalf, batch: &mut Chunks, share: &mut Share) -> Result<(), Unwritten> {
     let lost = |reason| Err(Unwritten { reason, stalled: false });
     while !batch.is_empty() {
-        let tried = {
-            // Within braces, so that the task has room for one list, not for two.
-            let slices = batch.slices(share.most_bytes());
-            share.at_once(half.write_vectored(&slices)).await
-        };
-        let written = match tried {
-            Some(written) => Ok(written),
-            None => timeout(STALL, half.write_vectored(&batch.slices(share.most_bytes()))).await,
+        let written = match write_some(half, batch, share).await {
+            Poll::Ready(written) => Ok(written),
+            Poll::Pending => {
+                share.has_waited();
+                let most = share.most_bytes(0);
+                let write = async { timeout(STALL, half.write_vectored(&batch.slices(most))).await };
+                Box::pin(write).await
+            }
         };
         match written {
             Err(_) => {
@@ -100,4 +122,13 @@ async fn write(half: &mut WriteHalf, batch: &mut Chunks, share: &mut Share) -> R
         }
     }
     Ok(())
+}
+
+/// Writes what is taken at once. Nothing of it is kept beyond that.
+async fn write_some(half: &mut WriteHalf, batch: &Chunks, share: &mut Share) -> Poll<io::Result<usize>> {
+    poll_fn(|cx| {
+        let slices = batch.slices(share.most_bytes(batch.len()));
+        Poll::Ready(pin!(half.write_vectored(&slices)).poll(cx))
+    })
+    .await
 }

@@ -11,15 +11,15 @@ use crate::message::{
     Abort, AbortCode, ExportId, Failure, FailureKind, Goaway, ImportId, MAX_TEXT_BYTES, Message, Ran,
 };
 
-/// What both sides have said about leaving, and what is left to wait for.
+/// What both sides have said about leaving, and what is left to wait for. Each is on the heap: it comes once, at the end.
 #[derive(Default)]
 pub(super) struct Departure {
     /// This side leaves.
-    ours: Option<Leave>,
+    ours: Option<Box<Leave>>,
     /// The peer leaves.
-    theirs: Option<Farewell>,
+    theirs: Option<Box<Farewell>>,
     /// The peer sends nothing more; what it asked for before is still answered.
-    mute: Option<Mute>,
+    mute: Option<Box<Mute>>,
     /// The time that one of them had is over.
     overdue: bool,
 }
@@ -62,7 +62,8 @@ impl<H: Host> Connection<H> {
             Some(leave) => leave.until = until,
             None => {
                 let reason = reason[..reason.floor_char_boundary(MAX_TEXT_BYTES)].into();
-                self.leaving.ours = Some(Leave { last: self.exports.last_result(), reason, until });
+                let leave = Leave { last: self.exports.last_result(), reason, until };
+                self.leaving.ours = Some(Box::new(leave));
             }
         }
         self.say_goaway(now, out);
@@ -103,13 +104,13 @@ impl<H: Host> Connection<H> {
             return Err(Violation::GoawayChanged { last: last.0, before: before.last.0 });
         }
         let until = now + Duration::from_millis(goaway.drain_ms).min(LONGEST_TIME);
-        self.leaving.theirs = Some(Farewell { last, until, reason: goaway.reason.clone() });
+        self.leaving.theirs = Some(Box::new(Farewell { last, until, reason: goaway.reason.clone() }));
         Ok(())
     }
 
     /// What the peer said when it began to leave, if it did.
     pub fn farewell(&self) -> Option<&Farewell> {
-        self.leaving.theirs.as_ref()
+        self.leaving.theirs.as_deref()
     }
 
     /// Whether a call of ours that stems from the call `root_call` on the peer's root is known not to have run, by the peer's `goaway`.
@@ -136,7 +137,7 @@ impl<H: Host> Connection<H> {
         self.fail_embargoes(&reason);
         // Nobody gives them back any more.
         self.imports.casts = Casts::default();
-        self.leaving.mute = Some(Mute { reason, until: now + time });
+        self.leaving.mute = Some(Box::new(Mute { reason, until: now + time }));
     }
 
     /// Fails all calls of ours that have no answer.

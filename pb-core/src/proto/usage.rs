@@ -60,7 +60,12 @@ pub(super) enum How {
 
 /// The calls of each method that have ended: of the first [`MOST_METHODS`] that the peer has numbered, and of all others together.
 #[derive(Default)]
-pub(super) struct Methods(Vec<Ended>);
+pub(super) struct Methods {
+    /// Number 1 first.
+    numbered: Vec<Ended>,
+    /// Most peers have none.
+    others: Option<Box<Ended>>,
+}
 
 /// Those of one method.
 #[derive(Clone, Default)]
@@ -83,26 +88,24 @@ pub(super) type Kinds = [u32; FailureKind::ALL.len()];
 pub(super) struct Times([u32; CLASSES]);
 
 impl Methods {
-    /// The place of a method; the first is that of all others.
-    pub(super) fn place(number: u16) -> usize {
-        let number = usize::from(number);
-        if number <= MOST_METHODS { number } else { 0 }
-    }
-
     #[inline]
     pub(super) fn of(&mut self, number: u16) -> &mut Ended {
-        let place = Self::place(number);
-        if place >= self.0.len() {
+        let place = usize::from(number).wrapping_sub(1);
+        if place >= self.numbered.len() {
+            if place >= MOST_METHODS {
+                return self.others.get_or_insert_default();
+            }
             // Each takes much, and most peers call few.
-            self.0.reserve_exact(place + 1 - self.0.len());
-            self.0.resize(place + 1, Ended::default());
+            self.numbered.reserve_exact(place + 1 - self.numbered.len());
+            self.numbered.resize(place + 1, Ended::default());
         }
-        &mut self.0[place]
+        &mut self.numbered[place]
     }
 
-    /// All that have ended, with their numbers.
+    /// All that have ended, with their numbers; 0 for those that have none of their own.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, &Ended)> {
-        (0..).zip(&self.0).filter(|(_, ended)| ended.calls > 0)
+        let others = self.others.iter().map(|others| (0, &**others));
+        others.chain((1..).zip(&self.numbered)).filter(|(_, ended)| ended.calls > 0)
     }
 }
 
@@ -214,7 +217,7 @@ mod tests {
         }
         let all: Vec<_> = methods.iter().map(|(number, ended)| (number, ended.calls)).collect();
         assert_eq!(all, [(0, 3), (1, 1), (2, 1)]);
-        assert!(methods.0.len() <= MOST_METHODS + 1);
+        assert!(methods.numbered.len() <= MOST_METHODS);
         assert!((MOST_METHODS + 1) * (size_of::<Ended>() + size_of::<Kinds>()) <= 14 << 10);
     }
 
