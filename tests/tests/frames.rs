@@ -36,6 +36,24 @@ fn there_and_back(message: Message) {
     assert_eq!(decoded(&frame), Decoded::Message(message));
 }
 
+/// The frames that `docs/protocol.md` shows in bytes are those of the files.
+#[test]
+fn the_page_shows_golden_frames() {
+    let page =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md")).expect("the page");
+    let mut shown = 0;
+    for golden in golden::all() {
+        let line = page.lines().find_map(|line| {
+            line.strip_prefix("    ")?.strip_prefix(golden.name)?.strip_prefix(' ').map(str::trim)
+        });
+        let Some(line) = line else { continue };
+        let bytes: Vec<String> = golden.frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(line, bytes.join(" "), "{}", golden.name);
+        shown += 1;
+    }
+    assert_eq!(shown, 3);
+}
+
 #[test]
 fn golden_frames_are_what_their_messages_encode_to() {
     for golden in golden::all() {
