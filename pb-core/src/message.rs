@@ -4,6 +4,7 @@
 //! turns them around with [`ImportId::turned`] and [`ExportId::turned`] before it looks them up.
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -399,6 +400,11 @@ pub enum Rejection<B = Bytes> {
 }
 
 impl Rejection {
+    /// What it says, taken out of a message that nobody needs any more.
+    pub(crate) fn take(&mut self) -> Self {
+        mem::replace(self, Rejection::App(Payload::default()))
+    }
+
     /// Bytes of the method's own error; a broker's failure has bounds of its own.
     pub(crate) fn body_len(&self) -> usize {
         match self {

@@ -3,6 +3,9 @@
 //! [`Connection`] is a plain value: `handle` takes a message in, an [`Outbox`] takes messages out, `poll_task` and `poll_notice`
 //! hand out what is to be done. Time comes in as `now`, and `poll_timeout` says when `handle_timeout` wants to be called. It never runs a method, never drops what its owner handed in (see [`Connection::take_garbage`])
 //! and never sees a byte of a body.
+//!
+//! What every message goes through is inlined where it would hand something on in a large result: what is put together in pieces and moved at once, as a
+//! whole, waits for its pieces (docs/performance.md, "What a call consists of").
 
 mod answering;
 mod breaking;

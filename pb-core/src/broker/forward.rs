@@ -223,7 +223,7 @@ fn find<'a>(object: &dyn Object, known: &'a Known<Memo>) -> Option<&'a Bound> {
 }
 
 /// The same, looked up. Traces the signature, which runs the user's `Deserialize`; nobody is there yet to answer for its panic.
-#[cold]
+#[inline(never)]
 fn find_anew(object: &dyn Object, known: &Known<Memo>) -> Result<Bound, Box<Failure>> {
     let untraced =
         || Failure::new(FailureKind::Internal, Ran::No, "the method's signature could not be traced");

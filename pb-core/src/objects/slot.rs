@@ -421,7 +421,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         self.fill(Phase::Local(result));
     }
 
-    /// The one place where a call ends, and whether it did. A second end changes nothing.
+    /// The one place where a call ends, with [`Slot::fill_known`], and whether it did. A second end changes nothing.
     fn fill(&self, phase: Phase<R, K>) -> bool {
         // Encoding runs the user's `Serialize`, so it is done before the lock, and only where somebody may ask.
         let cause = match &phase {
@@ -450,7 +450,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         true
     }
 
-    /// Ends a call that somebody but its Deferred has to do with.
+    /// The same of a call that somebody but its Deferred has to do with.
     #[inline(never)]
     fn fill_known(
         &self,
@@ -579,7 +579,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         }
     }
 
-    /// The same for all that is no value.
+    /// The same for all ends that are no value: `open` sees to those.
     fn open_other(&self, phase: Phase<R, K>) -> Result<R, K::Caller> {
         let failure = match phase {
             Phase::Local(Ok(value)) => return Ok(value),

@@ -282,15 +282,15 @@ impl<H: Host> Connection<H> {
     pub(super) fn on_reject(&mut self, reject: &mut Reject) -> Result<(), Violation> {
         let id = reject.export.turned();
         if !id.is_result() {
-            return self.on_break(id, &mut reject.rejection);
+            return self.on_break(id, reject.rejection.take());
         }
         self.imports.asked_reply(id, reject.rejection.body_len())?;
-        let (cause, outcome) = match &mut reject.rejection {
-            Rejection::App(payload) => {
-                let carried = self.take_in(payload, false)?;
+        let (cause, outcome) = match reject.rejection.take() {
+            Rejection::App(mut payload) => {
+                let carried = self.take_in(&mut payload, false)?;
                 (Cause::of_error(&carried.body, !carried.handles.is_empty()), Outcome::App(carried))
             }
-            Rejection::Broker(failure) => (Cause::Broker(failure.clone()), Outcome::Failed(failure.clone())),
+            Rejection::Broker(failure) => (Cause::Broker(failure.clone()), Outcome::Failed(failure)),
         };
         let asked = self.imports.settle(id)?;
         self.settle_failed(id, asked, cause, outcome);
@@ -327,18 +327,18 @@ impl<H: Host> Connection<H> {
     }
 
     /// An object of the peer's, or its root, is broken from now on.
-    fn on_break(&mut self, id: ImportId, rejection: &mut Rejection) -> Result<(), Violation> {
+    fn on_break(&mut self, id: ImportId, rejection: Rejection) -> Result<(), Violation> {
         if !self.imports.was_given(id) {
             return Err(Violation::NeverGiven { id: id.0 });
         }
         let cause = match rejection {
-            Rejection::App(payload) => {
-                let carried = self.take_in(payload, true)?;
+            Rejection::App(mut payload) => {
+                let carried = self.take_in(&mut payload, true)?;
                 let cause = Cause::of_error(&carried.body, !carried.handles.is_empty());
                 self.garbage.push(Garbage::Handles(carried.handles));
                 cause
             }
-            Rejection::Broker(failure) => Cause::Broker(failure.clone()),
+            Rejection::Broker(failure) => Cause::Broker(failure),
         };
         let failure = Failure::broken_by(cause);
         if id == ImportId::ROOT {

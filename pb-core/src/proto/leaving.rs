@@ -1,6 +1,7 @@
 //! The end of a connection in good order (`docs/protocol.md`, section 13): `goaway` of either side, the end of what the peer sends, and
 //! when nothing is left to wait for.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::casts::Casts;
@@ -95,7 +96,7 @@ impl<H: Host> Connection<H> {
         Some(Failure::new(FailureKind::Disconnected, Ran::No, message))
     }
 
-    pub(super) fn on_goaway(&mut self, goaway: &Goaway, now: Instant) -> Result<(), Violation> {
+    pub(super) fn on_goaway(&mut self, goaway: &mut Goaway, now: Instant) -> Result<(), Violation> {
         let last = goaway.last.turned();
         if last != ImportId::ROOT && !self.imports.was_given(last) {
             return Err(Violation::NeverGiven { id: last.0 });
@@ -104,7 +105,7 @@ impl<H: Host> Connection<H> {
             return Err(Violation::GoawayChanged { last: last.0, before: before.last.0 });
         }
         let until = now + Duration::from_millis(goaway.drain_ms).min(LONGEST_TIME);
-        self.leaving.theirs = Some(Box::new(Farewell { last, until, reason: goaway.reason.clone() }));
+        self.leaving.theirs = Some(Box::new(Farewell { last, until, reason: mem::take(&mut goaway.reason) }));
         Ok(())
     }
 
