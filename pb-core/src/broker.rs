@@ -2,6 +2,7 @@
 //! One task reads and starts methods, one writes; callers append from their own threads.
 
 mod after;
+mod alarm;
 mod arrivals;
 mod batches;
 mod bell;

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::message::{Failure, FailureKind, Ran};
 use chain::Chain;
-pub(crate) use depth::drop_quietly;
+pub(crate) use depth::{drop_quietly, quietly};
 pub use ext::{DeferredExt, Outcome};
 use flow::{Flow, Next, Work};
 pub use many::{OnFailure, all_settled, first, gather};

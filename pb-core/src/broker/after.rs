@@ -5,6 +5,7 @@ use super::line::{Line, State};
 use super::outgoing::Call;
 use super::room::Room;
 use super::wiring::Wiring;
+use crate::defer::quietly;
 use crate::message::{ExportId, Failure};
 use crate::objects::{Reference, drop_quietly};
 use crate::proto::Garbage;
@@ -74,11 +75,12 @@ impl Line {
 
     #[inline(never)]
     fn follow_rest(&self, rest: Aftermath) {
+        // Wakers are anybody's: a panic of one ends nothing but what it was to tell.
         if rest.room > 0 {
-            self.room.open(rest.room, &self.read);
+            quietly(|| self.room.open(rest.room, &self.read));
         }
         if rest.idle {
-            self.changed.notify_waiters();
+            quietly(|| self.changed.notify_waiters());
         }
         if let Some(reason) = rest.left {
             self.finish(reason);

@@ -10,6 +10,14 @@ use super::outgoing::{Alone, Call, Taken};
 use super::ready::Ready;
 use crate::reactor::Direct;
 
+/// How it stands with a connection whose batch has ended.
+pub(super) struct Finished {
+    /// So many bytes; or the socket's error.
+    pub(super) written: std::io::Result<usize>,
+    /// What to wait for, where nothing was taken out.
+    pub(super) rest: Option<Rest>,
+}
+
 impl Line {
     /// Writes a frame that is alone, under no lock. What the socket does not take, or refuses, is left to the writing task.
     #[inline(never)]
@@ -38,23 +46,46 @@ impl Line {
         taken
     }
 
+    /// Writes what a batch has led to so far, as [`Line::finish_batch`] does, and begins another by the next message.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(super) fn write_batch(
+        &self,
+        direct: Option<&Direct>,
+        batch: &mut Chunks,
+        share: &mut Share,
+    ) -> std::io::Result<usize> {
+        self.write_out(direct, batch, share, None).written
+    }
+
     /// The batch ends: what has gathered is written from here, unless somebody writes already. What the socket does not take at once is
-    /// left to the writer, as is everything without `direct` and what goes beyond what `share` has. Says how many bytes were written, or the socket's
-    /// error; and, where nothing is to be done next, what to wait for: that is taken out into `ready`, if there is one, in the last turn of the lock.
-    pub(super) fn end_batch(
+    /// left to the writer, as is everything without `direct` and what goes beyond what `share` has. What the tables have ready then goes into `ready`, which
+    /// is empty, in the turn of the lock that all ends with.
+    pub(super) fn finish_batch(
+        &self,
+        direct: Option<&Direct>,
+        batch: &mut Chunks,
+        share: &mut Share,
+        ready: &mut Ready,
+    ) -> Finished {
+        self.write_out(direct, batch, share, Some(ready))
+    }
+
+    fn write_out(
         &self,
         direct: Option<&Direct>,
         batch: &mut Chunks,
         share: &mut Share,
         mut ready: Option<&mut Ready>,
-    ) -> (std::io::Result<usize>, Option<Rest>) {
+    ) -> Finished {
         let (writes, (rest, after), call) = {
             let mut state = self.lock();
             let State { connection, out, .. } = &mut *state;
             connection.flush(out);
             let writes = out.end_batch(batch);
             let next = if writes { None } else { ready.as_deref_mut() };
-            let next = self.take_next(&mut state, next);
+            let next = self.take_next_if(&mut state, next);
             // Whoever had something for the writing task meanwhile, the end among it, has called nobody.
             let more = !writes && state.has_more();
             (writes, next, more && state.out.must_call(true))
@@ -64,7 +95,7 @@ impl Line {
             self.write.ring();
         }
         if !writes {
-            return (Ok(0), rest);
+            return Finished { written: Ok(0), rest };
         }
         let most = share.most_bytes(batch.len());
         let tried = match direct.map(|direct| direct.try_write_vectored(&batch.slices(most))) {
@@ -76,13 +107,15 @@ impl Line {
         let (call, (rest, after)) = {
             let mut state = self.lock();
             let more = state.has_more();
-            (state.out.end_direct(batch, more), self.take_next(&mut state, ready))
+            // First, since calls are held back by what was not written.
+            let call = state.out.end_direct(batch, more);
+            (call, self.take_next_if(&mut state, ready))
         };
         if call {
             self.write.ring();
         }
         self.follow(after);
-        (tried, rest)
+        Finished { written: tried, rest }
     }
 
     /// Whether so much waits that it is a batch, whoever else is about to send.

@@ -23,6 +23,7 @@ use super::stages::Stages;
 use super::watchdog::Watchdog;
 use super::wiring::Wiring;
 use super::{Config, reading, ready, writing};
+use crate::defer::quietly;
 use crate::message::{Abort, AbortCode, Failure, FailureKind, MAX_CAUSE_BYTES, Message, Ran};
 use crate::objects::{AnswerBody, Names, Watcher, Watchers};
 use crate::proto::{Connection, Outbox, Silent, TableSizes, Violation};
@@ -245,26 +246,26 @@ impl Line {
         };
         self.follow(after);
         if goaway {
-            self.changed.notify_waiters();
+            quietly(|| self.changed.notify_waiters());
         }
         (turn, worked)
     }
 
-    /// Takes out what is to be done: `ready`, which is empty before.
-    pub(super) fn take_ready(&self, ready: &mut Ready) {
-        let (_, after) = self.take_out(&mut self.lock(), ready, true);
+    /// Takes out what is to be done: `ready`, which is empty before. `well`: the peer has done nothing wrong.
+    pub(super) fn take_ready(&self, ready: &mut Ready, well: bool) {
+        let (_, after) = self.take_out(&mut self.lock(), ready, well);
         self.follow(after);
     }
 
     /// The same for the reading task, which waits where there is nothing, and then learns what for.
     pub(super) fn take_or_rest(&self, ready: &mut Ready) -> Option<Rest> {
-        let (rest, after) = self.take_next(&mut self.lock(), Some(ready));
+        let (rest, after) = self.take_next_if(&mut self.lock(), Some(ready));
         self.follow(after);
         rest
     }
 
-    /// The same under the lock; without `ready` nothing is taken out.
-    pub(super) fn take_next(&self, state: &mut State, ready: Option<&mut Ready>) -> (Option<Rest>, After) {
+    /// The same under the lock, if there is a `ready`.
+    pub(super) fn take_next_if(&self, state: &mut State, ready: Option<&mut Ready>) -> (Option<Rest>, After) {
         let Some(ready) = ready else { return (None, state.after(&self.room, None, Call::Nobody, false)) };
         let (_, after) = self.take_out(state, ready, true);
         (if ready.is_empty() { Some(state.rest()) } else { None }, after)
@@ -273,6 +274,7 @@ impl Line {
     /// Calls are not started while too much waits to be written. `well`: the peer has done nothing wrong.
     #[inline]
     fn take_out(&self, state: &mut State, ready: &mut Ready, well: bool) -> (Turn, After) {
+        debug_assert!(ready.is_empty(), "what is in it would go back into the tables, out of its order");
         let State { connection, out, in_hand, .. } = state;
         let full = out.waiting() + connection.last_words_bytes() > self.full_bytes;
         let ended = connection.ended().is_some();
@@ -369,6 +371,7 @@ impl Line {
 
     /// An answer's body, which counts against this side's bytes for answers until it is dropped. Small ones don't: they may be kept as causes
     /// of failures, and cost no more than the call that asked for them.
+    // Inlined: a body in a result would be moved.
     #[inline(always)]
     pub(super) fn hold_answer(self: &Arc<Self>, body: Bytes) -> AnswerBody {
         if body.len() <= MAX_CAUSE_BYTES {
@@ -412,15 +415,15 @@ impl Line {
         }
     }
 
-    /// Everything is failed; now everybody learns.
+    /// Everything is failed; now everybody learns. Wakers are anybody's: a panic of one keeps nobody else of it.
     pub(super) fn finish(&self, reason: Failure) {
-        self.stages.end(reason);
+        quietly(|| self.stages.end(reason));
         self.write.ring();
         self.read.ring();
-        self.forget_pings();
-        self.room.open_for_all();
-        self.changed.notify_waiters();
-        self.wake_watchers();
+        quietly(|| self.forget_pings());
+        quietly(|| self.room.open_for_all());
+        quietly(|| self.changed.notify_waiters());
+        quietly(|| self.wake_watchers());
     }
 
     /// The connection has ended, or the peer's root has broken.

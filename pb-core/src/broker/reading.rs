@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::mem;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -10,9 +10,11 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
-use tokio::task::{unconstrained, yield_now};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout_at};
 
+use super::alarm::Alarm;
+use super::batches::Finished;
 use super::chunks::Chunks;
 use super::counters;
 use super::lanes::{Lanes, Share};
@@ -100,8 +102,7 @@ pub(super) async fn run(
         most_read_bytes: READ_BYTES.min(line.frame_bytes as usize),
         due: None,
         due_from: 0,
-        alarm: Box::pin(sleep_until(Instant::now() + line.handshake)),
-        armed: false,
+        alarm: Alarm::at(Instant::now() + line.handshake),
         share: Share::new(lanes),
         left: false,
         tired: false,
@@ -150,11 +151,8 @@ struct Reading<'a> {
     due: Option<Instant>,
     /// How much of a started frame there was when `due` was set.
     due_from: usize,
-    /// Rings when the tables have something to do, or before: each byte that comes puts their time off, and setting a clock costs more than
-    /// looking at it once too often.
-    alarm: Pin<Box<Sleep>>,
-    /// The alarm calls this task when it rings.
-    armed: bool,
+    /// Rings when the tables have something to do, or something is due, or before.
+    alarm: Alarm,
     share: Share,
     /// There is something in the buffer that was not looked at.
     left: bool,
@@ -180,11 +178,13 @@ impl Reading<'_> {
             // One look at the clock for all that was read.
             let now = Instant::now().into_std();
             let taken = self.take_frames(greeted, now);
-            self.ready.run_some(self.line);
-            self.rest = self.end_batch(true);
-            if mem::take(&mut self.ready.started) {
-                self.line.watchdog.is_done(self.line.peer_address(), now, Instant::now().into_std());
+            self.ready.run_some(self.line, taken.is_ok());
+            match &taken {
+                Ok(_) => self.finish_batch(),
+                // Nothing more is taken out: the tables may say that all is done and the connection closed, where it ends for this.
+                Err(_) => self.write_batch(),
             }
+            self.line.watchdog.is_done(self.line.peer_address(), now, Instant::now().into_std());
             greeted = taken?;
             if !self.left {
                 self.set_due(greeted);
@@ -201,18 +201,27 @@ impl Reading<'_> {
         }
     }
 
-    /// Writes what a batch of frames has led to. `last`: nothing more comes of it, and what the tables have ready is taken out; says what to wait for
-    /// where that is nothing.
-    fn end_batch(&mut self, last: bool) -> Option<Rest> {
+    /// Writes what a batch of frames has led to so far.
+    fn write_batch(&mut self) {
+        let Reading { line, direct, batch, share, .. } = self;
+        let written = line.write_batch(direct.as_ref(), batch, share);
+        self.has_written(written);
+    }
+
+    /// The same at its end, with a look at what comes next.
+    fn finish_batch(&mut self) {
         let Reading { line, direct, batch, share, ready, .. } = self;
-        let ready = last.then_some(ready);
-        let (written, rest) = line.end_batch(direct.as_ref(), batch, share, ready);
+        let Finished { written, rest } = line.finish_batch(direct.as_ref(), batch, share, ready);
+        self.rest = rest;
+        self.has_written(written);
+    }
+
+    fn has_written(&mut self, written: std::io::Result<usize>) {
         match written {
             Ok(written) => self.tired |= self.share.spend_bytes(written),
             // The writer meets the same, and ends the connection; what the peer has said before, which may be why, is read until then.
             Err(_) => self.direct = None,
         }
-        rest
     }
 
     /// The peer has said its last: what it asked for before is still answered, until the tables close the connection.
@@ -227,12 +236,12 @@ impl Reading<'_> {
             if ended {
                 return Ok(());
             }
-            self.set_alarm(timeout);
+            self.alarm.set(timeout);
             self.share.has_waited();
             tokio::select! {
                 biased;
                 () = self.line.read.heard() => {}
-                () = self.alarm.as_mut(), if timeout.is_some() => {
+                () = poll_fn(|cx| self.alarm.poll_rung(false, cx)), if timeout.is_some() => {
                     let now = Instant::now().into_std();
                     self.line.handle_timeout(now).expect("who cannot be heard any more is not taken for dead");
                 }
@@ -283,14 +292,14 @@ impl Reading<'_> {
             self.left |= done == Some(false);
             if done.is_some() && !plain {
                 // What comes next may depend on all that this has led to.
-                self.left |= !self.ready.run_some(self.line);
+                self.left |= !self.ready.run_some(self.line, taken.is_ok());
             }
             taken?;
             if frames == 0 {
                 return Ok(greeted);
             }
             if turn.full {
-                self.end_batch(false);
+                self.write_batch();
             }
             if !greeted {
                 self.line.open();
@@ -321,6 +330,7 @@ impl Reading<'_> {
             {
                 return Ok(false);
             }
+            // Looked at before it is taken out: it is large, and would be moved though it is not there.
             if held.is_some()
                 && let Some((mut decoded, whole)) = held.take()
             {
@@ -412,15 +422,6 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn set_alarm(&mut self, timeout: Option<std::time::Instant>) {
-        if let Some(timeout) = timeout.map(Instant::from_std)
-            && (timeout < self.alarm.deadline() || self.alarm.is_elapsed())
-        {
-            self.alarm.as_mut().reset(timeout);
-            self.armed = false;
-        }
-    }
-
     /// Reads some bytes, unless whole frames are left, or learns that there is something to start or to tell. `false` once the connection
     /// was ended from elsewhere.
     async fn more(&mut self, late: impl Fn() -> End) -> Result<bool, End> {
@@ -451,7 +452,7 @@ impl Reading<'_> {
             if self.left {
                 return Ok(true);
             }
-            self.set_alarm(self.due.map(Instant::into_std).into_iter().chain(timeout).min());
+            self.alarm.set(self.due.map(Instant::into_std).into_iter().chain(timeout).min());
             self.make_room()?;
             match self.wait(timeout.is_some() || self.due.is_some()).await {
                 Woken::Called => {}
@@ -470,7 +471,7 @@ impl Reading<'_> {
                     }
                     self.line.handle_timeout(Instant::now().into_std())?;
                     if self.buffer.is_empty() {
-                        // Silence is what rings it: a peer that has nothing to say keeps no more than one that never had.
+                        // Silence is what mostly rings it: a peer that has nothing to say keeps no more than one that never had.
                         (self.buffer, self.read_bytes, self.paid) = (BytesMut::new(), FIRST_READ_BYTES, 0);
                     }
                 }
@@ -481,7 +482,7 @@ impl Reading<'_> {
     /// Waits for bytes, for a call, or for what is due; `timed`: for the alarm, too. By hand, since most calls wait here once, and a future of each
     /// would be polled twice.
     async fn wait(&mut self, timed: bool) -> Woken {
-        let Reading { line, half, buffer, grown, share, alarm, armed, .. } = self;
+        let Reading { line, half, buffer, grown, share, alarm, .. } = self;
         let mut first = true;
         poll_fn(|cx| {
             if line.read.poll_heard(cx).is_ready() {
@@ -494,15 +495,9 @@ impl Reading<'_> {
                 return Poll::Ready(Woken::Read(read));
             }
             share.has_waited();
-            // Behind the reading: where this side was held up, what the peer has said meanwhile counts first. An alarm that knows this task calls it, so
-            // it is looked at when it may have done that.
-            let known = mem::take(&mut first) && *armed && !alarm.is_elapsed();
-            if timed && !known {
-                // Whatever the task has done in this turn: an alarm that is put off to its next would not know it.
-                *armed = pin!(unconstrained(alarm.as_mut())).poll(cx).is_pending();
-                if !*armed {
-                    return Poll::Ready(Woken::Alarm);
-                }
+            // Behind the reading: where this side was held up, what the peer has said meanwhile counts first.
+            if timed && alarm.poll_rung(mem::take(&mut first), cx).is_ready() {
+                return Poll::Ready(Woken::Alarm);
             }
             Poll::Pending
         })

@@ -20,8 +20,6 @@ use crate::proto::{self, Notice, Outcome, Start, Task};
 pub(super) struct Ready {
     pub(super) notices: VecDeque<Notice<Wiring>>,
     pub(super) tasks: VecDeque<Task<Wiring>>,
-    /// Something was started since this was last taken back: only that may hold the connection up.
-    pub(super) started: bool,
 }
 
 impl Ready {
@@ -37,12 +35,13 @@ impl Ready {
         Some(Doing { line, ready: self }.steps(MOST_STEPS) < MOST_STEPS)
     }
 
-    /// Does some of what the tables have ready: as much as goes without others having their turn. Says whether that was all.
-    pub(super) fn run_some(&mut self, line: &Arc<Line>) -> bool {
+    /// Does some of what the tables have ready: as much as goes without others having their turn. `well`: the peer has done nothing
+    /// wrong. Says whether that was all.
+    pub(super) fn run_some(&mut self, line: &Arc<Line>, well: bool) -> bool {
         let mut left = STEPS;
         loop {
             if line.is_stirred() {
-                line.take_ready(self);
+                line.take_ready(self, well);
             }
             if self.is_empty() {
                 line.send_parked();
@@ -84,7 +83,7 @@ impl Ready {
     /// Does everything that the tables have ready.
     pub(super) fn run_all(&mut self, line: &Arc<Line>) {
         loop {
-            line.take_ready(self);
+            line.take_ready(self, true);
             if self.run(line).is_none() {
                 break;
             }
@@ -138,7 +137,6 @@ impl Doing<'_> {
             return false;
         }
         let Some(task) = self.ready.tasks.pop_front() else { return false };
-        self.ready.started = true;
         start(self.line, task);
         true
     }

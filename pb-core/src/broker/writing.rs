@@ -37,11 +37,13 @@ pub(super) fn run(line: Arc<Line>, lanes: Option<Lanes>, half: WriteHalf) -> imp
     }
 }
 
-/// Tells those who wait for it that nothing more is written, also when the runtime drops the task.
+/// Tells those who wait for it that nothing more is written, also when the runtime drops the task, or a panic ends it: without it the connection has
+/// ended, too.
 struct Gone(Arc<Line>);
 
 impl Drop for Gone {
     fn drop(&mut self) {
+        self.0.end(Failure::runtime_ended(), None);
         self.0.gone();
     }
 }

@@ -49,7 +49,8 @@ fn next() -> Option<Job> {
     LATER.try_with(|later| later.borrow_mut().pop_front()).ok().flatten()
 }
 
-fn quietly(job: impl FnOnce()) {
+/// Does what may run anybody's code, and survives its panic.
+pub fn quietly(job: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
         drop_quietly(panic);
     }
