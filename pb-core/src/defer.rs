@@ -19,7 +19,9 @@ use std::task::{Context, Poll, Waker};
 
 use crate::message::{Failure, FailureKind, Ran};
 use chain::Chain;
-pub(crate) use depth::{drop_quietly, quietly};
+pub(crate) use depth::drop_quietly;
+#[cfg(feature = "net")]
+pub(crate) use depth::quietly;
 pub use ext::{DeferredExt, Outcome};
 use flow::{Flow, Next, Work};
 pub use many::{OnFailure, all_settled, first, gather};
