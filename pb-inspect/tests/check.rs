@@ -53,6 +53,8 @@ async fn a_healthy_server_has_no_finding() {
     let said = served.pb(&["check", "--over", "0"]).await;
     let told = "nothing found: looked at 1 connection (does each read its answers, and give those that it owes?), 51 objects held there (";
     assert!(said.starts_with(told) && said.contains(", 1 disconnect lately (was each a goodbye?)"), "{said}");
+    let failing = "have more than 3 of one failed, but for its own errors and cancelled calls?";
+    assert!(said.contains(failing), "{said}");
     drop(files);
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use self::findings::findings;
+use self::findings::{FEW, findings};
 use self::gathered::{Gathered, gathered};
 use super::seconds;
 use crate::cli::Common;
@@ -128,7 +128,7 @@ fn nothing(gathered: &Gathered) -> String {
     let groups = gathered.branches.iter().flat_map(|branch| &branch.groups);
     let objects = groups.fold(0_u64, |sum, group| sum.saturating_add(group.objects));
     format!(
-        "nothing found: looked at {} (does each read its answers, and give those that it owes?), {} held there (are many never called, is any broken?), {} (is a call far older than others, do calls fail?), {} lately (was each a goodbye?)",
+        "nothing found: looked at {} (does each read its answers, and give those that it owes?), {} held there (are many never called, is any broken?), {} (is a call far older than others, have more than {FEW} of one failed, but for its own errors and cancelled calls?), {} lately (was each a goodbye?)",
         many(gathered.branches.len() as u64, "connection"),
         many(objects, "object"),
         many(gathered.methods.len() as u64, "method"),

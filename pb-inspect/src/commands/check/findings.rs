@@ -334,7 +334,7 @@ const LEAK: u64 = 100;
 /// Objects of a connection that it has not called yet: as many as a peer's budget has room for by default, nearly.
 const HOARD: u64 = 10_000;
 /// Failures of a method that are not worth a word.
-const FEW: u64 = 3;
+pub(super) const FEW: u64 = 3;
 /// How long ago an end is news.
 const LATELY_MS: u64 = 3_600_000;
 
