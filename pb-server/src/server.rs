@@ -146,7 +146,7 @@ impl Server {
         self
     }
 
-    /// Listens at `tcp://HOST:PORT` (port 0 takes a free one), `unix://PATH` (with mode 600: only this user may connect) or `mem://NAME`, beside the
+    /// Listens at `tcp://HOST:PORT` (port 0 takes a free one), `unix://PATH` (with mode 600: only this user may connect; its directory must be there) or `mem://NAME`, beside the
     /// addresses it has already. Connections are accepted once it runs.
     ///
     /// # Errors

@@ -263,6 +263,17 @@ async fn where_nobody_listens_there_is_an_error_and_no_file() {
     assert!(!path.exists());
     stale(&path);
     assert_eq!(Stream::connect(&address).await.err().unwrap().kind(), ErrorKind::ConnectionRefused);
-    let nowhere: Address = format!("unix://{}/no/such/s", path.parent().unwrap().display()).parse().unwrap();
-    assert_eq!(refused(&nowhere).await.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn where_a_directory_is_not_there_the_error_names_it_and_says_to_make_it() {
+    let (_dir, path, _address) = scratch();
+    let directory = path.parent().expect("a folder").join("pb");
+    let address: Address = format!("unix://{}/s", directory.display()).parse().expect("an address");
+    let error = refused(&address).await;
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let directory = directory.display();
+    let wanted =
+        format!("its directory {directory} is not there: make it first, for only the socket is made");
+    assert_eq!(error.to_string(), wanted);
 }

@@ -97,7 +97,7 @@ impl Listener {
     /// file that is there already is removed if nobody listens to it any more.
     ///
     /// # Errors
-    /// The system's: the address is taken, not ours, or not allowed. [`io::ErrorKind::AddrInUse`] also where a path leads to another kind
+    /// The system's: the address is taken, not ours, or not allowed. [`io::ErrorKind::NotFound`] where a path's directory is not there, which the error names. [`io::ErrorKind::AddrInUse`] also where a path leads to another kind
     /// of file, which stays, or where another process has held the lock of its directory for 2 s.
     ///
     /// # Cancel safety

@@ -39,6 +39,9 @@ impl UnixPort {
                 remove_stale(path, lock.is_some()).await?;
                 bind(path)?
             }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(no_directory(path).unwrap_or(error));
+            }
             bound => bound?,
         };
         // From here on it is removed, whatever fails.
@@ -112,10 +115,25 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What the system leaves unsaid where it finds no place for a file.
+fn no_directory(path: &Path) -> Option<io::Error> {
+    let directory = directory_of(path);
+    let text = || {
+        format!(
+            "its directory {} is not there: make it first, for only the socket is made",
+            directory.display()
+        )
+    };
+    (!directory.exists()).then(|| io::Error::new(ErrorKind::NotFound, text()))
+}
+
 /// Keeps others of this kind from binding or removing in the directory. Nothing where its file system has no locks, or it can't be read.
 async fn lock_directory(path: &Path) -> io::Result<Option<File>> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(directory) = File::open(directory) else { return Ok(None) };
+    let Ok(directory) = File::open(directory_of(path)) else { return Ok(None) };
     let until = Instant::now() + LOCK_TIME;
     loop {
         match directory.try_lock() {
