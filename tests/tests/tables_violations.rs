@@ -266,6 +266,18 @@ fn an_answer_is_to_an_open_call() {
 }
 
 #[test]
+fn the_root_is_no_result_and_is_told_so() {
+    let found = violation(Net::new(), [resolve(0, &[Cap::Mine(ExportId(-1))], "")]);
+    assert_eq!(found, Violation::RootResolved);
+    let told = "a resolve names the root, which is no call's result: a call's id is positive";
+    assert_eq!(found.to_string(), told);
+    let net = Net::new();
+    let call = net.call(B, &net.root(B), "hold", "", &[]);
+    assert_eq!(violation(net, [resolve(0, &[], "")]), Violation::RootResolved);
+    assert_eq!(call.failure().kind, FailureKind::Protocol, "its call ends with the connection");
+}
+
+#[test]
 fn a_bad_answer_ends_its_call_with_the_connection() {
     let own = Cap::Yours(ImportId(-1));
     let answers: [(Message, Reply); 6] = [

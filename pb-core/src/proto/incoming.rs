@@ -204,7 +204,10 @@ impl<H: Host> Connection<H> {
     ) -> Result<(), Violation> {
         let id = resolve.export.turned();
         if !id.is_result() {
-            return Err(Violation::NotOffered { feature: "promises as capabilities" });
+            return Err(match id.0 {
+                0 => Violation::RootResolved,
+                _ => Violation::NotOffered { feature: "promises as capabilities" },
+            });
         }
         // Until the answer is known to be good the call stays open, so that the end of the connection answers it.
         if self.imports.asked_reply(id, resolve.payload.body.len())? == Reply::Reference {

@@ -70,6 +70,9 @@ pub enum Violation {
         /// The id.
         id: i64,
     },
+    /// An answer that names the root.
+    #[error("a resolve names the root, which is no call's result: a call's id is positive")]
+    RootResolved,
     /// A reference was to come.
     #[error("call {id} asked for a reference; the answer has {caps} capabilities and {bytes} bytes")]
     NotOneReference {
