@@ -78,7 +78,7 @@ pub enum Error {
 fn not_reached(url: &str, source: &ConnectError) -> String {
     match source {
         ConnectError::Unreachable { source, .. } => format!(
-            "cannot look into {url}: {source}; it must be the address that a server was given for its inspector, and that server must run"
+            "cannot look into {url}: {source}; it must be the address that a server was given for its inspector, with `Server::inspect`, and that server must run"
         ),
         source => format!("cannot look into {url}: {source}"),
     }

@@ -47,7 +47,7 @@ impl Link {
         let entered = door.within(PATIENCE).enter(token).await;
         let inspector = entered.map_err(|error| match error.failure() {
             Some(Failure { kind: FailureKind::Unimplemented, .. }) => Error::Usage(format!(
-                "{} serves, but no inspector: name the address that its server was given for that (--inspect)",
+                "{} serves, but no inspector: name the address that its server was given for that, with `Server::inspect` (--inspect of the examples)",
                 common.url
             )),
             _ => error.into(),

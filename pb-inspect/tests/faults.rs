@@ -157,7 +157,7 @@ async fn what_is_wrong_is_a_sentence_with_a_status() {
     }
     let (code, _, error) = served.run_at(served.url(), &["objects"]).await;
     assert_eq!(code, Some(2));
-    assert!(error.contains("serves, but no inspector"), "{error}");
+    assert!(error.contains("serves, but no inspector") && error.contains("`Server::inspect`"), "{error}");
     let (code, _, error) = served.run_at("unix:///nowhere/at.all", &["objects"]).await;
     assert_eq!(code, Some(3), "{error}");
     assert!(error.contains("; it must be the address that a server was given for its inspector"), "{error}");
@@ -166,10 +166,18 @@ async fn what_is_wrong_is_a_sentence_with_a_status() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_server_does_not_allow_has_a_status_of_its_own() {
     let served = Served::read_only().await;
-    for words in [&["call", "root", "sum", "[]"][..], &["calls", "--cancel", "1/1"], &["revoke", "root"]] {
+    let refused = [
+        (&["call", "root", "sum", "[]"][..], "call"),
+        (&["calls", "--cancel", "1/1"], "cancel"),
+        (&["revoke", "root"], "revoke"),
+    ];
+    for (words, right) in refused {
         let (code, _, error) = served.run(words).await;
         assert_eq!(code, Some(4), "{error}");
-        assert!(error.contains("this inspector does not allow to"), "{error}");
+        let says = format!(
+            "pb: this inspector does not allow to {right}: its server grants that with `Inspect::allow_{right}()` in what it gives to `Server::inspect`\n"
+        );
+        assert_eq!(error, says);
     }
 }
 

@@ -134,6 +134,7 @@ async fn what_programs_say_is_in_no_recording_that_is_not_granted_it() {
     let (code, out, error) = plain.run(&["record", path.to_str().expect("a text"), "--bodies"]).await;
     assert_eq!((code, out.as_str()), (Some(4), ""), "{error}");
     assert!(error.contains("this inspector does not allow to record bodies"), "{error}");
+    assert!(error.contains("with `Inspect::allow_bodies()`"), "{error}");
     assert!(!path.exists(), "nothing is made where nothing is recorded");
 }
 

@@ -54,7 +54,7 @@ pub enum InspectAtError {
     },
     /// Everybody on this machine could connect.
     #[error(
-        "an inspector at {address} wants a token, for whoever is on this machine can connect there: name a file for it"
+        "an inspector at {address} wants a token, for whoever is on this machine can connect there: name a file for it with `Inspect::token_file`"
     )]
     NoToken {
         /// The address.

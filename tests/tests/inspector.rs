@@ -129,7 +129,7 @@ async fn addresses_that_others_reach_are_refused_and_loopback_wants_a_token() {
         assert!(error.starts_with("an inspector is not served at tcp://"), "{error}");
     }
     let error = inspected(Inspect::at("tcp://127.0.0.1:0")).await.expect("refused");
-    assert!(error.contains("wants a token"), "{error}");
+    assert!(error.contains("wants a token") && error.contains("`Inspect::token_file`"), "{error}");
 }
 
 #[tokio::test]

@@ -521,11 +521,11 @@ pub struct Group {
 pub enum InspectError {
     /// The token is not the one.
     #[error(
-        "the token is not the one of this server: it stands in the file that the server was told of, or has made, for its inspector"
+        "the token is not the one of this server: it stands in the file that the server was told of by `Inspect::token_file`, or has made there"
     )]
     Token,
     /// It is not allowed.
-    #[error("this inspector does not allow to {right}: the server grants that, or does not")]
+    #[error("this inspector does not allow to {right}: {}", granted_by(.right))]
     NotAllowed {
         /// `call`, `cancel`, `revoke`, or `record bodies`.
         right: String,
@@ -586,4 +586,16 @@ pub enum InspectError {
         /// The keys that there are.
         keys: String,
     },
+}
+
+/// What a server's author writes so that it is allowed.
+fn granted_by(right: &str) -> String {
+    let method = match right {
+        "call" => "allow_call",
+        "cancel" => "allow_cancel",
+        "revoke" => "allow_revoke",
+        "record bodies" => "allow_bodies",
+        _ => return "the server grants that, or does not".to_owned(),
+    };
+    format!("its server grants that with `Inspect::{method}()` in what it gives to `Server::inspect`")
 }
