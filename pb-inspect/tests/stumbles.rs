@@ -82,6 +82,20 @@ async fn the_oldest_call_stands_beside_its_method_and_fail_is_one_thing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_of_which_no_call_has_ended_has_no_longest_time() {
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let hangs = client.root::<DirRef>().hang();
+    served.until("calls", |rows| !rows.is_empty()).await;
+    let shown = served.pb(&["stats", "--over", "0", "-f", "method=Dir/hang"]).await;
+    let row = shown.lines().find(|line| line.starts_with("Dir/hang ")).expect("it is listed");
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    // P50, P99 and MAX; nothing has failed.
+    assert_eq!((cells[5], &cells[6..]), ("0", &["-", "-", "-"][..]), "{shown}");
+    drop(hangs);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_whose_answer_the_server_waits_for_is_seen() {
     let served = Served::start().await;
     let (good, hangs) =

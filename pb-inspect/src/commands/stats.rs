@@ -145,7 +145,8 @@ impl Listed for MethodRow {
             self.failed.to_string(),
             or_none(self.p50_us),
             or_none(self.p99_us),
-            micros(self.max_us),
+            // 0 is no time where none was measured.
+            or_none(self.p50_us.map(|_| self.max_us)),
             kinds.join(", "),
         ]
     }

@@ -126,7 +126,7 @@ fn cells(of: &Of, ended: &Ended, took: Duration) -> Vec<String> {
         (ended.errors + ended.failures).to_string(),
         or_none(ended.quantile(50)),
         or_none(ended.quantile(99)),
-        micros(ended.max_us),
+        or_none(ended.quantile(50).map(|_| ended.max_us)),
     ]
 }
 
