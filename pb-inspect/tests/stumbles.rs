@@ -96,6 +96,38 @@ async fn a_method_of_which_no_call_has_ended_has_no_longest_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_clients_that_have_gone_are_counted_with_the_server() {
+    let served = Served::start().await;
+    let (stays, goes) =
+        (connect(served.url()).await.expect("there"), connect(served.url()).await.expect("there"));
+    stays.root::<DirRef>().sum(vec![1]).await.expect("it adds");
+    assert!(goes.root::<DirRef>().refuse().await.is_err());
+    assert!(stays.root::<DirRef>().refuse().await.is_err());
+    goes.root::<DirRef>().sum(vec![1]).await.expect("it adds");
+    goes.root::<DirRef>().sum(vec![2]).await.expect("it adds");
+    let before = served.pb(&["stats", "--over", "0"]).await;
+    let told = "\ncalls: 5 so far, 2 failed; 0 of them, 0 failed, by clients that have gone\n";
+    assert!(before.contains(told), "{before}");
+    goes.close();
+    served.until("conns", |rows| rows.len() == 1).await;
+    let after = async {
+        loop {
+            let stats = served.pb(&["stats", "--over", "0", "--json"]).await;
+            let stats: Json = serde_json::from_str(&stats).expect("it is JSON");
+            if stats["server"]["ended_calls_failed"] == 1 {
+                return stats["server"].clone();
+            }
+        }
+    };
+    let server = tokio::time::timeout(std::time::Duration::from_secs(60), after).await.expect("it ends");
+    assert_eq!((&server["calls"], &server["calls_failed"]), (&5.into(), &2.into()), "{server}");
+    assert_eq!((&server["ended_calls"], &server["ended_calls_failed"]), (&3.into(), &1.into()), "{server}");
+    let listed = served.pb(&["stats", "--over", "0"]).await;
+    let told = "\ncalls: 5 so far, 2 failed; 3 of them, 1 failed, by clients that have gone\n";
+    assert!(listed.contains(told), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_whose_answer_the_server_waits_for_is_seen() {
     let served = Served::start().await;
     let (good, hangs) =

@@ -83,7 +83,7 @@ impl Drop for Guest<'_> {
         let House { hooks, counters, guests, .. } = self.house;
         guests.go(self.peer, &reason);
         let ended = Ended { reason, lasted: self.since.elapsed(), counters: self.broker.counters() };
-        counters.ended.count();
+        counters.end(&ended.counters);
         hooks.part(self.peer, &ended);
     }
 }

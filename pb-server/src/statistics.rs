@@ -19,6 +19,10 @@ pub struct Statistics {
     pub failed: u64,
     /// Connections that ended later: those that [`Server::on_disconnected`](crate::Server::on_disconnected) tells of.
     pub ended: u64,
+    /// Calls that came over those, one-way calls included.
+    pub ended_calls: u64,
+    /// Those of them that were answered with the method's own error or with a failure of the broker.
+    pub ended_failed: u64,
     /// Errors of the system's where it was to give the next connection: most of them for want of descriptors.
     pub accept_errors: u64,
 }
@@ -36,10 +40,12 @@ pub(crate) struct Counters {
     pub(crate) refused: Counter,
     pub(crate) failed: Counter,
     pub(crate) ended: Counter,
+    pub(crate) ended_calls: Counter,
+    pub(crate) ended_failed: Counter,
     pub(crate) accept_errors: Counter,
 }
 
-/// Goes up by one.
+/// Goes up only.
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -49,9 +55,32 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
     fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+impl Counters {
+    /// A connection has ended that had greeted, over which that has gone.
+    pub(crate) fn end(&self, gone: &pb_core::Counters) {
+        self.ended_calls.add(calls(gone));
+        self.ended_failed.add(failed(gone));
+        self.ended.count();
+    }
+}
+
+/// Calls that have come over a connection, one-way calls included.
+pub(crate) fn calls(over: &pb_core::Counters) -> u64 {
+    over.received.calls.saturating_add(over.received.casts)
+}
+
+/// Those of them that were answered with an error or a failure.
+pub(crate) fn failed(over: &pb_core::Counters) -> u64 {
+    over.sent.errors.saturating_add(over.sent.failures.total())
 }
 
 impl Meter {
@@ -62,7 +91,8 @@ impl Meter {
     /// What stands there now. The numbers are read one after the other: while connections come and go they may differ by those.
     pub fn read(&self) -> Statistics {
         let (open, greeting) = self.crowd.count();
-        let Counters { accepted, refused, failed, ended, accept_errors } = &*self.counters;
+        let Counters { accepted, refused, failed, ended, ended_calls, ended_failed, accept_errors } =
+            &*self.counters;
         Statistics {
             open,
             greeting,
@@ -70,6 +100,8 @@ impl Meter {
             refused: refused.read(),
             failed: failed.read(),
             ended: ended.read(),
+            ended_calls: ended_calls.read(),
+            ended_failed: ended_failed.read(),
             accept_errors: accept_errors.read(),
         }
     }

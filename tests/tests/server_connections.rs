@@ -308,8 +308,12 @@ async fn statistics_add_up() {
     let mut raw = Raw::greeted(running.url()).await;
     raw.message(&Message::Call(call(1, "Desk/number", &()))).await;
     assert!(matches!(raw.answer().await, Some(Message::Resolve(_))));
+    raw.message(&Message::Call(call(2, "Desk/number", &(1_u8,)))).await;
+    assert!(matches!(raw.answer().await, Some(Message::Reject(_))));
+    assert_eq!((meter.read().ended_calls, meter.read().ended_failed), (0, 0), "it is still there");
     soon(running.shutdown()).await;
     let Statistics { open, greeting, accepted, refused, failed, ended, accept_errors, .. } = meter.read();
+    assert_eq!((meter.read().ended_calls, meter.read().ended_failed), (2, 1), "{meter:?}");
     assert_eq!((open, greeting, accepted), (0, 0, 8), "{meter:?}");
     assert_eq!((refused, failed, ended, accept_errors), (0, 5, 3, 0), "{meter:?}");
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pb_server::inspect::{About, EndRow, InspectorRef, MethodRow, Query};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 use super::lists::{Listed, again, gather, pause, rest, why};
@@ -48,7 +48,7 @@ async fn look(out: &Out, link: &Link, listing: &Listing, over: Duration) -> Resu
     if out.json {
         let methods: Vec<_> = rows.iter().map(|row| with_rate(row, rate(row))).collect();
         return out.print_json(
-            &json!({ "server": to_json(&about), "methods": methods, "last_ended": to_json(&last) }),
+            &json!({ "server": server(&about), "methods": methods, "last_ended": to_json(&last) }),
         );
     }
     let mut text = head(&about);
@@ -67,12 +67,38 @@ async fn look(out: &Out, link: &Link, listing: &Listing, over: Duration) -> Resu
     out.print(&text)
 }
 
-fn with_rate(row: &MethodRow, rate: f64) -> serde_json::Value {
+fn with_rate(row: &MethodRow, rate: f64) -> Json {
     let mut json = to_json(row);
     if let Some(fields) = json.as_object_mut() {
         fields.insert("calls_per_second".to_owned(), json!((rate * 10.0).round() / 10.0));
     }
     json
+}
+
+/// As JSON, in which counts are numbers.
+fn server(about: &About) -> Json {
+    let mut json = to_json(about);
+    for key in TOTALS {
+        if let Some(count) = total(about, key) {
+            json[key] = count.into();
+        }
+    }
+    json
+}
+
+fn total(about: &About, key: &str) -> Option<u64> {
+    let (_, text) = about.details.iter().find(|(known, _)| known == key)?;
+    text.parse().ok()
+}
+
+/// Calls from when the server began, which the methods below do not have of those who have gone. An older server does not tell.
+fn totals(about: &About) -> String {
+    match TOTALS.map(|key| total(about, key)) {
+        [Some(calls), Some(failed), Some(gone), Some(gone_failed)] => format!(
+            "calls: {calls} so far, {failed} failed; {gone} of them, {gone_failed} failed, by clients that have gone\n"
+        ),
+        _ => String::new(),
+    }
 }
 
 fn head(about: &About) -> String {
@@ -82,7 +108,7 @@ fn head(about: &About) -> String {
         format!("look, {}", plain(&about.allows.join(", ")))
     };
     format!(
-        "process {} at {}, pb-server {}, up {}; you may {allows}\nconnections: {} open, {} accepted, {} refused, {} without a hello, {} ended\n",
+        "process {} at {}, pb-server {}, up {}; you may {allows}\nconnections: {} open, {} accepted, {} refused, {} without a hello, {} ended\n{}",
         about.process,
         plain(&about.listens.join(" ")),
         plain(&about.version),
@@ -91,10 +117,13 @@ fn head(about: &About) -> String {
         about.accepted,
         about.refused,
         about.failed,
-        about.ended
+        about.ended,
+        totals(about)
     )
 }
 
+/// What a server says of the calls that it has got: all, those that failed, and the same of clients that have gone.
+const TOTALS: [&str; 4] = ["calls", "calls_failed", "ended_calls", "ended_calls_failed"];
 /// How long rates are measured at the most.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// The end of a connection in a line.

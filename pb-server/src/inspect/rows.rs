@@ -17,6 +17,7 @@ use super::snapshot::{Entry, Flying, millis, name_of};
 use super::view::micros as since_1970;
 use crate::departed::Departed;
 use crate::guests::Resident;
+use crate::statistics;
 
 /// A text of somebody's, of which a terminal obeys nothing and which has at most 256 bytes.
 pub(super) fn plain(text: &str) -> String {
@@ -149,10 +150,10 @@ pub(super) fn connection(resident: &Resident) -> ConnectionRow {
         imports: counters.tables.imports as u64,
         in_flight: received.calls.saturating_sub(answered),
         casts_in_flight: backlog.casts,
-        calls: received.calls + received.casts,
+        calls: statistics::calls(&counters),
         errors: sent.errors,
         failures: sent.failures.total(),
-        failed: sent.errors.saturating_add(sent.failures.total()),
+        failed: statistics::failed(&counters),
         owes: sent.calls.saturating_sub(received.values + received.errors + received.failures.total()),
         bytes_in: received.bytes,
         bytes_out: sent.bytes,

@@ -23,7 +23,7 @@ use super::snapshot::{
 };
 use super::view::View;
 use crate::guests::{Guests, Resident, Viewer};
-use crate::statistics::Meter;
+use crate::statistics::{self, Meter};
 
 /// What looks into one server.
 #[derive(Referenceable)]
@@ -162,6 +162,18 @@ impl Looking {
 impl Inspector for Looking {
     async fn about(&self) -> About {
         let seen = self.meter.read();
+        let (mut calls, mut failed) = (seen.ended_calls, seen.ended_failed);
+        for resident in self.guests.all() {
+            let counters = resident.broker.counters();
+            calls = calls.saturating_add(statistics::calls(&counters));
+            failed = failed.saturating_add(statistics::failed(&counters));
+        }
+        let totals = [
+            ("calls", calls),
+            ("calls_failed", failed),
+            ("ended_calls", seen.ended_calls),
+            ("ended_calls_failed", seen.ended_failed),
+        ];
         About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
@@ -173,7 +185,7 @@ impl Inspector for Looking {
             failed: seen.failed,
             ended: seen.ended,
             allows: self.grants.words(),
-            details: Vec::new(),
+            details: totals.map(|(key, count)| (key.to_owned(), count.to_string())).into(),
         }
     }
 
