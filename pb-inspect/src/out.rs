@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+pub(crate) use pb_server::inspect::short_type as short;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -133,28 +134,6 @@ pub(crate) fn bytes(count: u64) -> String {
 /// So many of something.
 pub(crate) fn many(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
-}
-
-/// A Rust type without its modules.
-pub(crate) fn short(type_name: &str) -> String {
-    let mut short = String::new();
-    let mut word = String::new();
-    let mut chars = type_name.chars().peekable();
-    while let Some(char) = chars.next() {
-        match char {
-            ':' if chars.peek() == Some(&':') => {
-                chars.next();
-                word.clear();
-            }
-            _ if char.is_alphanumeric() || char == '_' => word.push(char),
-            _ => {
-                short.push_str(&word);
-                word.clear();
-                short.push(char);
-            }
-        }
-    }
-    short + &word
 }
 
 #[cfg(test)]

@@ -128,6 +128,29 @@ async fn calls_of_clients_that_have_gone_are_counted_with_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_type_is_asked_for_as_it_is_shown_or_by_its_whole_name() {
+    let served = Served::start().await;
+    let client = connect(served.url()).await.expect("it is there");
+    let dir: DirRef = client.root();
+    let (file, hangs) = (dir.file("ada".into()).await.expect("it opens"), dir.hang());
+    served.until("calls", |rows| !rows.is_empty()).await;
+    let types = async |command, condition: &str| {
+        let rows = list(&served.pb(&[command, "--json", "-f", condition]).await);
+        rows.iter().map(|row| row["type_name"].as_str().expect("a text").to_owned()).collect::<Vec<_>>()
+    };
+    let whole = &types("objects", "interfaces=File").await[0];
+    assert!(whole.ends_with("::OneFile"), "{whole}");
+    assert!(served.pb(&["objects"]).await.contains(" OneFile "));
+    for wanted in ["OneFile", whole] {
+        assert_eq!(types("objects", &format!("type_name={wanted}")).await, [whole.clone()]);
+    }
+    assert!(types("objects", "type_name=File").await.is_empty());
+    assert!(!types("objects", "type_name!=OneFile").await.contains(whole));
+    assert_eq!(types("calls", "type_name=OneDir").await.len(), 1);
+    drop((file, hangs));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_whose_answer_the_server_waits_for_is_seen() {
     let served = Served::start().await;
     let (good, hangs) =

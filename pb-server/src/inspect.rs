@@ -15,6 +15,7 @@ mod rows;
 mod server;
 mod snapshot;
 mod token;
+mod types;
 mod view;
 
 use std::net::IpAddr;
@@ -32,6 +33,7 @@ pub use grants::Inspect;
 use server::Looking;
 use token::Token;
 pub use token::TokenError;
+pub use types::short_type;
 
 use crate::capacity::Capacity;
 use crate::guests::Guests;

@@ -153,7 +153,8 @@ pub struct Happened {
 /// Which rows, in which order.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Query {
-    /// Conditions that all hold: `KEY=TEXT`, `KEY!=TEXT`, `KEY~PART`, `KEY>NUMBER`, `KEY<NUMBER`. Keys are the names of the rows' fields.
+    /// Conditions that all hold: `KEY=TEXT`, `KEY!=TEXT`, `KEY~PART`, `KEY>NUMBER`, `KEY<NUMBER`. Keys are the names of the rows' fields. `type_name` is the
+    /// whole name of the Rust type or the one without modules, as [`short_type`](super::short_type) makes it.
     pub filter: Vec<String>,
     /// The key to sort by, with `-` before it for the largest first.
     pub sort: Option<String>,

@@ -281,7 +281,7 @@ impl Row for Event {
             "call" => or_none(self.call.map(i64::unsigned_abs)),
             "method" => said(self.method.as_ref().map(|text| &*text.name)),
             "object" => or_none(self.object),
-            "type_name" => Cell::Text(self.type_name),
+            "type_name" => Cell::Type(self.type_name),
             "export" => or_none(self.export.map(i64::unsigned_abs)),
             "bytes" => or_none(self.bytes),
             "took_us" => or_none(self.took_us),

@@ -3,10 +3,13 @@
 use std::cmp::Ordering;
 
 use super::api::{InspectError, Query};
+use super::types::{has_in_type, is_type};
 
 /// What a row says under a key.
 pub(super) enum Cell<'a> {
     Text(&'a str),
+    /// A Rust type, which is known by its whole name and by what is shown of it.
+    Type(&'a str),
     Texts(&'a [String]),
     Number(u64),
     /// Nothing stands there.
@@ -133,6 +136,7 @@ impl Condition {
             Test::IsNot(other) => !is(cell, other),
             Test::Has(part) => match cell {
                 Cell::Text(text) => text.contains(part.as_str()),
+                Cell::Type(name) => has_in_type(name, part),
                 Cell::Texts(texts) => texts.iter().any(|text| text.contains(part.as_str())),
                 Cell::Number(number) => number.to_string().contains(part.as_str()),
                 Cell::None => false,
@@ -146,6 +150,7 @@ impl Condition {
 fn is(cell: &Cell<'_>, wanted: &str) -> bool {
     match cell {
         Cell::Text(text) => *text == wanted,
+        Cell::Type(name) => is_type(name, wanted),
         Cell::Texts(texts) => texts.iter().any(|text| text == wanted),
         Cell::Number(number) => wanted.parse() == Ok(*number),
         Cell::None => wanted.is_empty(),
@@ -156,7 +161,7 @@ fn is(cell: &Cell<'_>, wanted: &str) -> bool {
 fn compare(one: &Cell<'_>, other: &Cell<'_>) -> Ordering {
     match (one, other) {
         (Cell::Number(one), Cell::Number(other)) => one.cmp(other),
-        (Cell::Text(one), Cell::Text(other)) => one.cmp(other),
+        (Cell::Text(one), Cell::Text(other)) | (Cell::Type(one), Cell::Type(other)) => one.cmp(other),
         (Cell::Texts(one), Cell::Texts(other)) => one.cmp(other),
         (Cell::None, Cell::None) => Ordering::Equal,
         (Cell::None, _) => Ordering::Less,

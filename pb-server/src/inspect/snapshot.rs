@@ -310,7 +310,7 @@ impl Row for Entry {
         match key {
             "id" => Cell::Number(self.id),
             "kind" => Cell::Text(self.facts().0),
-            "type_name" => Cell::Text(self.facts().1),
+            "type_name" => Cell::Type(self.facts().1),
             "interfaces" => Cell::Texts(self.interfaces()),
             "names" => Cell::Texts(self.names()),
             "holders" => Cell::Number(self.holders),
@@ -367,7 +367,7 @@ impl Row for Flying {
             "call" => Cell::Number(self.call.id.0.unsigned_abs()),
             "method" => Cell::Text(&self.method),
             "object" => self.object.map_or(Cell::None, Cell::Number),
-            "type_name" => Cell::Text(self.type_name),
+            "type_name" => Cell::Type(self.type_name),
             "peer" => Cell::Text(self.resident.peer.address()),
             "age_ms" => Cell::Number(millis(self.call.age)),
             "deadline_ms" => self.deadline_ms.map_or(Cell::None, Cell::Number),
