@@ -7,6 +7,7 @@ mod arrivals;
 mod batches;
 mod bell;
 mod breaking;
+mod busy_wait;
 mod chunks;
 mod counters;
 mod forward;

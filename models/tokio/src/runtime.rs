@@ -12,7 +12,21 @@ pub struct Handle(());
 #[derive(Debug)]
 pub struct TryCurrentError(());
 
+/// What kind of runtime there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RuntimeFlavor {
+    /// The model is one.
+    CurrentThread,
+    /// Never met.
+    MultiThread,
+}
+
 impl Handle {
+    /// The model has one thread.
+    pub fn runtime_flavor(&self) -> RuntimeFlavor {
+        RuntimeFlavor::CurrentThread
+    }
+
     /// The model.
     ///
     /// # Errors

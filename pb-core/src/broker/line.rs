@@ -130,6 +130,7 @@ impl Line {
         let peer = stream.peer().to_owned();
         let (read, write) = stream.into_split();
         let Config { root, names, limits, handshake, stays, lanes, onlookers } = config;
+        let busy_wait = limits.at_least_minimum().busy_wait;
         let link = Link::new(|link| {
             Arc::new_cyclic(|line: &Weak<Line>| {
                 let wiring = Wiring { link, address: line.as_ptr() as usize, witnesses: Vec::new() };
@@ -179,7 +180,7 @@ impl Line {
         let line = link.line();
         line.write.ring();
         let stay = stays.then(|| Arc::clone(&link));
-        tokio::spawn(reading::run(Arc::clone(line), stay, lanes.clone(), read, write.direct()));
+        tokio::spawn(reading::run(Arc::clone(line), stay, lanes.clone(), read, write.direct(), busy_wait));
         tokio::spawn(writing::run(Arc::clone(line), lanes, write));
         link
     }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::alarm::Alarm;
 use super::batches::Finished;
+use super::busy_wait::BusyWait;
 use super::chunks::Chunks;
 use super::counters;
 use super::lanes::{Lanes, Share};
@@ -85,6 +86,7 @@ pub(super) async fn run(
     lanes: Option<Lanes>,
     half: ReadHalf,
     direct: Option<Direct>,
+    busy_wait: Duration,
 ) {
     let ending = Ending(Arc::clone(&line));
     let mut reading = Reading {
@@ -103,6 +105,7 @@ pub(super) async fn run(
         due: None,
         due_from: 0,
         alarm: Alarm::at(Instant::now() + line.handshake),
+        busy: BusyWait::new(busy_wait),
         share: Share::new(lanes),
         left: false,
         tired: false,
@@ -153,6 +156,7 @@ struct Reading<'a> {
     due_from: usize,
     /// Rings when the tables have something to do, or something is due, or before.
     alarm: Alarm,
+    busy: BusyWait,
     share: Share,
     /// There is something in the buffer that was not looked at.
     left: bool,
@@ -482,8 +486,9 @@ impl Reading<'_> {
     /// Waits for bytes, for a call, or for what is due; `timed`: for the alarm, too. By hand, since most calls wait here once, and a future of each
     /// would be polled twice.
     async fn wait(&mut self, timed: bool) -> Woken {
-        let Reading { line, half, buffer, grown, share, alarm, .. } = self;
-        let mut first = true;
+        let Reading { line, half, buffer, grown, paid, share, alarm, busy, .. } = self;
+        // Large frames take far longer than waking a thread does.
+        let (mut first, mut look) = (true, busy.look(!*grown && *paid == 0));
         poll_fn(|cx| {
             if line.read.poll_heard(cx).is_ready() {
                 return Poll::Ready(Woken::Called);
@@ -495,6 +500,9 @@ impl Reading<'_> {
                 return Poll::Ready(Woken::Read(read));
             }
             share.has_waited();
+            if look.again(cx) {
+                return Poll::Pending;
+            }
             // Behind the reading: where this side was held up, what the peer has said meanwhile counts first.
             if timed && alarm.poll_rung(mem::take(&mut first), cx).is_ready() {
                 return Poll::Ready(Woken::Alarm);

@@ -29,6 +29,12 @@ pub struct Limits {
     /// Silence of the peer's after which the connection ends, 20 ms to a year; default 30 s. Whoever has not answered a ping by then is gone,
     /// or its network is. Where this side is held up and asks late, what lies between the two is left for the answer all the same.
     pub dead_after: Duration,
+    /// How long a task that has read all looks for more before its thread sleeps, at most 1 ms; default 50 µs, none with [`Limits::before_login`], and nowhere but on
+    /// a runtime of several threads and a machine of several processors. Waking a thread costs up to as much as that, and where the peer's next words come within it, as
+    /// in a series of small calls, this costs less. Everybody else has his turn between two looks; one connection of a process looks at a time; and a
+    /// connection where that does not pay does so once in 64 times. `Duration::ZERO` never looks: for whom a processor that idles is worth more than
+    /// the fastest answer.
+    pub busy_wait: Duration,
     /// Bytes that the peer may make us keep unasked, of all kinds together: what it calls and casts until that has ended, objects that it
     /// passes or is answered, names, and answers that it does not read, beside 16 KiB for the connection itself; default 1,664 KiB, at least 64 KiB: room for all that is granted of
     /// calls, and with what goes over it (a sixteenth, and 448 bytes for each call that is granted) under 2.5 MiB. What would pass it is answered
@@ -51,6 +57,7 @@ impl Default for Limits {
             strikes: 1000,
             ping_after: Duration::from_secs(10),
             dead_after: Duration::from_secs(30),
+            busy_wait: Duration::from_micros(50),
             budget: 1664 << 10,
             answer_bytes: 64 << 20,
         }
@@ -59,7 +66,7 @@ impl Default for Limits {
 
 impl Limits {
     /// What every peer may use before it has read our hello, it may use afterwards.
-    pub(super) fn at_least_minimum(self) -> Self {
+    pub(crate) fn at_least_minimum(self) -> Self {
         let grants = self.grants().at_least(Grants::MINIMUM);
         let dead_after = self.dead_after.clamp(SHORTEST_DEAD_AFTER, LONGEST_DEAD_AFTER);
         Limits {
@@ -72,6 +79,7 @@ impl Limits {
             strikes: self.strikes,
             ping_after: self.ping_after.clamp(SHORTEST_DEAD_AFTER / 2, dead_after / 2),
             dead_after,
+            busy_wait: self.busy_wait.min(LONGEST_BUSY_WAIT),
             budget: self.budget.max(MIN_BUDGET),
             answer_bytes: self.answer_bytes.max(DEFAULT_ANSWER_BYTES),
         }
@@ -89,6 +97,7 @@ impl Limits {
             exports,
             names,
             strikes: 100,
+            busy_wait: Duration::ZERO,
             budget: MIN_BUDGET,
             ..Limits::default()
         }
@@ -113,6 +122,8 @@ pub const LONGEST_TIME: Duration = Duration::from_millis(1 << 32);
 /// Bounds of `dead_after`: a network's ordinary delays are not silence, and far times must not overflow.
 const SHORTEST_DEAD_AFTER: Duration = Duration::from_millis(20);
 const LONGEST_DEAD_AFTER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Longer, and the thread had better sleep.
+const LONGEST_BUSY_WAIT: Duration = Duration::from_millis(1);
 /// The least budget: what the grants that need no hello may take.
 const MIN_BUDGET: u64 = 64 << 10;
 /// Bytes of an answer that a call takes where it says nothing else.
