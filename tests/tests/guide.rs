@@ -15,6 +15,8 @@ mod errors;
 mod first_service;
 #[path = "guide/from_tarpc.rs"]
 mod from_tarpc;
+#[path = "guide/from_twisted_pb.rs"]
+mod from_twisted_pb;
 #[path = "guide/inspecting.rs"]
 mod inspecting;
 #[path = "guide/lifetimes.rs"]
