@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -106,6 +107,13 @@ impl AsRef<Sound> for OwnedReadHalf {
 /// A socket that has no error.
 #[derive(Debug)]
 pub struct Sound;
+
+/// Never met: a runtime of one thread asks no system.
+impl AsFd for Sound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        unreachable!("a model's socket is none of the system's")
+    }
+}
 
 impl Sound {
     /// The error that it has.

@@ -11,10 +11,13 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::yield_now;
 
 /// Looks again and again instead of sleeping, for as long as that pays: putting a thread to sleep and waking it takes some microseconds, and tens of
-/// them on a virtual machine, which is more than a small call takes. Between two looks everybody else has his turn, and the runtime asks for all
+/// them on a virtual machine, which is more than a small call takes. Every few microseconds everybody else has his turn, and the runtime asks for all
 /// sockets; so one looks for all connections of a process, and what only the others' work has kept from sleeping anyway costs nothing.
 ///
-/// Where nothing came in time, more and more of the waits that follow sleep at once; where something did, fewer.
+/// A turn of the others has its price where they have nothing to do: the runtime takes it for the end of a search for work, and wakes a thread that goes on with
+/// it. So where a turn shows that they have not, the socket itself is asked for [`IN_A_ROW`] before the next.
+///
+/// Where nothing came in time, more and more of the waits that follow sleep at once; where something did that a thread would have slept before, fewer.
 pub(super) struct BusyWait {
     most: Duration,
     right: &'static Right,
@@ -22,6 +25,16 @@ pub(super) struct BusyWait {
     skip: u8,
     /// Of them, how many are still to come.
     left: u8,
+}
+
+/// What one turn of looking has led to.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Looked<T> {
+    Found(T),
+    /// The task is woken for the next look as soon as others have had their turn.
+    Again,
+    /// It must sleep, and see to it itself that it is woken.
+    Over,
 }
 
 /// One wait.
@@ -87,14 +100,38 @@ impl BusyWait {
 }
 
 impl Look<'_> {
-    /// Nothing has come: whether the task is woken for another look as soon as others have had their turn. Else it must see to it itself.
-    pub(super) fn again(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.over || !self.goes_on(Instant::now()) {
-            return false;
+    /// The runtime knows of nothing that has come. `ask` asks the socket itself, without waiting.
+    pub(super) fn poll<T>(&mut self, cx: &mut Context<'_>, ask: impl FnMut() -> Option<T>) -> Looked<T> {
+        let looked = self.turn(Instant::now, ask);
+        if let Looked::Again = looked {
+            // It wakes the task behind the turn of all others, and behind a look at all sockets.
+            let _ = pin!(yield_now()).poll(cx);
         }
-        // It wakes the task behind the turn of all others, and behind a look at all sockets.
-        let _ = pin!(yield_now()).poll(cx);
-        true
+        looked
+    }
+
+    fn turn<T>(&mut self, clock: impl Fn() -> Instant, mut ask: impl FnMut() -> Option<T>) -> Looked<T> {
+        if self.over {
+            return Looked::Over;
+        }
+        let now = clock();
+        let alone = self.looking.as_ref().is_some_and(|looking| now - looking.last <= OWN_TURN);
+        if !self.goes_on(now) {
+            return Looked::Over;
+        }
+        while let Some(looking) = &mut self.looking
+            && alone
+        {
+            if let Some(found) = ask() {
+                return Looked::Found(found);
+            }
+            looking.last = clock();
+            if looking.last - now > IN_A_ROW {
+                looking.idle += looking.last - now;
+                break;
+            }
+        }
+        Looked::Again
     }
 
     fn goes_on(&mut self, now: Instant) -> bool {
@@ -123,15 +160,19 @@ impl Look<'_> {
     }
 }
 
-/// Something came. If it was looked for, looking has paid.
+/// Something came. If nobody else had anything to do meanwhile, looking has paid: else the thread would not have slept anyway.
 impl Drop for Look<'_> {
     fn drop(&mut self) {
-        if self.looking.is_some() {
+        if let Some(looking) = &self.looking
+            && Instant::now().saturating_duration_since(looking.last) <= OWN_TURN
+        {
             self.busy.skip /= 2;
         }
     }
 }
 
+/// How long the thread is kept from others who have had nothing to do.
+const IN_A_ROW: Duration = Duration::from_micros(10);
 /// What lies between two looks where nobody else had anything to do, at the most.
 const OWN_TURN: Duration = Duration::from_micros(3);
 /// How many times as long a wait may look where others work meanwhile.
@@ -140,6 +181,7 @@ const MOST_SKIPPED: u8 = 63;
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::future::poll_fn;
     use std::task::Poll;
 
@@ -158,41 +200,64 @@ mod tests {
     const STEP: Duration = Duration::from_micros(1);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// How many looks a wait takes that nothing comes to, `step` apart; it is dropped behind that.
-    fn in_vain(busy: &mut BusyWait, step: Duration) -> u32 {
+    /// A wait that nothing comes to, in which others' turns take so long, and asking a socket one [`STEP`]. How many turns they had, how often
+    /// the socket was asked, and how long it took.
+    fn in_vain(busy: &mut BusyWait, turn: Duration) -> (u32, u32, Duration) {
+        let began = Instant::now();
+        let now = Cell::new(began);
+        let (mut turns, asked) = (0, Cell::new(0));
         let mut look = busy.look(true);
-        let mut now = Instant::now();
-        let mut looks = 0;
-        while !look.over && look.goes_on(now) {
-            now += step;
-            looks += 1;
+        let ask = || {
+            now.set(now.get() + STEP);
+            asked.set(asked.get() + 1);
+            None::<()>
+        };
+        while look.turn(|| now.get(), ask) == Looked::Again {
+            now.set(now.get() + turn);
+            turns += 1;
         }
-        looks
+        (turns, asked.get(), now.get() - began)
     }
 
-    /// A wait that something comes to at its first look.
+    /// A wait that something comes to behind its first look, at a time by which others had nothing to do yet.
     fn paid(busy: &mut BusyWait) -> bool {
-        let mut look = busy.look(true);
-        !look.over && look.goes_on(Instant::now())
+        let later = Instant::now() + HOUR;
+        busy.look(true).turn(|| later, || None::<()>) == Looked::Again
     }
 
     #[test]
-    fn a_wait_looks_for_as_long_as_it_may() {
-        assert_eq!(in_vain(&mut alone(MOST), STEP), 51);
-        assert_eq!(in_vain(&mut alone(Duration::ZERO), STEP), 0);
+    fn where_nobody_else_has_anything_to_do_the_socket_is_asked_eleven_times_between_their_turns() {
+        assert_eq!(in_vain(&mut alone(MOST), STEP), (6, 55, 61 * STEP));
+        assert_eq!(in_vain(&mut alone(Duration::ZERO), STEP), (0, 0, Duration::ZERO));
         assert!(alone(MOST).look(false).over);
     }
 
     #[test]
-    fn what_others_do_meanwhile_counts_a_third() {
-        assert_eq!(in_vain(&mut alone(MOST), 10 * STEP), 16);
+    fn where_others_work_it_is_not_asked_and_what_they_do_counts_a_third() {
+        assert_eq!(in_vain(&mut alone(MOST), 10 * STEP), (16, 0, 160 * STEP));
+    }
+
+    #[test]
+    fn what_the_socket_has_is_found_and_has_paid() {
+        let mut busy = alone(MOST);
+        busy.skip = 7;
+        let (now, asked) = (Instant::now() + HOUR, Cell::new(0));
+        let mut look = busy.look(true);
+        let mut ask = || {
+            asked.set(asked.get() + 1);
+            (asked.get() == 3).then_some("word")
+        };
+        assert_eq!(look.turn(|| now, &mut ask), Looked::Again);
+        assert_eq!(look.turn(|| now, &mut ask), Looked::Found("word"));
+        drop(look);
+        assert_eq!((asked.get(), busy.skip), (3, 3));
     }
 
     #[test]
     fn in_vain_it_sleeps_at_once_more_and_more_often_and_less_when_it_pays() {
         let mut busy = alone(MOST);
         for skipped in [1, 3, 7, 15, 31, 63, 63] {
-            assert!(in_vain(&mut busy, STEP) > 0);
+            assert!(in_vain(&mut busy, STEP).0 > 0);
             assert_eq!((0..100).take_while(|_| busy.left > 0 && !paid(&mut busy)).count(), skipped);
         }
         for left in [31, 15, 7, 3, 1, 0] {
@@ -202,12 +267,21 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_while_others_work_says_nothing_of_looking() {
+        let mut busy = alone(MOST);
+        busy.skip = 7;
+        let long_ago = Instant::now();
+        std::thread::sleep(2 * OWN_TURN);
+        assert_eq!(busy.look(true).turn(|| long_ago, || None::<()>), Looked::Again);
+        assert_eq!((busy.skip, busy.left), (7, 0));
+    }
+
+    #[test]
     fn one_of_a_process_looks() {
         let mut one = alone(MOST);
         let mut other = BusyWait::of(MOST, one.right);
-        let now = Instant::now();
         let mut first = one.look(true);
-        assert!(first.goes_on(now));
+        assert_eq!(first.turn(|| Instant::now() + HOUR, || None::<()>), Looked::Again);
         assert!(!paid(&mut other));
         // That is no fault of its: it does not skip the next.
         assert_eq!(other.skip, 0);
@@ -232,7 +306,7 @@ mod tests {
             poll_fn(|cx| match comes.try_recv() {
                 Ok(word) => Poll::Ready(word),
                 Err(_) => {
-                    assert!(look.again(cx));
+                    assert_eq!(look.poll(cx, || None::<()>), Looked::Again);
                     Poll::Pending
                 }
             })

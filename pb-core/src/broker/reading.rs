@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::alarm::Alarm;
 use super::batches::Finished;
-use super::busy_wait::BusyWait;
+use super::busy_wait::{BusyWait, Looked};
 use super::chunks::Chunks;
 use super::counters;
 use super::lanes::{Lanes, Share};
@@ -89,6 +89,7 @@ pub(super) async fn run(
     busy_wait: Duration,
 ) {
     let ending = Ending(Arc::clone(&line));
+    let busy_wait = if half.is_socket() { busy_wait } else { Duration::ZERO };
     let mut reading = Reading {
         line: &line,
         half,
@@ -500,8 +501,10 @@ impl Reading<'_> {
                 return Poll::Ready(Woken::Read(read));
             }
             share.has_waited();
-            if look.again(cx) {
-                return Poll::Pending;
+            match look.poll(cx, || read_now(half, buffer)) {
+                Looked::Found(read) => return Poll::Ready(Woken::Read(Ok(read))),
+                Looked::Again => return Poll::Pending,
+                Looked::Over => {}
             }
             // Behind the reading: where this side was held up, what the peer has said meanwhile counts first.
             if timed && alarm.poll_rung(mem::take(&mut first), cx).is_ready() {
@@ -511,6 +514,15 @@ impl Reading<'_> {
         })
         .await
     }
+}
+
+/// Reads some of what the socket has at this moment, if anything, as far as there is room.
+fn read_now(half: &ReadHalf, buffer: &mut BytesMut) -> Option<usize> {
+    let mut piece = [0; PIECE_BYTES];
+    let room = (buffer.capacity() - buffer.len()).min(PIECE_BYTES);
+    let read = half.read_now(&mut piece[..room])?;
+    buffer.extend_from_slice(&piece[..read]);
+    Some(read)
 }
 
 /// What the reading task has waited for.
@@ -535,6 +547,8 @@ const RUN_BYTES: usize = 16 << 10;
 const READ_BYTES: usize = 64 << 10;
 /// The first: hello and some calls, a small part of a page.
 const FIRST_READ_BYTES: usize = 512;
+/// Bytes that one look takes: those of many small frames.
+const PIECE_BYTES: usize = 2048;
 /// How long, and how much, is read without looking after an abort.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 4 << 20;

@@ -31,7 +31,7 @@ pub struct Limits {
     pub dead_after: Duration,
     /// How long a task that has read all looks for more before its thread sleeps, at most 1 ms; default 50 µs, none with [`Limits::before_login`], and nowhere but on
     /// a runtime of several threads and a machine of several processors. Waking a thread costs up to as much as that, and where the peer's next words come within it, as
-    /// in a series of small calls, this costs less. Everybody else has his turn between two looks; one connection of a process looks at a time; and a
+    /// in a series of small calls, this costs less. Everybody else has his turn every ten microseconds; one connection of a process looks at a time; and a
     /// connection where that does not pay does so once in 64 times. `Duration::ZERO` never looks: for whom a processor that idles is worth more than
     /// the fastest answer.
     pub busy_wait: Duration,

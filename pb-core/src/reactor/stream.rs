@@ -1,9 +1,10 @@
 use std::future::pending;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, Interest, ReadBuf, duplex, split};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 #[cfg(unix)]
@@ -247,6 +248,28 @@ impl Stream {
 }
 
 impl ReadHalf {
+    /// Whether it is a socket's, which the system has the bytes of.
+    pub(crate) fn is_socket(&self) -> bool {
+        match self {
+            ReadHalf::Tcp(_) => true,
+            #[cfg(unix)]
+            ReadHalf::Unix(_) => true,
+            ReadHalf::Mem(_) | ReadHalf::Piped(_) => false,
+        }
+    }
+
+    /// Reads what a socket has at this moment, whether or not the runtime knows of it yet. `None` where that is nothing; its end, and an error, are left
+    /// for the next ordinary reading.
+    pub(crate) fn read_now(&self, into: &mut [u8]) -> Option<usize> {
+        let read = match self {
+            ReadHalf::Tcp(half) => (&*SockRef::from(half.as_ref())).read(into),
+            #[cfg(unix)]
+            ReadHalf::Unix(half) => (&*SockRef::from(half.as_ref())).read(into),
+            ReadHalf::Mem(_) | ReadHalf::Piped(_) => return None,
+        };
+        read.ok().filter(|&read| read > 0)
+    }
+
     /// Waits, behind the end of what the other side says, until it does not hear any more either: it has reset the connection. A plain end says
     /// nothing of that, so for pipes of this process and connections of a protocol, whose other side cannot tell more, this waits for ever.
     ///
