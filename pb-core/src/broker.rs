@@ -48,7 +48,7 @@ use line::Line;
 use link::Link;
 pub use looking::{Backlog, Held, InFlight, MethodUse, NotStopped};
 pub use onlookers::{Content, End, Happening, Numbered, Onlooker, Passed, Recorder, Witness};
-pub use refusing::refuse;
+pub use refusing::{refuse, refuse_briefly};
 
 /// One connection to a peer. Clones are handles to the same connection.
 ///

@@ -21,8 +21,10 @@ pub(crate) struct House {
     pub(crate) hooks: Hooks,
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) counters: Arc<Counters>,
-    /// Who may be told at the same time that there is no room.
+    /// Who may be told at the same time that there is no room, and be waited for.
     pub(crate) door: Arc<Semaphore>,
+    /// Who may be told so in passing.
+    pub(crate) passing: Arc<Semaphore>,
     pub(crate) lanes: Lanes,
     pub(crate) guests: Arc<Guests>,
 }

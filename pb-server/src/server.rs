@@ -267,13 +267,17 @@ impl Server {
         let meter = Meter::new(Arc::clone(&counters), Arc::clone(&crowd));
         let door = Arc::new(Semaphore::new(AT_THE_DOOR));
         let lanes = Lanes::new(tokio::runtime::Handle::current().metrics().num_workers());
-        let house = Arc::new(House { roots, names, limits, hooks, crowd, counters, door, lanes, guests });
+        let passing = Arc::new(Semaphore::new(IN_PASSING));
+        let house =
+            Arc::new(House { roots, names, limits, hooks, crowd, counters, door, passing, lanes, guests });
         let urls = listeners.iter().map(|(_, address)| address.to_string()).collect();
         let inspector = inspector.and_then(|waiting| waiting.start(&house, urls, &meter));
         Ok(Running::start(listeners, house, meter, inspector))
     }
 }
 
-/// Peers that are told at the same time that there is no room. One more is closed without a word: a flood of them must not take the
-/// descriptors that others need.
+/// Peers that are told at the same time that there is no room, and waited for until they have read it, up to a second. A flood of them must not take the descriptors that others need: more are
+/// told in passing, whose sockets close in a moment.
 const AT_THE_DOOR: usize = 64;
+/// Those who are told in passing. As few are accepted in a millisecond, so many are there only where the threads are kept from their work: one more is closed without a word then.
+const IN_PASSING: usize = 256;

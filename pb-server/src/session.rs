@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pb_core::broker::refuse;
+use pb_core::broker::{refuse, refuse_briefly};
 use pb_core::reactor::Stream;
 use pb_core::{Broker, Failure, FailureKind, Ran};
 use tokio::sync::watch;
@@ -39,18 +39,32 @@ pub(crate) fn begin(
         Err(refusal) => {
             house.counters.refused.count();
             tracing::debug!(peer = peer.address(), %refusal, "refused");
-            // Telling is a courtesy: whoever comes while many are told hears nothing.
-            if let Ok(at_the_door) = Arc::clone(&house.door).try_acquire_owned() {
-                let (mut stopped, why) = (stopped.clone(), refusal.to_string());
-                connections.spawn(async move {
-                    tokio::select! {
-                        () = refuse(stream, &why) => {}
-                        _ = told_to_stop(&mut stopped) => {}
-                    }
-                    drop(at_the_door);
-                });
-            }
+            turn_off(stream, refusal.to_string(), house, stopped.clone(), connections);
         }
+    }
+}
+
+/// Tells somebody why he is not let in. Some are waited for until they have read it; to others of a crowd it is said in passing.
+fn turn_off(
+    stream: Stream,
+    why: String,
+    house: &House,
+    mut stopped: watch::Receiver<Stop>,
+    connections: &mut JoinSet<()>,
+) {
+    if let Ok(at_the_door) = Arc::clone(&house.door).try_acquire_owned() {
+        connections.spawn(async move {
+            tokio::select! {
+                () = refuse(stream, &why) => {}
+                _ = told_to_stop(&mut stopped) => {}
+            }
+            drop(at_the_door);
+        });
+    } else if let Ok(passing) = Arc::clone(&house.passing).try_acquire_owned() {
+        connections.spawn(async move {
+            refuse_briefly(stream, &why).await;
+            drop(passing);
+        });
     }
 }
 

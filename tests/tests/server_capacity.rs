@@ -89,6 +89,32 @@ async fn a_crowd_that_is_refused_and_does_not_leave_keeps_nobody_out() {
     soon(running.shutdown()).await;
 }
 
+/// Those at the door are waited for: whoever comes then is told in passing.
+#[tokio::test]
+async fn each_of_a_crowd_hears_why_it_is_refused_though_others_stand_at_the_door() {
+    let (_office, running) = start(Capacity { per_address: 1, ..Capacity::default() }).await;
+    let inside = pb_client::connect(running.url()).await.expect("there is room");
+    for round in 1..=3 {
+        let mut door = Vec::new();
+        for _ in 0..64 {
+            door.push(Raw::connect(running.url()).await);
+        }
+        let refused = (round - 1) * 164 + 64;
+        until(|| running.statistics().refused == refused, || format!("{:?}", running.statistics())).await;
+        let told = (0..100).map(|_| async {
+            let mut raw = Raw::greeted(running.url()).await;
+            raw.read().await
+        });
+        for told in soon(futures::future::join_all(told)).await {
+            let Some(Message::Abort(abort)) = told else { panic!("somebody hears nothing") };
+            assert!(abort.reason.contains("1 connections from 127.0.0.1 are all"), "{}", abort.reason);
+        }
+        assert_eq!(running.statistics().refused, round * 164);
+    }
+    assert_eq!(soon(inside.root::<DeskRef>().number()).await, Ok(1), "those inside notice nothing");
+    soon(running.shutdown()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hello_has_the_time_that_the_server_gives_it() {
     for millis in [700, 60_000] {

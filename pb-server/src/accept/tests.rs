@@ -42,6 +42,7 @@ fn house() -> Arc<House> {
         crowd: Crowd::new(Capacity::default()),
         counters: Arc::default(),
         door: Arc::new(Semaphore::new(1)),
+        passing: Arc::new(Semaphore::new(1)),
         lanes: pb_core::broker::Lanes::new(1),
         guests: Arc::default(),
     })
