@@ -142,7 +142,7 @@ async fn a_type_is_asked_for_as_it_is_shown_or_by_its_whole_name() {
     assert!(whole.ends_with("::OneFile"), "{whole}");
     assert!(served.pb(&["objects"]).await.contains(" OneFile "));
     for wanted in ["OneFile", whole] {
-        assert_eq!(types("objects", &format!("type_name={wanted}")).await, [whole.clone()]);
+        assert_eq!(types("objects", &format!("type_name={wanted}")).await, std::slice::from_ref(whole));
     }
     assert!(types("objects", "type_name=File").await.is_empty());
     assert!(!types("objects", "type_name!=OneFile").await.contains(whole));
