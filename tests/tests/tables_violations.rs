@@ -344,6 +344,43 @@ fn no_more_is_released_than_was_held() {
 }
 
 #[test]
+fn a_long_release_gives_back_what_many_short_ones_do_up_to_the_first_that_is_too_much() {
+    let objects = || (1..=100_i64).map(|number| -number);
+    let even = |id: &i64| id % 2 == 0;
+    // Every object is held twice.
+    let held = || {
+        let net = Net::new();
+        let given: Vec<_> = objects().map(|id| Handle::object(&id.to_string())).collect();
+        for _ in 0..2 {
+            let call = net.call(B, &net.root(B), "keep", "", &given);
+            net.run();
+            drop(call);
+        }
+        net
+    };
+    let all: Vec<_> = objects().map(|id| (id, if even(&id) { 2 } else { 1 })).collect();
+    for (again, left) in [(vec![], 50), (vec![(-1, 1), (-99, 1)], 48)] {
+        let net = held();
+        net.inject(A, release(&[all.as_slice(), again.as_slice()].concat()));
+        net.deliver(A);
+        assert_eq!(net.sizes(B).exports, left);
+        let odd: Vec<_> =
+            objects().filter(|id| !even(id) && !again.contains(&(*id, 1))).map(|id| (id, 1)).collect();
+        net.inject(A, release(&odd));
+        net.deliver(A);
+        assert_eq!(net.sizes(B).exports, 0);
+        net.cut(A);
+        net.finish();
+    }
+    for place in [0, 31, 32, 45, 99] {
+        let mut much = all.clone();
+        let (id, _) = std::mem::replace(&mut much[place], (-1 - place as i64, 3));
+        let found = violation(held(), [release(&much)]);
+        assert_eq!(found, Violation::ReleasedTooMany { id, held: 2, released: 3 });
+    }
+}
+
+#[test]
 fn a_running_result_is_not_released_and_a_settled_one_once() {
     let call =
         |method| Message::Call(Call { reply: Reply::Reference, method: define(method), ..say(1, &[]) });

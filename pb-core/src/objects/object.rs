@@ -89,6 +89,10 @@ pub trait Object: Send + Sync {
     fn class(&self) -> (TypeId, usize);
     /// The struct itself.
     fn object(&self) -> Arc<dyn Any + Send + Sync>;
+    /// How many hold the struct: as good as a look at it. 0 where there is none.
+    fn holders(&self) -> usize {
+        0
+    }
     /// The struct's type, as the compiler calls it.
     fn type_name(&self) -> &'static str;
     /// The interfaces that it offers, that which it is handed out as first.
@@ -186,6 +190,10 @@ impl<T: Referenceable> Object for Served<T> {
 
     fn object(&self) -> Arc<dyn Any + Send + Sync> {
         Arc::clone(&self.object) as Arc<dyn Any + Send + Sync>
+    }
+
+    fn holders(&self) -> usize {
+        Arc::strong_count(&self.object)
     }
 
     fn type_name(&self) -> &'static str {

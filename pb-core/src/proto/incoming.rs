@@ -359,7 +359,16 @@ impl<H: Host> Connection<H> {
     }
 
     pub(super) fn on_release(&mut self, release: &Release) -> Result<(), Violation> {
-        release.mentions.iter().try_for_each(|(id, count)| match self.watched {
+        let (some, rest) = release.mentions.as_chunks::<RELEASED_TOGETHER>();
+        some.iter().try_for_each(|some| {
+            self.exports.objects.bring(&self.host, some.map(|(id, _)| id.turned()));
+            self.give_back(some)
+        })?;
+        self.give_back(rest)
+    }
+
+    fn give_back(&mut self, mentions: &[(ImportId, u64)]) -> Result<(), Violation> {
+        mentions.iter().try_for_each(|(id, count)| match self.watched {
             false => self.exports.release(&self.host, id.turned(), *count, &mut self.garbage),
             true => self.release_watched(id.turned(), *count),
         })
@@ -404,6 +413,9 @@ impl<H: Host> Connection<H> {
         }
     }
 }
+
+/// Mentions of which what they need of memory is looked for together: more than it brings at a time.
+const RELEASED_TOGETHER: usize = 32;
 
 /// A call that waits must not hold the buffer that it was read into. A large body has one of its own.
 #[cold]
