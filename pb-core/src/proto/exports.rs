@@ -350,22 +350,29 @@ impl<H: Host> Exports<H> {
                 Some(Export::Running(_)) | None => 0,
             }
         } else {
-            match self.objects.get_mut(id) {
-                Some(object) if object.mentions > count => {
+            let mut held = 0;
+            let gone = self.objects.remove_if(host, id, |object| {
+                held = object.mentions;
+                if held > count {
                     object.mentions -= count;
-                    return Ok(());
                 }
-                object => object.map_or(0, |object| object.mentions),
+                held == count
+            });
+            if let Some((used, left)) = gone {
+                self.charged -= charge(used.asked);
+                scrap(left, garbage);
+                return Ok(());
             }
+            if held > count {
+                return Ok(());
+            }
+            held
         };
         if held != count {
             return Err(Violation::ReleasedTooMany { id: id.0, held, released: count });
         }
         if id.is_result() {
             self.discard(id, garbage);
-        } else if let Some((used, left)) = self.objects.remove(host, id) {
-            self.charged -= charge(used.asked);
-            scrap(left, garbage);
         }
         Ok(())
     }

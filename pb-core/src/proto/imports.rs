@@ -276,15 +276,15 @@ impl<H: Host> Imports<H> {
 
     /// One of our handles of an object has died. Says whether the object came unasked, and gives what held its handles where that was the last.
     pub(super) fn let_go(&mut self, id: ImportId) -> (bool, Option<H::Proxy>) {
-        let Some(held) = self.held.get_mut(number_of(id)) else { return (false, None) };
-        let unasked = held.unasked;
-        held.handles -= 1;
-        if held.handles > 0 {
-            return (unasked, None);
-        }
+        let mut unasked = false;
+        let gone = self.held.remove_if(number_of(id), |held| {
+            unasked = held.unasked;
+            held.handles -= 1;
+            held.handles == 0
+        });
+        let Some(held) = gone else { return (unasked, None) };
         self.unasked -= u64::from(unasked);
-        let held = self.held.remove(number_of(id));
-        (unasked, held.and_then(|held| held.proxy))
+        (unasked, held.proxy)
     }
 
     /// Nobody names the promise of a settled result any more. Gives what was kept for it.

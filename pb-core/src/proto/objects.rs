@@ -112,9 +112,14 @@ impl<H: Host> Objects<H> {
         black_box(found.count());
     }
 
-    /// Takes one out.
-    pub(super) fn remove(&mut self, host: &H, id: ExportId) -> Option<(Use, Left<H>)> {
-        let object = self.held.remove(number_of(id))?;
+    /// Changes one, and takes it out if it is to go then.
+    pub(super) fn remove_if(
+        &mut self,
+        host: &H,
+        id: ExportId,
+        goes: impl FnOnce(&mut Object<H>) -> bool,
+    ) -> Option<(Use, Left<H>)> {
+        let object = self.held.remove_if(number_of(id), goes)?;
         Some((object.used, self.leave(host, id, object.leads)))
     }
 
@@ -258,6 +263,13 @@ mod tests {
         Cause::Broker(Failure::new(FailureKind::Broken, Ran::No, "broken"))
     }
 
+    impl Objects<Numbers> {
+        /// Takes one out.
+        fn remove(&mut self, id: ExportId) -> Option<Left<Numbers>> {
+            self.remove_if(&Numbers, id, |_| true).map(|(_, left)| left)
+        }
+    }
+
     fn exported(count: usize) -> Objects<Numbers> {
         let mut objects = Objects::new();
         for object in 1..=count {
@@ -282,6 +294,7 @@ mod tests {
                 let object = next(span);
                 let known = map.iter().find(|(_, (one, _))| *one == Some(object)).map(|(number, _)| *number);
                 assert_eq!(objects.find(&Numbers, key(object)), known.map(|number| ExportId(-number)));
+                objects.bring(&Numbers, [object, 0, step + 1].map(|number| ExportId(-(number as i64))));
                 let any = ExportId(-(next(step + 2) as i64));
                 let there = map.get(&-any.0).copied();
                 match next(5) {
@@ -293,8 +306,7 @@ mod tests {
                         );
                     }
                     2 => {
-                        let removed = objects.remove(&Numbers, any).map(|(_, left)| left);
-                        assert_eq!(removed, map.remove(&-any.0));
+                        assert_eq!(objects.remove(any), map.remove(&-any.0));
                     }
                     3 => {
                         let broken = objects.break_with(&Numbers, any, cause());
@@ -339,7 +351,7 @@ mod tests {
         let most = objects.by_key.capacity();
         assert!(most < 200_000, "{most} places");
         for object in (1..=100_000).filter(|object| object % 100 != 0) {
-            let left = objects.remove(&Numbers, ExportId(-object)).map(|(_, left)| left);
+            let left = objects.remove(ExportId(-object));
             assert_eq!(left, Some((Some(object as usize), None)));
         }
         assert!(objects.by_key.capacity() <= 4 * 1000, "{} places for 1000", objects.by_key.capacity());
@@ -356,7 +368,7 @@ mod tests {
         for object in 1..=100_000_i64 {
             objects.export(&Numbers, object as usize, Use::default());
             if object > 50 {
-                assert!(objects.remove(&Numbers, ExportId(50 - object)).is_some());
+                assert!(objects.remove(ExportId(50 - object)).is_some());
             }
             assert!(objects.by_key.capacity() <= 224, "{} places for 50", objects.by_key.capacity());
         }
@@ -372,7 +384,7 @@ mod tests {
         assert_eq!(objects.find(&Numbers, key(2)), None);
         assert_eq!(objects.export(&Numbers, 2, Use::default()), ExportId(-4));
         assert_eq!(objects.len(), 4);
-        assert_eq!(objects.remove(&Numbers, ExportId(-2)).map(|(_, left)| left), Some((None, None)));
+        assert_eq!(objects.remove(ExportId(-2)), Some((None, None)));
         assert_eq!(objects.find(&Numbers, key(2)), Some(ExportId(-4)));
     }
 }

@@ -74,9 +74,12 @@ impl<V> Pages<V> {
         None
     }
 
-    /// Takes an entry out.
-    pub(super) fn remove(&mut self, number: u64) -> Option<V> {
+    /// Changes an entry, and takes it out if it is to go then.
+    pub(super) fn remove_if(&mut self, number: u64, goes: impl FnOnce(&mut V) -> bool) -> Option<V> {
         let page = self.pages.get_mut(&(number / PAGE))?;
+        if !goes(page.get_mut(number % PAGE)?) {
+            return None;
+        }
         let removed = page.remove(number % PAGE)?;
         if page.taken == 0 {
             self.pages.remove(&(number / PAGE));
@@ -264,6 +267,11 @@ mod tests {
     use super::*;
 
     impl<V> Pages<V> {
+        /// Takes an entry out.
+        fn remove(&mut self, number: u64) -> Option<V> {
+            self.remove_if(number, |_| true)
+        }
+
         /// Places for entries, and pages.
         fn room(&self) -> (usize, usize) {
             let room = |page: &Page<V>| match &page.entries {
@@ -285,9 +293,22 @@ mod tests {
             let (mut pages, mut map) = (Pages::new(), BTreeMap::new());
             for step in 0..30_000 {
                 let number = next(span);
-                match next(5) {
+                match next(6) {
                     0 | 1 => assert_eq!(pages.remove(number), map.remove(&number)),
-                    2 => assert_eq!(pages.get(number), map.get(&number)),
+                    5 => {
+                        let goes = |value: &mut i32| {
+                            *value += 1;
+                            *value % 2 == 0
+                        };
+                        let gone = map.get_mut(&number).is_some_and(goes);
+                        let gone = if gone { map.remove(&number) } else { None };
+                        assert_eq!(pages.remove_if(number, goes), gone);
+                    }
+                    2 => {
+                        let some = [number, next(span), number, next(span + 70)];
+                        assert_eq!(pages.get_some(some), some.map(|number| map.get(&number)));
+                        assert_eq!(pages.get(number), map.get(&number));
+                    }
                     3 => assert_eq!(pages.get_mut(number), map.get_mut(&number)),
                     _ => assert_eq!(pages.insert(number, step), map.insert(number, step)),
                 }
