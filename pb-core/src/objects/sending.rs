@@ -8,7 +8,7 @@ use tracing::Span;
 use super::again::{self, Kept, Repeating};
 use super::encoded::{EncodedCall, Payload};
 use super::signature::Needed;
-use super::slot::Slot;
+use super::slot::{Origin, Slot};
 use super::terms::{Metadata, StubOptions};
 use super::trace::{self, How};
 use super::{
@@ -16,7 +16,7 @@ use super::{
     Reference, Signature, Terms, Values, Waiting, local, scope, scratch,
 };
 use crate::defer::Deferred;
-use crate::message::{Body, CallOptions, Cause, Failure, FailureKind, Ran, Reply};
+use crate::message::{Body, CallOptions, Cause, Failure, FailureKind, ImportId, Ran};
 use crate::wire::body::BodyError;
 
 impl Reference {
@@ -29,15 +29,24 @@ impl Reference {
         terms: Result<Terms, Failure>,
         options: Option<Arc<StubOptions>>,
     ) -> Deferred<R, K::Caller> {
-        let slot = Slot::new(Called::Known(method), signature.ok, signature.err, options);
+        // What most lead to, without a way round.
+        let direct = match self.leads() {
+            Leads::Distant(distant) if !method.flags().idempotent => Some(distant),
+            _ => None,
+        };
+        let origin = direct.map_or(Origin::Nowhere, |distant| Origin::Distant(Arc::clone(distant)));
+        let slot = Slot::new(Called::Known(method), signature.ok, signature.err, options, origin);
         let terms = if trace::enabled() { slot.trace(method.name(), terms) } else { terms };
         match terms {
             Ok(terms) => {
                 let call = TypedCall { method, signature: &signature, arguments, terms };
-                match self.leads() {
-                    // What most lead to, without a way round.
-                    Leads::Distant(distant) => send_distant(distant, call, &slot),
-                    _ => send(self, call, &slot),
+                match direct.map(|distant| (distant, transmit(distant.as_ref(), &call, &slot))) {
+                    Some((_, Ok(id))) => slot.set_sent_first(id),
+                    Some((distant, Err(unsent))) => {
+                        slot.set_unsent();
+                        detour(distant.as_ref(), unsent, call, &slot);
+                    }
+                    None => send(self, call, &slot),
                 }
             }
             Err(failure) => slot.fail(failure),
@@ -113,7 +122,7 @@ fn send_bytes<A: Values, R: Send + 'static, K: Errors>(
     call: &TypedCall<'_, A, R, K>,
     slot: &Arc<Slot<R, K>>,
 ) {
-    let reply = if call.signature.ok.reference.is_some() { Reply::Reference } else { Reply::Value };
+    let reply = call.signature.reply();
     let bytes = encoded(call, |encoded| {
         let arguments = Payload { references: encoded.references.to_vec(), body: encoded.body.to_bytes() };
         let (method, terms) = (Arc::clone(encoded.method), call.terms.clone());
@@ -131,27 +140,48 @@ fn send_distant<A: Values, R: Send + 'static, K: Errors>(
     call: TypedCall<'_, A, R, K>,
     slot: &Arc<Slot<R, K>>,
 ) {
-    let reply = if call.signature.ok.reference.is_some() { Reply::Reference } else { Reply::Value };
     if call.method.flags().idempotent
         && let Some(renewal) = distant.renewal()
     {
-        return match encoded(&call, |encoded| Ok(Kept::new(&encoded, reply, renewal))) {
+        return match encoded(&call, |encoded| Ok(Kept::new(&encoded, call.signature.reply(), renewal))) {
             Ok(kept) => again::start(distant, kept, &(Arc::clone(slot) as Arc<dyn Repeating>)),
             Err(NotSent::Failed(failure) | NotSent::Full(failure)) => slot.fail(*failure),
             Err(NotSent::Moved(_)) => unreachable!("encoding sends nothing"),
         };
     }
-    let sent = encoded(&call, |encoded| {
-        let waiter = Arc::downgrade(slot);
-        distant.line().call(distant.id(), encoded, reply, Waiting::Weak(waiter))
-    });
-    match sent {
+    match transmit(distant.as_ref(), &call, slot) {
         Ok(id) => slot.set_sent(distant, id),
-        Err(NotSent::Failed(failure) | NotSent::Full(failure)) => match survivor(distant.as_ref()) {
+        Err(unsent) => detour(distant.as_ref(), unsent, call, slot),
+    }
+}
+
+/// Sends it there, and nowhere else. Gives its id.
+#[inline]
+fn transmit<A: Values, R: Send + 'static, K: Errors>(
+    distant: &dyn Distant,
+    call: &TypedCall<'_, A, R, K>,
+    slot: &Arc<Slot<R, K>>,
+) -> Result<ImportId, NotSent> {
+    encoded(call, |encoded| {
+        let waiter = Arc::downgrade(slot);
+        distant.line().call(distant.id(), encoded, call.signature.reply(), Waiting::Weak(waiter))
+    })
+}
+
+/// Brings a call that could not be sent there to where that has led.
+#[cold]
+fn detour<A: Values, R: Send + 'static, K: Errors>(
+    distant: &dyn Distant,
+    unsent: NotSent,
+    call: TypedCall<'_, A, R, K>,
+    slot: &Arc<Slot<R, K>>,
+) {
+    match unsent {
+        NotSent::Failed(failure) | NotSent::Full(failure) => match survivor(distant) {
             Some(reference) => send(&reference, call, slot),
             None => slot.fail(*failure),
         },
-        Err(NotSent::Moved(reference)) => send(&reference.callee(), call, slot),
+        NotSent::Moved(reference) => send(&reference.callee(), call, slot),
     }
 }
 

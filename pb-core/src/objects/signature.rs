@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::interface::MethodShape;
 use super::{Access, CallContext, CallError, Incoming, Method, Reference, Started, scope};
 use crate::defer::Deferred;
-use crate::message::Failure;
+use crate::message::{Failure, Reply};
 use crate::wire::body::{BodyError, Draft, Received};
 use crate::wire::shape::Shape;
 
@@ -323,6 +323,11 @@ impl<A: Values, R: Send + 'static, K: Errors> Signature<A, R, K> {
             ok: (self.ok.codec.shape)(),
             err: self.err.codec.map(|codec| (codec.shape)()),
         }
+    }
+
+    /// What a call of it asks for.
+    pub(super) fn reply(&self) -> Reply {
+        if self.ok.reference.is_some() { Reply::Reference } else { Reply::Value }
     }
 
     /// Calls a method through a stub. The call is on its way when this returns; where it cannot be sent, the Deferred fails.

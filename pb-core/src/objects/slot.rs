@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::mem;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -68,6 +69,10 @@ pub(super) struct Slot<R, K: Errors> {
     answer: AnswerReader<R, K>,
     /// Of the stub that was called; its promise has them, too.
     options: Option<Arc<StubOptions>>,
+    /// The call's id where it was sent, of [`Origin::Distant`]; 0 before. Beside the state, so that whoever makes the call needs no lock for it.
+    id: AtomicI64,
+    /// Somebody has asked for the answer.
+    polled: AtomicBool,
 }
 
 struct State<R, K: Errors> {
@@ -162,11 +167,9 @@ impl<R, K: Errors> State<R, K> {
     /// it, and so itself.
     fn let_target_go(&mut self) -> Option<Origin> {
         match &mut self.origin {
-            Origin::Distant(distant, id)
-                if self.pledged.is_some() && !matches!(self.phase, Phase::Waiting) =>
-            {
+            Origin::Distant(distant) if self.pledged.is_some() && !matches!(self.phase, Phase::Waiting) => {
                 let alone = distant.alone()?;
-                Some(Origin::Distant(mem::replace(distant, alone), *id))
+                Some(Origin::Distant(mem::replace(distant, alone)))
             }
             _ => None,
         }
@@ -197,20 +200,30 @@ pub(super) enum Origin {
     Going(u32),
     /// It ended here as it was `Going`: what was sent is to be cancelled.
     Stopped,
-    Distant(Arc<dyn Distant>, ImportId),
+    /// To a connection; the slot has the id.
+    Distant(Arc<dyn Distant>),
     Local(Option<Stop>),
 }
 
+impl<R, K: Errors> Slot<R, K> {
+    fn id(&self) -> ImportId {
+        ImportId(self.id.load(Ordering::Relaxed))
+    }
+}
+
 impl<R: Send + 'static, K: Errors> Slot<R, K> {
+    /// `origin`: where it is about to go, if that is known; else nowhere.
+    #[inline]
     pub(super) fn new(
         method: Called,
         ok: AnswerCodec<R>,
         err: ErrorCodec<K>,
         options: Option<Arc<StubOptions>>,
+        origin: Origin,
     ) -> Arc<Self> {
         let state = State {
             phase: Phase::Waiting,
-            origin: Origin::Nowhere,
+            origin,
             waker: None,
             promise: Weak::new(),
             pledged: None,
@@ -219,7 +232,8 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
             rare: None,
         };
         let answer = AnswerReader::new(ok, err);
-        Arc::new(Slot { state: Mutex::new(state), method, answer, options })
+        let (id, polled) = (AtomicI64::new(0), AtomicBool::new(false));
+        Arc::new(Slot { state: Mutex::new(state), method, answer, options, id, polled })
     }
 
     /// Lets those look on who want to. The call is about to be made, on these terms.
@@ -264,29 +278,47 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
         // Asked under no lock. The tables of a connection that is lost are empty.
         let stands = self.sent_to().is_some_and(|distant| !distant.line().is_lost());
         let mut cancel = stands;
-        let before = {
+        let (before, id) = {
             let mut state = self.state.lock();
             if !matches!(state.phase, Phase::Waiting) {
                 return false;
             }
             let to = to(state.rare.as_ref().map_or(0, |rare| rare.lost()));
             let before = mem::replace(&mut state.origin, to);
-            if let (true, Origin::Distant(distant, id), Some(pledged)) = (stands, &before, &mut state.pledged)
-            {
+            let id = self.id();
+            if let (true, Origin::Distant(distant), Some(pledged)) = (stands, &before, &mut state.pledged) {
                 // Not by what it was called on there: that may lead to its promise by now.
                 let kept = distant.alone().unwrap_or_else(|| Arc::clone(distant));
-                pledged.earlier.push((kept, *id));
+                pledged.earlier.push((kept, id));
                 cancel = false;
             }
-            before
+            (before, id)
         };
-        if let Origin::Distant(distant, id) = &before {
+        if let Origin::Distant(distant) = &before {
             if cancel {
-                distant.line().cancel(*id);
+                distant.line().cancel(id);
             }
             drop_in_turn(before, None);
         }
         true
+    }
+
+    /// The call, whose origin is where it was made to go and which nobody else knows yet, was sent there, as call `id`.
+    #[inline]
+    pub(super) fn set_sent_first(&self, id: ImportId) {
+        self.id.store(id.0, Ordering::Relaxed);
+        if trace::enabled()
+            && let Some(span) = self.span()
+        {
+            span.record("id", id.0);
+        }
+    }
+
+    /// It was not sent where it was made to go, and may go elsewhere.
+    #[cold]
+    pub(super) fn set_unsent(&self) {
+        let before = mem::replace(&mut self.state.lock().origin, Origin::Nowhere);
+        drop(before);
     }
 
     /// The call was sent to `distant`, as call `id` there. What was called on its result meanwhile follows it.
@@ -307,7 +339,8 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     ) {
         // A connection's tables keep the time themselves.
         let rare = state.rare.as_mut().map(|rare| (rare.timer.take(), rare.span.clone()));
-        let before = mem::replace(&mut state.origin, Origin::Distant(Arc::clone(distant), id));
+        let before = mem::replace(&mut state.origin, Origin::Distant(Arc::clone(distant)));
+        self.id.store(id.0, Ordering::Relaxed);
         let waiting = matches!(state.phase, Phase::Waiting);
         // Who asks for it later wants the next one.
         let promise = if waiting { mem::take(&mut state.promise).upgrade() } else { None };
@@ -336,7 +369,7 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
                 *origin = Origin::Stopped;
                 None
             }
-            Origin::Distant(distant, id) => Some((Arc::clone(distant), *id)),
+            Origin::Distant(distant) => Some((Arc::clone(distant), self.id())),
             Origin::Nowhere | Origin::Promise(_) | Origin::Stopped | Origin::Local(_) => None,
         };
         if let Some((distant, id)) = sent {
@@ -524,8 +557,8 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     /// the connection's tables know it, too.
     fn is_led_to_by(&self, reference: &Reference) -> bool {
         let (distant, id) = match &*self.state.lock() {
-            State { origin: Origin::Distant(distant, id), pledged: Some(_), .. } => {
-                (Arc::clone(distant), *id)
+            State { origin: Origin::Distant(distant), pledged: Some(_), .. } => {
+                (Arc::clone(distant), self.id())
             }
             _ => return false,
         };
@@ -541,8 +574,8 @@ impl<R: Send + 'static, K: Errors> Slot<R, K> {
     /// answered, though nobody else wants it.
     fn let_circle_go(&self) {
         let (key, kept) = match &mut *self.state.lock() {
-            State { origin: Origin::Distant(distant, id), rare: Some(rare), .. } if rare.again.is_some() => {
-                let key = Key { object: distant.line().address(), facet: id.0 as usize };
+            State { origin: Origin::Distant(distant), rare: Some(rare), .. } if rare.again.is_some() => {
+                let key = Key { object: distant.line().address(), facet: self.id().0 as usize };
                 (key, rare.again.as_ref().map(|again| Arc::clone(&again.kept)))
             }
             _ => return,
@@ -647,8 +680,12 @@ fn undecodable(message: &str) -> Failure {
 
 impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<R, K::Caller>> {
-        // A waker may be anybody's code: it is cloned and dropped under no lock.
-        let mut waker = None;
+        // A waker may be anybody's code: it is cloned and dropped under no lock. Who asks first mostly has to wait, and locks once then.
+        let first = !self.polled.load(Ordering::Relaxed);
+        let mut waker = first.then(|| {
+            self.polled.store(true, Ordering::Relaxed);
+            cx.waker().clone()
+        });
         loop {
             let mut state = self.state.lock();
             match state.phase {
@@ -709,7 +746,7 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
                 return false;
             }
             match &mut state.origin {
-                Origin::Distant(to, id) => distant = Some((Arc::clone(to), *id)),
+                Origin::Distant(to) => distant = Some((Arc::clone(to), self.id())),
                 Origin::Local(stops) => stop = stops.take(),
                 Origin::Going(_) => going = true,
                 Origin::Nowhere | Origin::Promise(_) | Origin::Stopped => {}
@@ -733,8 +770,8 @@ impl<R: Send + 'static, K: Errors> Pending<R, K::Caller> for Slot<R, K> {
         let options = self.options.clone();
         let mut state = self.state.lock();
         let reference = match (&state.phase, &state.origin) {
-            (Phase::Waiting, Origin::Distant(distant, id)) => {
-                let (distant, id) = (Arc::clone(distant), *id);
+            (Phase::Waiting, Origin::Distant(distant)) => {
+                let (distant, id) = (Arc::clone(distant), self.id());
                 state.pledged.get_or_insert_default();
                 drop(state);
                 distant.promise_of(id, self)
@@ -890,6 +927,7 @@ impl<R: Send + 'static, K: Errors> Waiter for Slot<R, K> {
 impl<R, K: Errors> Drop for Slot<R, K> {
     /// Nobody waits for the answer, and nobody names the result.
     fn drop(&mut self) {
+        let id = self.id();
         let state = self.state.get_mut();
         if let Some(pledged) = &mut state.pledged {
             for (distant, id) in mem::take(&mut pledged.earlier) {
@@ -900,12 +938,12 @@ impl<R, K: Errors> Drop for Slot<R, K> {
         let origin = mem::replace(&mut state.origin, Origin::Nowhere);
         let again = state.rare.take().and_then(|rare| rare.end(How::DROPPED).0);
         match &origin {
-            // A value's entry is gone with its answer; a reference's stays for its promise.
-            Origin::Distant(distant, id) if waiting || self.answer.reference.is_some() => {
+            // A value's entry is gone with its answer; a reference's stays for its promise. Without an id nothing was sent.
+            Origin::Distant(distant) if id.is_result() && (waiting || self.answer.reference.is_some()) => {
                 if state.detached {
-                    distant.line().detach(*id);
+                    distant.line().detach(id);
                 } else {
-                    distant.line().cancel(*id);
+                    distant.line().cancel(id);
                 }
             }
             _ => {}
@@ -929,7 +967,7 @@ thread_local! {
 /// Drops what a call was made on, and what was kept of it. That may be the promise of a call that was made on a promise, and so on: they go link
 /// by link, not each within the one before.
 fn drop_in_turn(origin: Origin, again: Option<Box<Again>>) {
-    if let (Origin::Distant(distant, _), None) = (&origin, &again)
+    if let (Origin::Distant(distant), None) = (&origin, &again)
         && Arc::strong_count(distant) > 1
     {
         // Somebody else holds it, so that nothing falls with it.

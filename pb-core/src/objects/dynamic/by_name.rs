@@ -10,7 +10,7 @@ use crate::message::{Failure, FailureKind, MAX_NAME_BYTES, MethodText, Ran, Repl
 use crate::objects::called::Named;
 use crate::objects::encoded::{EncodedCall, Payload};
 use crate::objects::signature::{AnswerCodec, AsReference, Codec, ErrorCodec};
-use crate::objects::slot::Slot;
+use crate::objects::slot::{Origin, Slot};
 use crate::objects::{App, CallError, Called, Errors, MethodFlags, MethodShape, Remote, Stub, no_errors};
 use crate::wire::body::BodyError;
 use crate::wire::shape::{self, Shape};
@@ -97,7 +97,7 @@ impl<S: Stub> Remote<'_, S> {
         let ok = AnswerCodec { codec: decoder(), reference };
         let access = self.access();
         let named = Named { name: name.into(), shape: Some(Arc::clone(&shape)) };
-        let slot = Slot::new(Called::Named(Arc::new(named)), ok, err, access.options());
+        let slot = Slot::new(Called::Named(Arc::new(named)), ok, err, access.options(), Origin::Nowhere);
         let call = access.terms().and_then(|terms| {
             let method = text(name, &shape)?;
             let encoded = Payload::encode(|out| arguments.encode(out));

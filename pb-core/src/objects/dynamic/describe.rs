@@ -14,7 +14,7 @@ use crate::message::{Failure, FailureKind, MethodText, Ran, Reply};
 use crate::objects::called::Named;
 use crate::objects::encoded::{EncodedCall, Payload};
 use crate::objects::signature::{AnswerCodec, Codec};
-use crate::objects::slot::Slot;
+use crate::objects::slot::{Origin, Slot};
 use crate::objects::{Called, Interface, Remote, Stub, no_errors};
 use crate::wire::body::{self, BodyError};
 
@@ -30,7 +30,8 @@ impl<S: Stub> Remote<'_, S> {
         let named = Named { name: Description::METHOD.into(), shape: None };
         let access = self.access();
         let ok = AnswerCodec { codec: CODEC, reference: None };
-        let slot = Slot::new(Called::Named(Arc::new(named)), ok, no_errors(), access.options());
+        let slot =
+            Slot::new(Called::Named(Arc::new(named)), ok, no_errors(), access.options(), Origin::Nowhere);
         let call = access.terms().map(|terms| EncodedCall {
             method: Arc::clone(&METHOD),
             idempotent: true,

@@ -12,7 +12,7 @@ use crate::message::{Failure, FailureKind, MethodText, Ran, Reply};
 use crate::objects::called::Named;
 use crate::objects::encoded::{EncodedCall, Payload};
 use crate::objects::signature::{AnswerCodec, AsReference, Codec, ErrorCodec};
-use crate::objects::slot::Slot;
+use crate::objects::slot::{Origin, Slot};
 use crate::objects::{App, CallError, Called, MethodFlags, MethodShape, Remote, Stub, scope};
 use crate::wire::body::BodyError;
 use crate::wire::shape::{self, Shape};
@@ -76,13 +76,18 @@ impl<S: Stub> Remote<'_, S> {
             Reply::Reference => {
                 let reference = Some(AsReference { from: Some(AnyRef::from_reference), to: no_reference });
                 let codec = AnswerCodec { codec: super::by_name::decoder(), reference };
-                let slot = Slot::new(named, codec, err, access.options());
+                let slot = Slot::new(named, codec, err, access.options(), Origin::Nowhere);
                 EncodedCall::begin(call, access.reference(), &slot);
                 Answer::Reference(Deferred::waiting_for(slot))
             }
             Reply::Value => {
-                let slot =
-                    Slot::new(named, AnswerCodec { codec: RAW, reference: None }, err, access.options());
+                let slot = Slot::new(
+                    named,
+                    AnswerCodec { codec: RAW, reference: None },
+                    err,
+                    access.options(),
+                    Origin::Nowhere,
+                );
                 EncodedCall::begin(call, access.reference(), &slot);
                 Answer::Value(Deferred::waiting_for(slot))
             }
