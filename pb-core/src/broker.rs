@@ -41,7 +41,7 @@ use crate::message::{AbortCode, Failure};
 use crate::objects::{self, BoxTask, Executor, Names, Reference, Renewal, Stop, Stub};
 pub use crate::proto::{Limits, TableSizes};
 use crate::reactor::{Piped, Stream};
-pub use counters::{Counters, Failures, Traffic};
+pub use counters::{BusyWaits, Counters, Failures, Traffic};
 pub use lanes::Lanes;
 pub use leaving::Leaving;
 use line::Line;

@@ -1,10 +1,13 @@
-//! However long a connection looks for more before its thread sleeps, calls are the same.
+//! However long a connection looks for more before its thread sleeps, calls are the same, and ends too.
 
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use pb_client::Connect;
 use pb_core::Limits;
+use pb_core::message::Message;
 use pb_server::{Referenceable, Server, remote_interface};
+use pb_tests::raw::{Raw, call};
 
 #[remote_interface]
 trait Sums {
@@ -14,6 +17,8 @@ trait Sums {
     async fn add_later(&self, left: i64, right: i64) -> i64;
     /// The same bytes, which may be more than one look takes.
     async fn same(&self, bytes: Vec<u8>) -> Vec<u8>;
+    /// Never ends by itself.
+    async fn hang(&self);
 }
 
 #[derive(Referenceable)]
@@ -29,6 +34,9 @@ impl Sums for MySums {
     }
     async fn same(&self, bytes: Vec<u8>) -> Vec<u8> {
         bytes
+    }
+    async fn hang(&self) {
+        std::future::pending().await
     }
 }
 
@@ -52,6 +60,10 @@ async fn calls(address: &str, busy_wait: Duration) {
         for (one, sum) in (0..).zip(many) {
             assert_eq!(sum.await, Ok(round + one));
         }
+    }
+    let looked = broker.counters().busy_waits;
+    if busy_wait.is_zero() || !address.contains("//127.") && !address.starts_with("unix") {
+        assert_eq!((looked.paid, looked.in_vain), (0, 0));
     }
     drop(sums);
     broker.idle().await;
@@ -88,4 +100,81 @@ async fn sockets_in_the_file_system_are_looked_at_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pipes_of_the_process_are_not_looked_at() {
     calls("mem://busy-wait", Duration::MAX).await;
+}
+
+#[tokio::test]
+async fn a_runtime_of_one_thread_never_looks() {
+    let server = Server::new(SumsRef::new(MySums))
+        .limits(limits(Duration::MAX))
+        .listen(TCP)
+        .await
+        .expect("it listens");
+    let running = server.spawn().expect("it runs");
+    let broker = Connect::to(running.url()).limits(limits(Duration::MAX)).open().await.expect("it connects");
+    let sums: SumsRef = broker.root();
+    for round in 0..100 {
+        assert_eq!(sums.add(round, 1).await, Ok(round + 1));
+    }
+    assert_eq!(broker.counters().busy_waits, Default::default());
+    running.shutdown().await;
+}
+
+/// On a machine of one processor nobody looks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runtime_of_several_threads_looks_before_one_of_them_sleeps() {
+    if std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1) {
+        return;
+    }
+    let server = Server::new(SumsRef::new(MySums)).listen(TCP).await.expect("it listens");
+    let running = server.spawn().expect("it runs");
+    let broker = Connect::to(running.url()).limits(limits(Duration::MAX)).open().await.expect("it connects");
+    let sums: SumsRef = broker.root();
+    let looked = async {
+        while broker.counters().busy_waits == Default::default() {
+            assert_eq!(sums.add(1, 1).await, Ok(2));
+            // Nothing comes meanwhile: what has looked sleeps by then, or does so another time.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), looked).await.expect("it looks");
+    running.shutdown().await;
+}
+
+/// A reset that looking comes upon is one: the methods of a peer that is gone are stopped at once, and not when a peer that has only said its last
+/// would have had its answers.
+#[test]
+fn a_reset_is_told_from_an_end_though_this_side_looks() {
+    const PEERS: u32 = 200;
+    let server = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (ends, ended) = mpsc::channel();
+    let running = server.block_on(async {
+        let server = Server::new(SumsRef::new(MySums)).limits(limits(Duration::MAX));
+        let server = server.on_disconnected(move |_, ended| {
+            let _ = ends.send(ended.reason.to_string());
+        });
+        server.listen(TCP).await.expect("it listens").spawn().expect("it runs")
+    });
+    let client = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    client.block_on(async {
+        for peer in 0..PEERS {
+            let mut raw = Raw::greeted(running.url()).await;
+            raw.message(&Message::Call(call(1, "Sums/hang", &()))).await;
+            raw.message(&Message::Call(call(2, "Sums/add", &(1_i64, 2_i64)))).await;
+            assert!(matches!(raw.answer().await, Some(Message::Resolve(_))));
+            let from = Instant::now();
+            while from.elapsed() < Duration::from_micros(20) * (peer % 10) {
+                std::hint::spin_loop();
+            }
+            raw.reset();
+        }
+    });
+    for _ in 0..PEERS {
+        let reason = ended.recv_timeout(Duration::from_secs(60)).expect("each ends");
+        assert!(reason.contains("the connection was lost"), "{reason}");
+    }
+    server.block_on(running.shutdown());
 }

@@ -12,19 +12,21 @@ pub struct Handle(());
 #[derive(Debug)]
 pub struct TryCurrentError(());
 
-/// What kind of runtime there is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RuntimeFlavor {
-    /// The model is one.
-    CurrentThread,
-    /// Never met.
-    MultiThread,
+/// What is known of the runtime.
+#[derive(Debug)]
+pub struct RuntimeMetrics(());
+
+impl RuntimeMetrics {
+    /// The model has one thread.
+    pub fn num_workers(&self) -> usize {
+        1
+    }
 }
 
 impl Handle {
-    /// The model has one thread.
-    pub fn runtime_flavor(&self) -> RuntimeFlavor {
-        RuntimeFlavor::CurrentThread
+    /// What is known of it.
+    pub fn metrics(&self) -> RuntimeMetrics {
+        RuntimeMetrics(())
     }
 
     /// The model.

@@ -2,13 +2,15 @@
 
 use std::pin::pin;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Context;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::Handle;
 use tokio::task::yield_now;
+
+use super::counters::BusyWaits;
 
 /// Looks again and again instead of sleeping, for as long as that pays: putting a thread to sleep and waking it takes some microseconds, and tens of
 /// them on a virtual machine, which is more than a small call takes. Every few microseconds everybody else has his turn, and the runtime asks for all
@@ -40,8 +42,17 @@ pub(super) enum Looked<T> {
 /// One wait.
 pub(super) struct Look<'a> {
     busy: &'a mut BusyWait,
-    looking: Option<Looking>,
-    over: bool,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The first look shows whether somebody else has the right.
+    Ready,
+    Looking(Looking),
+    /// It sleeps; whether it has looked before, and nothing came.
+    Over {
+        in_vain: bool,
+    },
 }
 
 struct Looking {
@@ -50,6 +61,28 @@ struct Looking {
     /// Without the turns of others.
     idle: Duration,
     _only: Only,
+}
+
+/// How often a connection's waits have looked, for those who wonder whether that pays.
+#[derive(Default)]
+pub(super) struct Tally {
+    paid: AtomicU64,
+    in_vain: AtomicU64,
+}
+
+impl Tally {
+    /// As [`Look::end`] says.
+    pub(super) fn add(&self, paid: Option<bool>) {
+        match paid {
+            Some(true) => self.paid.fetch_add(1, Ordering::Relaxed),
+            Some(false) => self.in_vain.fetch_add(1, Ordering::Relaxed),
+            None => 0,
+        };
+    }
+
+    pub(super) fn read(&self) -> BusyWaits {
+        BusyWaits { paid: self.paid.load(Ordering::Relaxed), in_vain: self.in_vain.load(Ordering::Relaxed) }
+    }
 }
 
 /// The right to look, which one has at a time.
@@ -78,13 +111,12 @@ impl Drop for Only {
 }
 
 impl BusyWait {
-    /// For a task of the current runtime. One that has a single thread sleeps at once, as does every one where the machine has one processor: what
+    /// For a task of the current runtime. On one that has a single thread it sleeps at once, as on every machine that has one processor: what
     /// is waited for may need it.
     pub(super) fn new(most: Duration) -> Self {
         static PROCESSORS: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(1, usize::from));
-        let threads =
-            Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-        BusyWait::of(if threads && *PROCESSORS > 1 { most } else { Duration::ZERO }, &OF_PROCESS)
+        let threads = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        BusyWait::of(if threads > 1 && *PROCESSORS > 1 { most } else { Duration::ZERO }, &OF_PROCESS)
     }
 
     fn of(most: Duration, right: &'static Right) -> Self {
@@ -95,78 +127,69 @@ impl BusyWait {
     pub(super) fn look(&mut self, soon: bool) -> Look<'_> {
         let over = !soon || self.most.is_zero() || self.left > 0;
         self.left = self.left.saturating_sub(1);
-        Look { busy: self, looking: None, over }
+        Look { busy: self, phase: if over { Phase::Over { in_vain: false } } else { Phase::Ready } }
     }
 }
 
 impl Look<'_> {
-    /// The runtime knows of nothing that has come. `ask` asks the socket itself, without waiting.
+    /// The runtime knows of nothing that has come. `ask` asks the socket itself, without waiting. The task has seen to it before that it is woken.
     pub(super) fn poll<T>(&mut self, cx: &mut Context<'_>, ask: impl FnMut() -> Option<T>) -> Looked<T> {
         let looked = self.turn(Instant::now, ask);
         if let Looked::Again = looked {
-            // It wakes the task behind the turn of all others, and behind a look at all sockets.
+            // It wakes the task behind the turn of all others, and behind a look at all sockets; its first poll leaves that to the runtime.
             let _ = pin!(yield_now()).poll(cx);
         }
         looked
     }
 
     fn turn<T>(&mut self, clock: impl Fn() -> Instant, mut ask: impl FnMut() -> Option<T>) -> Looked<T> {
-        if self.over {
-            return Looked::Over;
-        }
+        let looking = match &mut self.phase {
+            Phase::Over { .. } => return Looked::Over,
+            Phase::Ready => {
+                let now = clock();
+                let only = self.busy.right.take();
+                let looking =
+                    only.map(|only| Looking { began: now, last: now, idle: Duration::ZERO, _only: only });
+                self.phase = looking.map_or(Phase::Over { in_vain: false }, Phase::Looking);
+                return if let Phase::Looking(_) = self.phase { Looked::Again } else { Looked::Over };
+            }
+            Phase::Looking(looking) => looking,
+        };
         let now = clock();
-        let alone = self.looking.as_ref().is_some_and(|looking| now - looking.last <= OWN_TURN);
-        if !self.goes_on(now) {
+        let since = now - looking.last;
+        looking.last = now;
+        if since <= OWN_TURN {
+            looking.idle += since;
+        }
+        if looking.idle > self.busy.most || now - looking.began > WITH_OTHERS * self.busy.most {
+            self.busy.skip = (2 * self.busy.skip + 1).min(MOST_SKIPPED);
+            self.busy.left = self.busy.skip;
+            self.phase = Phase::Over { in_vain: true };
             return Looked::Over;
         }
-        while let Some(looking) = &mut self.looking
-            && alone
-        {
+        while since <= OWN_TURN && looking.last - now <= IN_A_ROW {
             if let Some(found) = ask() {
                 return Looked::Found(found);
             }
             looking.last = clock();
-            if looking.last - now > IN_A_ROW {
-                looking.idle += looking.last - now;
-                break;
-            }
         }
+        looking.idle += looking.last - now;
         Looked::Again
     }
 
-    fn goes_on(&mut self, now: Instant) -> bool {
-        let Some(looking) = &mut self.looking else {
-            self.looking = self.busy.right.take().map(|only| Looking {
-                began: now,
-                last: now,
-                idle: Duration::ZERO,
-                _only: only,
-            });
-            self.over = self.looking.is_none();
-            return !self.over;
-        };
-        let since = now - looking.last;
-        if since <= OWN_TURN {
-            looking.idle += since;
-        }
-        looking.last = now;
-        if looking.idle > self.busy.most || now - looking.began > WITH_OTHERS * self.busy.most {
-            self.busy.skip = (2 * self.busy.skip + 1).min(MOST_SKIPPED);
-            self.busy.left = self.busy.skip;
-            self.looking = None;
-            self.over = true;
-        }
-        !self.over
-    }
-}
-
-/// Something came. If nobody else had anything to do meanwhile, looking has paid: else the thread would not have slept anyway.
-impl Drop for Look<'_> {
-    fn drop(&mut self) {
-        if let Some(looking) = &self.looking
-            && Instant::now().saturating_duration_since(looking.last) <= OWN_TURN
-        {
-            self.busy.skip /= 2;
+    /// Something came. If nobody else had anything to do meanwhile, looking has paid: else the thread would not have slept anyway. Says whether it
+    /// has, where it was tried and that is known.
+    pub(super) fn end(self) -> Option<bool> {
+        match self.phase {
+            Phase::Looking(looking) => {
+                let paid = Instant::now().saturating_duration_since(looking.last) <= OWN_TURN;
+                if paid {
+                    self.busy.skip /= 2;
+                }
+                paid.then_some(true)
+            }
+            Phase::Over { in_vain } => in_vain.then_some(false),
+            Phase::Ready => None,
         }
     }
 }
@@ -216,20 +239,25 @@ mod tests {
             now.set(now.get() + turn);
             turns += 1;
         }
+        assert_eq!(look.end(), (turns > 0).then_some(false));
         (turns, asked.get(), now.get() - began)
     }
 
     /// A wait that something comes to behind its first look, at a time by which others had nothing to do yet.
     fn paid(busy: &mut BusyWait) -> bool {
         let later = Instant::now() + HOUR;
-        busy.look(true).turn(|| later, || None::<()>) == Looked::Again
+        let mut look = busy.look(true);
+        let looked = look.turn(|| later, || None::<()>);
+        let paid = look.end();
+        assert_eq!(paid, (looked == Looked::Again).then_some(true));
+        paid.is_some()
     }
 
     #[test]
     fn where_nobody_else_has_anything_to_do_the_socket_is_asked_eleven_times_between_their_turns() {
         assert_eq!(in_vain(&mut alone(MOST), STEP), (6, 55, 61 * STEP));
         assert_eq!(in_vain(&mut alone(Duration::ZERO), STEP), (0, 0, Duration::ZERO));
-        assert!(alone(MOST).look(false).over);
+        assert_eq!(alone(MOST).look(false).turn(Instant::now, || None::<()>), Looked::Over);
     }
 
     #[test]
@@ -249,7 +277,7 @@ mod tests {
         };
         assert_eq!(look.turn(|| now, &mut ask), Looked::Again);
         assert_eq!(look.turn(|| now, &mut ask), Looked::Found("word"));
-        drop(look);
+        assert_eq!(look.end(), Some(true));
         assert_eq!((asked.get(), busy.skip), (3, 3));
     }
 
@@ -272,7 +300,9 @@ mod tests {
         busy.skip = 7;
         let long_ago = Instant::now();
         std::thread::sleep(2 * OWN_TURN);
-        assert_eq!(busy.look(true).turn(|| long_ago, || None::<()>), Looked::Again);
+        let mut look = busy.look(true);
+        assert_eq!(look.turn(|| long_ago, || None::<()>), Looked::Again);
+        assert_eq!(look.end(), None);
         assert_eq!((busy.skip, busy.left), (7, 0));
     }
 
@@ -322,6 +352,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_runtime_of_one_thread_sleeps_at_once() {
-        assert!(BusyWait::new(MOST).look(true).over);
+        assert_eq!(BusyWait::new(MOST).look(true).turn(Instant::now, || None::<()>), Looked::Over);
     }
 }

@@ -21,6 +21,19 @@ pub struct Counters {
     /// One-way calls of the peer's that failed before their method began: there is no such method, or with another signature, or what they were
     /// called on is broken. Nobody is told; the first of a connection is a warning in the log.
     pub lost_casts: u64,
+    /// Whether looking before sleeping pays here.
+    pub busy_waits: BusyWaits,
+}
+
+/// How often the connection has looked for the peer's next words before its thread slept ([`Limits::busy_wait`](crate::Limits::busy_wait)). Waits
+/// that other work of the process has kept from sleeping are in neither.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct BusyWaits {
+    /// Waits that something ended as long as it looked: the thread did not have to sleep and to be woken.
+    pub paid: u64,
+    /// Waits that slept all the same.
+    pub in_vain: u64,
 }
 
 /// What has gone in one direction. Goes up only, and wraps around at 2^64.

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use super::after::After;
 use super::arrivals::Arrivals;
 use super::bell::Bell;
+use super::busy_wait::Tally;
 use super::chunks::Chunks;
 use super::counters::{Counters, Traffic};
 use super::link::Link;
@@ -60,6 +61,7 @@ pub(super) struct Line {
     pub(super) watchdog: Watchdog,
     /// What the peer called a trace, and is none.
     pub(super) bad_traceparents: AtomicU64,
+    pub(super) busy_waits: Tally,
     /// One-way calls of the peer's that failed before their method began.
     pub(super) lost_casts: AtomicU64,
     pub(super) arrivals: Arrivals,
@@ -170,6 +172,7 @@ impl Line {
                     room: Room::default(),
                     watchdog: Watchdog::default(),
                     bad_traceparents: AtomicU64::new(0),
+                    busy_waits: Tally::default(),
                     lost_casts: AtomicU64::new(0),
                     arrivals: Arrivals::default(),
                     watchers: Mutex::new(Watchers::default()),
@@ -472,6 +475,7 @@ impl Line {
             received: state.received,
             tables: state.connection.sizes(),
             bad_traceparents: self.bad_traceparents.load(Ordering::Relaxed),
+            busy_waits: self.busy_waits.read(),
             lost_casts: self.lost_casts.load(Ordering::Relaxed),
         }
     }

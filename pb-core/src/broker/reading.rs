@@ -108,6 +108,7 @@ pub(super) async fn run(
         alarm: Alarm::at(Instant::now() + line.handshake),
         busy: BusyWait::new(busy_wait),
         share: Share::new(lanes),
+        came: false,
         left: false,
         tired: false,
     };
@@ -159,6 +160,8 @@ struct Reading<'a> {
     alarm: Alarm,
     busy: BusyWait,
     share: Share,
+    /// A whole frame has come since this waited.
+    came: bool,
     /// There is something in the buffer that was not looked at.
     left: bool,
     /// Others must have their turn before this goes on.
@@ -320,7 +323,7 @@ impl Reading<'_> {
     /// behind which the tables may be others. What names a result begins a turn of its own: those before it may settle that. So does an answer
     /// behind calls: they are started before it is told. Says how many, and what the last one led to.
     fn take_run(&mut self, greeted: bool, now: std::time::Instant) -> (usize, Turn, Result<(), End>) {
-        let Reading { line, buffer, grown, paid, due, share, left, tired, held, ready, .. } = self;
+        let Reading { line, buffer, grown, paid, due, share, came, left, tired, held, ready, .. } = self;
         let limit = if greeted { line.frame_bytes } else { HELLO_BYTES };
         let (mut frames, mut bytes, mut alone, mut calls) = (0, 0, !greeted, false);
         let (turn, taken) = line.take(now, ready, |intake| {
@@ -347,6 +350,7 @@ impl Reading<'_> {
             alone |= !frame::is_plain(buffer);
             let Some(frame) = frame::split(buffer, limit)? else { return Ok(false) };
             *due = None;
+            *came = greeted;
             *paid = 0;
             if *grown {
                 // While the frame waits or is worked on nothing else holds its bytes.
@@ -487,10 +491,11 @@ impl Reading<'_> {
     /// Waits for bytes, for a call, or for what is due; `timed`: for the alarm, too. By hand, since most calls wait here once, and a future of each
     /// would be polled twice.
     async fn wait(&mut self, timed: bool) -> Woken {
-        let Reading { line, half, buffer, grown, paid, share, alarm, busy, .. } = self;
-        // Large frames take far longer than waking a thread does.
-        let (mut first, mut look) = (true, busy.look(!*grown && *paid == 0));
-        poll_fn(|cx| {
+        let Reading { line, half, buffer, grown, paid, share, alarm, busy, came, .. } = self;
+        // Large frames take far longer than waking a thread does; and who lets a frame come by bytes does not keep a thread from its sleep by them.
+        let soon = mem::take(came) && !*grown && *paid == 0;
+        let (mut first, mut look) = (true, busy.look(soon));
+        let woken = poll_fn(|cx| {
             if line.read.poll_heard(cx).is_ready() {
                 return Poll::Ready(Woken::Called);
             }
@@ -501,27 +506,29 @@ impl Reading<'_> {
                 return Poll::Ready(Woken::Read(read));
             }
             share.has_waited();
-            match look.poll(cx, || read_now(half, buffer)) {
-                Looked::Found(read) => return Poll::Ready(Woken::Read(Ok(read))),
-                Looked::Again => return Poll::Pending,
-                Looked::Over => {}
-            }
             // Behind the reading: where this side was held up, what the peer has said meanwhile counts first.
             if timed && alarm.poll_rung(mem::take(&mut first), cx).is_ready() {
                 return Poll::Ready(Woken::Alarm);
             }
-            Poll::Pending
+            match look.poll(cx, || read_now(half, buffer)) {
+                Looked::Found(read) => Poll::Ready(Woken::Read(read)),
+                Looked::Again | Looked::Over => Poll::Pending,
+            }
         })
-        .await
+        .await;
+        line.busy_waits.add(look.end());
+        woken
     }
 }
 
-/// Reads some of what the socket has at this moment, if anything, as far as there is room.
-fn read_now(half: &ReadHalf, buffer: &mut BytesMut) -> Option<usize> {
+/// Reads some of what the socket has at this moment, its end and its error included, if anything, as far as there is room.
+fn read_now(half: &ReadHalf, buffer: &mut BytesMut) -> Option<std::io::Result<usize>> {
     let mut piece = [0; PIECE_BYTES];
     let room = (buffer.capacity() - buffer.len()).min(PIECE_BYTES);
     let read = half.read_now(&mut piece[..room])?;
-    buffer.extend_from_slice(&piece[..read]);
+    if let Ok(read) = read {
+        buffer.extend_from_slice(&piece[..read]);
+    }
     Some(read)
 }
 

@@ -258,16 +258,24 @@ impl ReadHalf {
         }
     }
 
-    /// Reads what a socket has at this moment, whether or not the runtime knows of it yet. `None` where that is nothing; its end, and an error, are left
-    /// for the next ordinary reading.
-    pub(crate) fn read_now(&self, into: &mut [u8]) -> Option<usize> {
+    /// Reads what a socket has at this moment, whether or not the runtime knows of it yet: bytes, 0 at its end, or its error, which the system tells of only
+    /// once. `None` where that is nothing, or there is no room.
+    pub(crate) fn read_now(&self, into: &mut [u8]) -> Option<io::Result<usize>> {
+        if into.is_empty() {
+            return None;
+        }
         let read = match self {
             ReadHalf::Tcp(half) => (&*SockRef::from(half.as_ref())).read(into),
             #[cfg(unix)]
             ReadHalf::Unix(half) => (&*SockRef::from(half.as_ref())).read(into),
             ReadHalf::Mem(_) | ReadHalf::Piped(_) => return None,
         };
-        read.ok().filter(|&read| read > 0)
+        match read {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                None
+            }
+            read => Some(read),
+        }
     }
 
     /// Waits, behind the end of what the other side says, until it does not hear any more either: it has reset the connection. A plain end says
