@@ -74,8 +74,13 @@ impl Guests {
         inside.residents.insert(peer.number(), Arc::new(resident));
     }
 
-    pub(crate) fn go(&self, peer: &Peer, reason: &Failure) {
-        let gone = self.lock().residents.remove(&peer.number());
+    /// It has gone. `count` counts it among those who have, so that [`Guests::all_beside`] finds it there or here.
+    pub(crate) fn go(&self, peer: &Peer, reason: &Failure, count: impl FnOnce()) {
+        let gone = {
+            let mut inside = self.lock();
+            count();
+            inside.residents.remove(&peer.number())
+        };
         if let Some(gone) = gone {
             self.keep_end(peer, reason, gone.since, Some(&gone.broker));
         }
@@ -128,6 +133,12 @@ impl Guests {
 
     pub(crate) fn all(&self) -> Vec<Arc<Resident>> {
         self.lock().residents.values().cloned().collect()
+    }
+
+    /// All, and what `read` reads of those who have gone.
+    pub(crate) fn all_beside<T>(&self, read: impl FnOnce() -> T) -> (Vec<Arc<Resident>>, T) {
+        let inside = self.lock();
+        (inside.residents.values().cloned().collect(), read())
     }
 
     pub(crate) fn find(&self, number: u64) -> Option<Arc<Resident>> {

@@ -81,9 +81,8 @@ impl Drop for Guest<'_> {
             None => Failure::new(FailureKind::Disconnected, Ran::Maybe, "the server was dropped"),
         };
         let House { hooks, counters, guests, .. } = self.house;
-        guests.go(self.peer, &reason);
         let ended = Ended { reason, lasted: self.since.elapsed(), counters: self.broker.counters() };
-        counters.end(&ended.counters);
+        guests.go(self.peer, &ended.reason, || counters.end(&ended.counters));
         hooks.part(self.peer, &ended);
     }
 }

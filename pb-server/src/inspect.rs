@@ -99,8 +99,9 @@ impl Waiting {
         };
         let limits = if self.token.is_some() { Limits::before_login() } else { Limits::default() };
         // What is called through it may answer as much as anybody is answered.
-        let limits =
-            Limits { budget: Limits::default().budget, frame_bytes: Limits::default().frame_bytes, ..limits };
+        let Limits { budget, frame_bytes, .. } = Limits::default();
+        // Who looks in does not compete with those who are looked at.
+        let limits = Limits { budget, frame_bytes, busy_wait: std::time::Duration::ZERO, ..limits };
         let capacity =
             Capacity { connections: MOST_CONNECTIONS, greeting: MOST_CONNECTIONS, ..Capacity::default() };
         let door = door::serve(self.token, InspectorRef::new(looking));

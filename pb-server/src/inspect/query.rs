@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::api::{InspectError, Query};
-use super::types::{has_in_type, is_type};
+use super::types::{has_in_type, is_type, order};
 
 /// What a row says under a key.
 pub(super) enum Cell<'a> {
@@ -161,7 +161,8 @@ fn is(cell: &Cell<'_>, wanted: &str) -> bool {
 fn compare(one: &Cell<'_>, other: &Cell<'_>) -> Ordering {
     match (one, other) {
         (Cell::Number(one), Cell::Number(other)) => one.cmp(other),
-        (Cell::Text(one), Cell::Text(other)) | (Cell::Type(one), Cell::Type(other)) => one.cmp(other),
+        (Cell::Text(one), Cell::Text(other)) => one.cmp(other),
+        (Cell::Type(one), Cell::Type(other)) => order(one, other),
         (Cell::Texts(one), Cell::Texts(other)) => one.cmp(other),
         (Cell::None, Cell::None) => Ordering::Equal,
         (Cell::None, _) => Ordering::Less,

@@ -161,9 +161,9 @@ impl Looking {
 
 impl Inspector for Looking {
     async fn about(&self) -> About {
-        let seen = self.meter.read();
+        let (residents, seen) = self.guests.all_beside(|| self.meter.read());
         let (mut calls, mut failed) = (seen.ended_calls, seen.ended_failed);
-        for resident in self.guests.all() {
+        for resident in residents {
             let counters = resident.broker.counters();
             calls = calls.saturating_add(statistics::calls(&counters));
             failed = failed.saturating_add(statistics::failed(&counters));

@@ -1,5 +1,7 @@
 //! Rust types as they are shown: without their modules.
 
+use std::cmp::Ordering;
+
 /// A Rust type without its modules, as `pb` shows it: `Served<Vec<u8>>` of `files::Served<alloc::vec::Vec<u8>>`. Conditions on `type_name` take it as well as the whole name.
 pub fn short_type(type_name: &str) -> String {
     pieces(type_name).collect()
@@ -10,6 +12,12 @@ pub(super) fn is_type(type_name: &str, wanted: &str) -> bool {
     // Piece by piece: of a million objects none is worth an allocation.
     let left = pieces(type_name).try_fold(wanted, |left, piece| left.strip_prefix(piece));
     type_name == wanted || left == Some("")
+}
+
+/// Which of two types comes first: as they are shown, and where that is the same by their whole names.
+pub(super) fn order(one: &str, other: &str) -> Ordering {
+    let shown = |name| pieces(name).flat_map(str::bytes);
+    shown(one).cmp(shown(other)).then_with(|| one.cmp(other))
 }
 
 /// Whether `part` stands in `type_name`, shortened or not.
@@ -47,6 +55,13 @@ mod tests {
 
     const WHOLE: &str = "files::served::Served<alloc::vec::Vec<u8>, (a::B, c)>";
     const SHORT: &str = "Served<Vec<u8>, (B, c)>";
+
+    #[test]
+    fn types_are_sorted_as_they_are_shown() {
+        let mut names = ["z::Account", "a::Served<z::Bank>", "b::Bank", "a::Bank"];
+        names.sort_by(|one, other| order(one, other));
+        assert_eq!(names, ["z::Account", "a::Bank", "b::Bank", "a::Served<z::Bank>"]);
+    }
 
     #[test]
     fn a_type_is_shortened_by_the_modules_of_all_its_parts() {
