@@ -87,10 +87,13 @@ impl Line {
         if let Some(reason) = rest.left {
             self.finish(reason);
         }
-        if rest.garbage.len() >= MANY {
-            bring(&rest.garbage);
+        let mut left = rest.garbage.into_iter();
+        while left.len() > 0 {
+            if left.len() > 1 {
+                bring(&left.as_slice()[..left.len().min(TOGETHER)]);
+            }
+            left.by_ref().take(TOGETHER).for_each(discard);
         }
-        rest.garbage.into_iter().for_each(discard);
         rest.exported.into_iter().for_each(|(id, reference)| ExportWatch::begin(self, id, reference));
     }
 }
@@ -109,8 +112,8 @@ fn bring(garbage: &[Garbage<Wiring>]) {
     black_box(holders.sum::<usize>());
 }
 
-/// Things to be dropped that are looked at together first.
-const MANY: usize = 8;
+/// How many things to be dropped are looked at first: more, and the first would be out of reach again.
+const TOGETHER: usize = 32;
 
 /// Drops what left the tables, where it may run a user's `Drop`: under no lock.
 pub(super) fn discard(garbage: Garbage<Wiring>) {

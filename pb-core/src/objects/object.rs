@@ -89,7 +89,8 @@ pub trait Object: Send + Sync {
     fn class(&self) -> (TypeId, usize);
     /// The struct itself.
     fn object(&self) -> Arc<dyn Any + Send + Sync>;
-    /// How many hold the struct: as good as a look at it. 0 where there is none.
+    /// How many hold the struct: of use only as a look at its memory, which brings it near. 0 where there is none.
+    #[doc(hidden)]
     fn holders(&self) -> usize {
         0
     }
