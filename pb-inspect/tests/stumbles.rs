@@ -159,6 +159,12 @@ async fn a_peer_whose_answer_the_server_waits_for_is_seen() {
     let waits = hangs.root::<DirRef>().name_of(FileRef::new(Hangs));
     served.until("conns", |rows| rows.iter().any(|row| row["owes"] == 1)).await;
     let rows = list(&served.pb(&["conns", "--json"]).await);
+    for key in ["busy_waits_paid", "busy_waits_in_vain"] {
+        assert!(
+            rows.iter().all(|row| row[key].as_str().is_some_and(|count| count.parse::<u64>().is_ok())),
+            "{rows:?}"
+        );
+    }
     assert_eq!((&rows[0]["owes"], &rows[1]["owes"]), (&Json::from(0), &Json::from(1)));
     assert_eq!(served.pb(&["conns"]).await.matches("owes 1 answer").count(), 1);
     drop(waits);

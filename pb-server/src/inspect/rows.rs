@@ -160,7 +160,12 @@ pub(super) fn connection(resident: &Resident) -> ConnectionRow {
         unread_bytes: backlog.unread_bytes,
         halted: backlog.halted,
         held_up: resident.broker.held_up(),
-        details: Vec::new(),
+        details: [
+            ("busy_waits_paid", counters.busy_waits.paid),
+            ("busy_waits_in_vain", counters.busy_waits.in_vain),
+        ]
+        .map(|(key, count)| (key.to_owned(), count.to_string()))
+        .into(),
     }
 }
 
