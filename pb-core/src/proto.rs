@@ -252,3 +252,7 @@ pub struct TableSizes {
     /// Promises that wait for an echo.
     pub embargoes: usize,
 }
+
+/// How many things that have lain for long are looked at together before they are let go of: more than memory brings at a time, and few enough that the first is
+/// near still when its turn comes.
+pub(crate) const TOGETHER: usize = 32;

@@ -10,7 +10,7 @@ use super::wiring::Wiring;
 use crate::defer::quietly;
 use crate::message::{ExportId, Failure};
 use crate::objects::{Leads, Reference, drop_quietly};
-use crate::proto::Garbage;
+use crate::proto::{Garbage, TOGETHER};
 
 /// What is to be done behind the lock, for what was done under it.
 pub(super) struct After {
@@ -111,9 +111,6 @@ fn bring(garbage: &[Garbage<Wiring>]) {
     });
     black_box(holders.sum::<usize>());
 }
-
-/// How many things to be dropped are looked at first: more, and the first would be out of reach again.
-const TOGETHER: usize = 32;
 
 /// Drops what left the tables, where it may run a user's `Drop`: under no lock.
 pub(super) fn discard(garbage: Garbage<Wiring>) {

@@ -9,7 +9,9 @@ use super::connection::Embargo;
 use super::exports::{Seen, Target};
 use super::imports::{Asked, Import, Wanted};
 use super::timers::{self, exceeded, given_up, is_over};
-use super::{Connection, Cost, Garbage, Host, Notice, Outbox, Outcome, Request, Start, Task, Violation};
+use super::{
+    Connection, Cost, Garbage, Host, Notice, Outbox, Outcome, Request, Start, TOGETHER, Task, Violation,
+};
 use crate::message::{
     Body, Call, Cancel, Cap, Cast, Cause, Disembargo, ExportId, Failure, FailureKind, ImportId, Message, Ran,
     Reject, Rejection, Release, Reply, Resolve,
@@ -359,7 +361,7 @@ impl<H: Host> Connection<H> {
     }
 
     pub(super) fn on_release(&mut self, release: &Release) -> Result<(), Violation> {
-        let (some, rest) = release.mentions.as_chunks::<RELEASED_TOGETHER>();
+        let (some, rest) = release.mentions.as_chunks::<TOGETHER>();
         some.iter().try_for_each(|some| {
             self.exports.objects.bring(&self.host, some.map(|(id, _)| id.turned()));
             self.give_back(some)
@@ -413,9 +415,6 @@ impl<H: Host> Connection<H> {
         }
     }
 }
-
-/// Mentions of which what they need of memory is looked for together: more than it brings at a time.
-const RELEASED_TOGETHER: usize = 32;
 
 /// A call that waits must not hold the buffer that it was read into. A large body has one of its own.
 #[cold]

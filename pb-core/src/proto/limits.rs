@@ -30,10 +30,11 @@ pub struct Limits {
     /// or its network is. Where this side is held up and asks late, what lies between the two is left for the answer all the same.
     pub dead_after: Duration,
     /// How long a task that has read all looks for more before its thread sleeps, at most 1 ms; default 50 µs, none with [`Limits::before_login`], and nowhere but on
-    /// a runtime of several threads and a machine of several processors. Waking a thread costs up to as much as that, and where the peer's next words come within it, as
-    /// in a series of small calls, this costs less. Everybody else has his turn every ten microseconds; one connection of a process looks at a time; and a
+    /// a runtime of several threads and a machine of several processors. The wire knows nothing of it: it bounds what a peer that keeps talking may make us spend, and not
+    /// what we keep. Waking a thread costs up to as much as that, and where the peer's next words come within it, as in a series of small calls, this costs less. Nobody looks before the hello, nor
+    /// where a frame is large or has come in part only. Everybody else has his turn every ten microseconds; one connection of a process looks at a time; and a
     /// connection where that does not pay does so once in 64 times. `Duration::ZERO` never looks: for whom a processor that idles is worth more than
-    /// the fastest answer.
+    /// the fastest answer. [`Counters::busy_waits`](crate::Counters::busy_waits) says whether it has paid.
     pub busy_wait: Duration,
     /// Bytes that the peer may make us keep unasked, of all kinds together: what it calls and casts until that has ended, objects that it
     /// passes or is answered, names, and answers that it does not read, beside 16 KiB for the connection itself; default 1,664 KiB, at least 64 KiB: room for all that is granted of
